@@ -1,0 +1,79 @@
+//! What was decided, before it has an id, a time and a place in the chain.
+
+use std::net::IpAddr;
+
+use crate::model::caller::{Actor, Caller, Origin};
+use crate::model::event::{AuditEvent, Intent, Outcome};
+use crate::model::id::{EventId, RequestId};
+use crate::model::time::Timestamp;
+
+/// A decision being described: `Draft::new(Intent::Login, Outcome::Denied).at(&origin).reason("wrong_password")`.
+#[derive(Clone, Debug)]
+#[must_use = "a draft is only written when attached or recorded"]
+pub struct Draft {
+    actor: Actor,
+    address: Option<IpAddr>,
+    intent: Intent,
+    outcome: Outcome,
+    target: String,
+    reason: String,
+    request: Option<RequestId>,
+    count: u32,
+}
+
+impl Draft {
+    /// An anonymous decision about one intent.
+    pub const fn new(intent: Intent, outcome: Outcome) -> Self {
+        Self {
+            actor: Actor::Anonymous,
+            address: None,
+            intent,
+            outcome,
+            target: String::new(),
+            reason: String::new(),
+            request: None,
+            count: 1,
+        }
+    }
+
+    /// Who it was decided for.
+    pub const fn by(mut self, actor: Actor) -> Self {
+        self.actor = actor;
+        self
+    }
+
+    /// The verified caller it was decided for.
+    pub const fn caller(self, caller: &Caller) -> Self {
+        self.by(Actor::Account(caller.account))
+    }
+
+    /// Where the request came from.
+    pub const fn at(mut self, origin: &Origin) -> Self {
+        self.address = origin.address;
+        self.request = Some(origin.request);
+        self
+    }
+
+    /// What it was about.
+    pub fn target(mut self, target: impl ToString) -> Self {
+        self.target = target.to_string();
+        self
+    }
+
+    /// A stable word for why.
+    pub fn reason(mut self, reason: &str) -> Self {
+        reason.clone_into(&mut self.reason);
+        self
+    }
+
+    /// How many like it this one stands for.
+    pub const fn count(mut self, count: u32) -> Self {
+        self.count = count;
+        self
+    }
+
+    pub(in crate::audit) fn finish(self, id: EventId, at: Timestamp) -> AuditEvent {
+        let Self { actor, address, intent, outcome, target, reason, request, count } = self;
+        AuditEvent { id, at, actor, address, intent, outcome, target, reason, request, count }
+    }
+}

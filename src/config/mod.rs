@@ -1,0 +1,61 @@
+//! Configuration: one struct per section, every key with a default that is safe. These are plain
+//! values that have been checked; reading TOML, the environment and secrets is `read`'s business.
+
+pub mod accounts;
+pub mod keys;
+pub mod limits;
+pub mod listen;
+pub mod log;
+pub mod passwords;
+pub mod route;
+pub mod secret;
+pub mod store;
+pub mod tls;
+pub mod tokens;
+pub mod upstream;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What kind of place this is. Production refuses what only development may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Environment {
+    /// A developer's machine.
+    Development,
+    /// A rehearsal of production.
+    Stage,
+    /// The real thing: the default, so that forgetting the key is safe.
+    #[default]
+    Production,
+}
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `environment`
+    pub environment: Environment,
+    /// `data_dir`: where everything durable lives.
+    pub data_dir: PathBuf,
+    /// `[listen]`
+    pub listen: listen::Listen,
+    /// `[tls]`
+    pub tls: tls::Tls,
+    /// `[limits]`
+    pub limits: limits::Limits,
+    /// `[[routes]]`, most specific first once loaded.
+    pub routes: Vec<route::Route>,
+    /// `[upstreams.NAME]`
+    pub upstreams: BTreeMap<String, upstream::Upstream>,
+    /// `[accounts]`
+    pub accounts: accounts::Accounts,
+    /// `[passwords]`
+    pub passwords: passwords::Passwords,
+    /// `[tokens]`
+    pub tokens: tokens::Tokens,
+    /// `[keys]`
+    pub keys: keys::Keys,
+    /// `[store]`
+    pub store: store::Store,
+    /// `[log]`
+    pub log: log::Log,
+}

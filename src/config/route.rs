@@ -1,0 +1,45 @@
+//! `[[routes]]`: which requests go where, and what they must show.
+
+use crate::model::role::Role;
+
+/// Whether a route wants a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RouteAuth {
+    /// No token is looked at; no identity headers are sent on.
+    None,
+    /// A good token is used; none or a bad one passes as anonymous.
+    Optional,
+    /// Without a good token: 401. The default.
+    #[default]
+    Required,
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteTarget {
+    /// `api = true`: Keepgate's own API.
+    Api,
+    /// `upstream = "NAME"`: the group of that name.
+    Upstream(String),
+}
+
+/// One route. The longest matching path prefix on the most specific host wins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Host name, or `None` for any.
+    pub host: Option<String>,
+    /// Path prefix, matched at segment borders: `/app` matches `/app` and `/app/x`, not `/apple`.
+    pub path: String,
+    /// Methods allowed; empty for all. Others get 405.
+    pub methods: Vec<String>,
+    /// Where it leads.
+    pub target: RouteTarget,
+    /// Whether it wants a token.
+    pub auth: RouteAuth,
+    /// The caller needs one of these roles; empty for none.
+    pub roles: Vec<Role>,
+    /// The token needs all of these scopes.
+    pub scopes: Vec<String>,
+    /// Request body limit in bytes, in place of `limits.body_bytes`.
+    pub body_bytes: Option<u64>,
+}

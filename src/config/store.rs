@@ -1,0 +1,27 @@
+//! `[store]`: the journal and its views.
+
+use std::time::Duration;
+
+/// Sizes and intervals of the embedded stores.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// Size of one journal segment, bytes.
+    pub segment_bytes: u64,
+    /// Longest time between checkpoints of the views.
+    pub checkpoint_every: Duration,
+    /// Sessions kept in memory.
+    pub session_cache: u64,
+    /// Longest time an audit record waits for a signed head.
+    pub audit_head_every: Duration,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 * 1024 * 1024,
+            checkpoint_every: Duration::from_secs(30),
+            session_cache: 100_000,
+            audit_head_every: Duration::from_secs(10),
+        }
+    }
+}

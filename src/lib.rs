@@ -1,0 +1,11 @@
+//! Keepgate: the map of the house, in the order a request meets it.
+//!
+//! `edge` accepts and guards a request and either proxies it or hands it to `api`, the HTTP face of
+//! `auth`; every command there commits a bundle to `store` with its `audit` event. `app` wires the
+//! parts together, `cli` starts them. `model` and `config` are the words they share, `observe`
+//! what they tell the operator. `docs/architecture.md` walks through it.
+
+pub mod audit;
+pub mod config;
+pub mod model;
+pub mod store;

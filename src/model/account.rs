@@ -1,0 +1,59 @@
+//! Accounts: who can log in. The password is only ever here as a PHC string of a slow hash.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::email::Email;
+use super::id::AccountId;
+use super::role::Role;
+use super::time::Timestamp;
+
+/// A password hash in PHC string format (`$argon2id$v=19$m=…`). `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PasswordHash(pub String);
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+/// Whether an account may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountStatus {
+    /// Can log in and refresh.
+    Active,
+    /// Cannot; its sessions ended when it was disabled.
+    Disabled,
+}
+
+/// One account, as the auth namespace holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The subject of its tokens; never reused.
+    pub id: AccountId,
+    /// Unique among accounts.
+    pub email: Email,
+    /// As the owner wishes to be called; may be empty.
+    pub name: String,
+    /// What it may do, beyond being itself.
+    pub roles: BTreeSet<Role>,
+    /// Whether it may be used.
+    pub status: AccountStatus,
+    /// The hash to verify the password against.
+    pub password: PasswordHash,
+    /// When the password was last set.
+    pub password_set_at: Timestamp,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+impl Account {
+    /// Whether this account can administer Keepgate now.
+    pub fn is_active_admin(&self) -> bool {
+        self.status == AccountStatus::Active && self.roles.iter().any(Role::is_admin)
+    }
+}

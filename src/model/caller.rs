@@ -1,0 +1,49 @@
+//! Who is asking, and from where: what the edge hands to the API and the API to the services.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{AccountId, RequestId, SessionId, TokenId};
+use super::role::Role;
+use super::time::Timestamp;
+
+/// Where a request came from. Made by the edge (or by the control socket), believed by the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The request's id, `X-Request-Id` on the way out.
+    pub request: RequestId,
+    /// The client's address after trusted proxies were peeled off; `None` for the local console.
+    pub address: Option<IpAddr>,
+    /// The `User-Agent`, cut to 200 bytes; may be empty.
+    pub user_agent: String,
+}
+
+/// A caller whose access token was verified: the claims the services act on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The account (`sub`).
+    pub account: AccountId,
+    /// The session (`sid`).
+    pub session: SessionId,
+    /// This token (`jti`).
+    pub token: TokenId,
+    /// Its roles when the token was granted.
+    pub roles: Vec<Role>,
+    /// When the token expires.
+    pub expires_at: Timestamp,
+}
+
+/// Who did it, as the audit log names them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// Nobody proved to be anybody.
+    Anonymous,
+    /// An account, by a verified token or password.
+    Account(AccountId),
+    /// A person at the console, by user id of the control socket's peer or of the process.
+    Console(u32),
+    /// Keepgate itself, by the clock.
+    System,
+}

@@ -1,0 +1,135 @@
+//! Audit events: every security decision as a typed fact, and the hash that chains them.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::caller::Actor;
+use super::id::{EventId, RequestId, Seq};
+use super::time::Timestamp;
+
+/// What was intended. The name is stable: operators search and alert on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Intent {
+    /// Create an account.
+    Register,
+    /// Open a session with a password.
+    Login,
+    /// Exchange a refresh token.
+    Refresh,
+    /// Present a refresh token that was exchanged before: the family ends.
+    RefreshReuse,
+    /// End one session.
+    Logout,
+    /// End every session of an account.
+    LogoutAll,
+    /// Change a password.
+    PasswordChange,
+    /// End a session by id.
+    SessionRevoke,
+    /// Pass the edge to something that wants a token.
+    Access,
+    /// Create an account as an administrator.
+    AccountCreate,
+    /// Disable an account.
+    AccountDisable,
+    /// Enable an account.
+    AccountEnable,
+    /// Delete an account.
+    AccountDelete,
+    /// Change an account's roles.
+    RolesChange,
+    /// Make an invitation.
+    InviteCreate,
+    /// Withdraw an invitation.
+    InviteRevoke,
+    /// Make a signing key.
+    KeyCreate,
+    /// Let the next signing key sign.
+    KeyRotate,
+    /// Take a signing key out of use.
+    KeyRetire,
+    /// Ban an address.
+    BlacklistAdd,
+    /// Lift a ban.
+    BlacklistRemove,
+    /// Start the node.
+    Start,
+    /// Stop the node.
+    Stop,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Done.
+    Granted,
+    /// Refused by a rule; `reason` says which.
+    Denied,
+    /// Could not be decided or done.
+    Failed,
+}
+
+/// One event, without its place in the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEvent {
+    /// Its id.
+    pub id: EventId,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: Actor,
+    /// From where.
+    pub address: Option<IpAddr>,
+    /// What was intended.
+    pub intent: Intent,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// To what: an account id, a session id, a route, an address; may be empty.
+    pub target: String,
+    /// A stable word for why (`wrong_password`, `expired`, …); may be empty.
+    pub reason: String,
+    /// The request it belongs to, if any.
+    pub request: Option<RequestId>,
+    /// How many like it this one stands for: 1, or more where a flood was folded.
+    pub count: u32,
+}
+
+/// A hash in the audit chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ChainHash(pub [u8; 32]);
+
+impl ChainHash {
+    /// Lower-case hexadecimal.
+    pub fn hex(self) -> String {
+        blake3::Hash::from_bytes(self.0).to_hex().to_string()
+    }
+}
+
+/// A signed statement that the chain had `count` records and ended in `hash`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedHead {
+    /// Records in the chain.
+    pub count: u64,
+    /// Hash of the last of them.
+    pub hash: ChainHash,
+    /// When it was signed.
+    pub at: Timestamp,
+    /// Ed25519 over the fields above; see `audit::head`.
+    pub signature: Vec<u8>,
+}
+
+impl ChainHash {
+    /// The hash of the record that follows the one with this hash.
+    ///
+    /// BLAKE3 in its key-derivation mode over `self ‖ index ‖ seq ‖ payload` (integers little-endian).
+    pub fn next(self, index: u64, seq: Seq, payload: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("keepgate 2026 audit chain v1");
+        hasher.update(&self.0).update(&index.to_le_bytes());
+        hasher.update(&seq.0.to_le_bytes()).update(payload);
+        Self(*hasher.finalize().as_bytes())
+    }
+}

@@ -1,0 +1,62 @@
+//! What can go wrong in the stores, said so that an operator knows which store and what to do, and
+//! a caller knows whether to try again.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::model::change::Namespace;
+
+/// A store could not be opened or read.
+#[derive(Debug, thiserror::Error, Clone)]
+pub enum StoreError {
+    /// Another process holds the data folder.
+    #[error("{path} is in use by another process{holder}: stop it, or choose another data folder")]
+    InUse { path: PathBuf, holder: String },
+    /// The operating system refused.
+    #[error("{what} {path}: {source}")]
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: Arc<std::io::Error>,
+    },
+    /// Bytes on disk are not what was written.
+    #[error("{path} is damaged at byte {offset}: {detail}. Nothing was changed; restore from a backup")]
+    Damaged { path: PathBuf, offset: u64, detail: String },
+    /// The data was written by a newer Keepgate.
+    #[error("the {} store has schema version {found}, this binary knows up to {known}: \
+             use the newer binary that wrote it", namespace.name())]
+    NewerSchema { namespace: Namespace, found: u32, known: u32 },
+    /// A record kind that this binary does not know.
+    #[error(
+        "{path} holds a record of kind {kind}, unknown to this binary: use the newer binary that wrote it"
+    )]
+    NewerRecord { path: PathBuf, kind: u16 },
+    /// A storage engine failed.
+    #[error("the {} store failed: {detail}", namespace.name())]
+    Engine { namespace: Namespace, detail: String },
+}
+
+/// A bundle was not committed; nothing of it will ever be seen.
+#[derive(Debug, thiserror::Error, Clone)]
+pub enum CommitError {
+    /// Something it had read was written meanwhile: decide again.
+    #[error("what this command read was changed meanwhile")]
+    Conflict,
+    /// The node takes no writes: the journal could not be written, or the disk is full.
+    #[error("this node is read-only: {reason}")]
+    ReadOnly { reason: Arc<str> },
+    /// Too many commands wait for the disk.
+    #[error("too many commands wait for the disk")]
+    Busy,
+    /// The store is shutting down.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl CommitError {
+    /// Whether the same command, decided afresh, may succeed.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Conflict | Self::Busy)
+    }
+}

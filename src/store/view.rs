@@ -1,0 +1,76 @@
+//! What a storage engine must offer to be a namespace's view: a reader for the questions Keepgate
+//! asks of that namespace, and an applier that a thread of its own feeds with committed bundles.
+//! Readers never wait for the applier.
+
+use ipnet::IpNet;
+
+use super::bundle::SharedCommit;
+use super::error::StoreError;
+use super::namespace::{LogHead, LogRecord};
+use crate::model::account::Account;
+use crate::model::ban::Ban;
+use crate::model::document::Document;
+use crate::model::email::Email;
+use crate::model::event::SignedHead;
+use crate::model::id::{AccountId, InviteId, Seq, SessionId};
+use crate::model::invite::Invite;
+use crate::model::key::SealedKey;
+use crate::model::revocation::Revocation;
+use crate::model::session::Session;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// The writing side of a view. Bundles come in order and without gaps from `applied().next()`;
+/// those at or below `applied()` may come again and are skipped.
+pub(in crate::store) trait Applier: Send {
+    /// The last position applied, as stored in the view itself.
+    fn applied(&self) -> Seq;
+    /// Applies bundles in one transaction of the engine; not durable by itself.
+    fn apply(&mut self, bundles: &[SharedCommit]) -> Result<()>;
+    /// Makes what was applied durable and says through which position.
+    fn checkpoint(&mut self) -> Result<Seq>;
+}
+
+/// The auth namespace's questions.
+pub(in crate::store) trait AuthView: Send + Sync {
+    fn account(&self, id: AccountId) -> Result<Option<Account>>;
+    fn account_by_email(&self, email: &Email) -> Result<Option<Account>>;
+    /// In order of id, after `after`, at most `limit`.
+    fn accounts(&self, after: Option<AccountId>, limit: usize) -> Result<Vec<Account>>;
+    fn account_count(&self) -> Result<u64>;
+    /// Accounts that are active and hold the `admin` role.
+    fn active_administrators(&self) -> Result<u64>;
+    fn invite(&self, id: InviteId) -> Result<Option<Invite>>;
+    fn invites(&self) -> Result<Vec<Invite>>;
+    /// All signing keys, in order of creation, retired ones too.
+    fn keys(&self) -> Result<Vec<SealedKey>>;
+}
+
+/// The user namespace's questions.
+pub(in crate::store) trait UserView: Send + Sync {
+    fn document(&self, account: AccountId, key: &str) -> Result<Option<Document>>;
+    /// In order of key, after `after`, at most `limit`.
+    fn documents(&self, account: AccountId, after: Option<&str>, limit: usize) -> Result<Vec<Document>>;
+}
+
+/// The logs namespace's questions.
+pub(in crate::store) trait LogView: Send + Sync {
+    /// Records with an index greater than `after`, in order, at most `limit`, as they are stored.
+    fn records(&self, after: u64, limit: usize) -> Result<Vec<LogRecord>>;
+    /// Where the chain stands.
+    fn head(&self) -> Result<LogHead>;
+    /// Signed heads with a count greater than `after`, in order, at most `limit`.
+    fn signed_heads(&self, after: u64, limit: usize) -> Result<Vec<SignedHead>>;
+}
+
+/// The tokens namespace's questions.
+pub(in crate::store) trait TokenView: Send + Sync {
+    fn session(&self, id: SessionId) -> Result<Option<Session>>;
+    fn sessions_of(&self, account: AccountId) -> Result<Vec<Session>>;
+    /// In order of id, after `after`, at most `limit`.
+    fn sessions(&self, after: Option<SessionId>, limit: usize) -> Result<Vec<Session>>;
+    /// Every revocation kept, with its position, in order.
+    fn revocations(&self) -> Result<Vec<(Seq, Revocation)>>;
+    fn ban(&self, network: IpNet) -> Result<Option<Ban>>;
+    fn bans(&self) -> Result<Vec<Ban>>;
+}
