@@ -4,14 +4,13 @@
 CARGO ?= cargo
 TARGET := x86_64-unknown-linux-gnu
 
-.PHONY: help test setup lint static dist bench bench-full torture deny fmt
+.PHONY: help test setup lint static dist bench bench-full bench-setup torture deny fmt
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 test: setup ## Install what the tests need, then run all of them
-	$(CARGO) test --workspace --all-targets
-	$(CARGO) test --workspace --doc
+	$(CARGO) test --workspace
 
 setup: ## Install the peers that tests speak to (Debian packages; needs root only if one is missing)
 	sh tests/setup.sh
@@ -28,6 +27,19 @@ static: ## The release binary is static and lives through the whole story in an 
 
 dist: ## The binary to ship: fat LTO, stripped
 	$(CARGO) build --profile dist
+
+bench: bench-setup ## Figures beside their references, in the same run (short)
+	bench/run
+
+bench-full: bench-setup ## The same, longer
+	BENCH_ROUNDS=9 BENCH_SECONDS=4 BENCH_LOGIN_SECONDS=8 BENCH_ROTATION_SECONDS=8 bench/run
+
+bench-setup:
+	sh bench/setup.sh
+
+torture: setup ## The long forms of the disk model and the kill test
+	KEEPGATE_TORTURE_IMAGES=200000 $(CARGO) test --release --lib journal
+	KEEPGATE_KILL_ROUNDS=1000 $(CARGO) test --release --test it kill
 
 deny: ## Licences, banned crates, sources (cargo-deny)
 	cargo deny check bans licenses sources
