@@ -76,8 +76,9 @@ fn a_remembered_token_survives_new_keys_beside_its_own() {
 fn a_token_that_ends_like_a_remembered_one_is_not_taken_for_it() {
     let (world, token) = warmed();
     let (_, rest) = token.split_once('.').unwrap();
-    let header = merged(world.header(), json!({"x": 1}));
+    let header = merged(world.header(), json!({"typ": "AT+JWT"}));
     let forged = format!("{}.{rest}", BASE64.encode(header.to_string()));
+    assert_eq!(forged.len(), token.len());
     assert_eq!(world.refusal(&forged), Refusal::Signature);
 }
 
