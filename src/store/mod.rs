@@ -8,6 +8,7 @@
 pub mod bundle;
 pub mod commit;
 pub mod error;
+mod journal;
 pub mod namespace;
 mod progress;
 mod view;
