@@ -12,6 +12,7 @@ pub mod commit;
 mod engines;
 pub mod error;
 mod files;
+mod journal;
 mod memory;
 pub mod namespace;
 mod overlaid;
