@@ -14,6 +14,7 @@ mod conformance;
 mod engines;
 pub mod error;
 mod files;
+mod journal;
 mod memory;
 pub mod namespace;
 mod overlaid;
