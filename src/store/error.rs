@@ -33,8 +33,10 @@ pub enum StoreError {
     )]
     NewerRecord { path: PathBuf, kind: u16 },
     /// A journal of a newer format.
-    #[error("{path} has journal format {found}, this binary knows up to {known}: \
-             use the newer binary that wrote it")]
+    #[error(
+        "{path} has journal format {found}, this binary knows up to {known}: \
+             use the newer binary that wrote it"
+    )]
     NewerFormat { path: PathBuf, found: u32, known: u32 },
     /// A storage engine failed.
     #[error("the {} store failed: {detail}", namespace.name())]
