@@ -3,13 +3,13 @@
 //! The lock is the kernel's (`flock`): it goes with the process however that ends, so there is no
 //! stale lock to remove by hand. The process id in the file is for the message only.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::error::StoreError;
+use super::files;
 
 const NAME: &str = "lock";
 
@@ -26,23 +26,21 @@ impl Lock {
     /// `InUse` if another has it, `Io` if the folder cannot be written.
     pub fn take(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join(NAME);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options.open(&path).map_err(failed("cannot open", &path))?;
+        let mut file = files::private_file(&path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let holder = holder(&mut file);
                 return Err(StoreError::InUse { path: folder.to_owned(), holder });
             }
-            Err(TryLockError::Error(error)) => return Err(failed("cannot lock", &path)(error)),
+            Err(TryLockError::Error(error)) => return Err(files::failed("cannot lock", &path, error)),
         }
         let sign = |file: &mut File| {
             file.set_len(0)?;
             file.seek(SeekFrom::Start(0))?;
             write!(file, "{}", std::process::id())
         };
-        sign(&mut file).map_err(failed("cannot write", &path))?;
+        sign(&mut file).map_err(|source| files::failed("cannot write", &path, source))?;
         Ok(Self { _file: file })
     }
 }
@@ -60,16 +58,10 @@ fn holder(file: &mut File) -> String {
 /// Makes a folder that only its owner can enter, and whatever is missing above it, durably: a
 /// journal in a folder that a power cut forgets is lost with it.
 pub(in crate::store) fn make_folder(path: &Path) -> Result<(), StoreError> {
-    if let Ok(found) = path.metadata()
-        && found.is_dir()
-    {
-        if found.permissions().mode() & 0o077 != 0 {
-            let restrict = std::fs::set_permissions(path, Permissions::from_mode(0o700));
-            restrict.map_err(failed("cannot restrict", path))?;
-        }
-        return Ok(());
+    if !path.is_dir() {
+        make(path).map_err(|source| files::failed("cannot create", path, source))?;
     }
-    make(path).map_err(failed("cannot create", path))
+    files::private_folder(path)
 }
 
 fn make(path: &Path) -> io::Result<()> {
@@ -81,13 +73,11 @@ fn make(path: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    let path = path.to_owned();
-    move |source| StoreError::Io { what, path, source: Arc::new(source) }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

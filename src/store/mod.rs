@@ -11,6 +11,7 @@ mod chain;
 pub mod commit;
 mod engines;
 pub mod error;
+mod files;
 pub mod history;
 mod journal;
 mod lock;
@@ -19,7 +20,9 @@ pub mod namespace;
 mod overlaid;
 mod progress;
 mod recent;
+mod redb;
 mod running;
+mod sqlite;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -1,6 +1,7 @@
 //! The stores' life: replay at the start, one thread for the committer and one for each view, and
 //! the order in which they end.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -9,6 +10,7 @@ use super::commit::appliers::{self, Feed, Retention};
 use super::commit::{Committer, Follower, Shared, thread};
 use super::engines::Engines;
 use super::error::StoreError;
+use super::files;
 use super::journal::Journal;
 use super::journal::reader::Reader;
 use super::lock::Lock;
@@ -175,9 +177,8 @@ fn spawn<T: Send + 'static>(
     name: &'static str,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, StoreError> {
-    std::thread::Builder::new().name(name.into()).spawn(body).map_err(|source| StoreError::Io {
-        what: "cannot start a thread for",
-        path: name.into(),
-        source: Arc::new(source),
-    })
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(body)
+        .map_err(|source| files::failed("cannot start a thread for", Path::new(name), source))
 }

@@ -6,7 +6,6 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::format::{
     BUNDLE_V1, Batch, BatchFault, Chain, HeaderFault, Place, SEGMENT_HEADER, SegmentHeader, VERSION,
@@ -17,6 +16,7 @@ use super::tail::{self, Tail};
 use crate::model::id::Seq;
 use crate::model::time::Timestamp;
 use crate::store::error::StoreError;
+use crate::store::files;
 
 /// Where the journal stands, proven.
 pub(super) struct Found {
@@ -69,7 +69,7 @@ pub(super) fn failed(
     name: &str,
 ) -> impl FnOnce(io::Error) -> StoreError {
     let path = disk.path(name);
-    move |source| StoreError::Io { what, path, source: Arc::new(source) }
+    move |source| files::failed(what, &path, source)
 }
 
 /// A precise refusal.
