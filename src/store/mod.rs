@@ -6,10 +6,16 @@
 //! handles are views of it. Backend traits and drivers are private to this folder.
 
 pub mod bundle;
+mod cached;
+mod chain;
 pub mod commit;
+mod engines;
 pub mod error;
+mod memory;
 pub mod namespace;
+mod overlaid;
 mod progress;
+mod recent;
 mod view;
 
 use std::path::Path;
