@@ -34,7 +34,10 @@ impl fmt::Debug for HeadKey {
 
 impl HeadKey {
     /// The key of a 256-bit seed (RFC 8032 §5.1.5).
-    #[expect(clippy::expect_used, reason = "every 32-byte string is an Ed25519 seed; only its length is checked")]
+    #[expect(
+        clippy::expect_used,
+        reason = "every 32-byte string is an Ed25519 seed; only its length is checked"
+    )]
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(Ed25519KeyPair::from_seed_unchecked(seed).expect("32 bytes are an Ed25519 seed"))
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::head::{HeadKey, HeadPublicKey};
-use super::witness::{Entry, Reader, Witness};
+use super::witness::{Reader, Witness};
 use crate::model::change::LogChange;
 use crate::model::event::SignedHead;
 use crate::model::time::{SharedClock, Timestamp};
@@ -108,7 +108,8 @@ impl HeadSigner {
                 last = Last { count: head.count, at: head.at };
             }
         }
-        let state = tokio::sync::Mutex::new(State { witness: Arc::new(parking_lot::Mutex::new(witness)), last });
+        let state =
+            tokio::sync::Mutex::new(State { witness: Arc::new(parking_lot::Mutex::new(witness)), last });
         Ok(Self { logs, committer, clock, key, every, path: path.to_owned(), state })
     }
 
@@ -153,7 +154,7 @@ impl HeadSigner {
 fn newest_genuine(path: &Path, key: &HeadPublicKey) -> std::io::Result<Option<SignedHead>> {
     let mut newest: Option<SignedHead> = None;
     for entry in Reader::open(path)?.into_iter().flatten() {
-        if let Entry::Head(head) = entry?
+        if let Some(head) = entry?.head
             && newest.as_ref().is_none_or(|newest| head.count > newest.count)
             && key.verifies(&head)
         {

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
-use super::decode;
 use crate::model::caller::Actor;
 use crate::model::event::{AuditEvent, ChainHash, Intent};
 use crate::model::id::{AccountId, Seq};
@@ -78,7 +77,7 @@ pub fn tail(logs: &LogStore, filter: &Filter, limit: usize) -> Result<Tail, Stor
         let window = logs.records(start, usize::try_from(end - start).unwrap_or(usize::MAX))?;
         // Times rise along the chain but for clock steps; a whole window before `since` ends it.
         let mut recent = filter.since.is_none() || window.is_empty();
-        for record in window.into_iter().rev().filter(|record| record.index <= end) {
+        for record in window.iter().rev().filter(|record| record.index <= end) {
             if let Some(record) = event_record(record, &mut found.unreadable) {
                 recent |= filter.since.is_some_and(|since| record.event.at >= since);
                 if filter.admits(&record.event) && found.events.len() < limit {
@@ -96,11 +95,11 @@ pub fn tail(logs: &LogStore, filter: &Filter, limit: usize) -> Result<Tail, Stor
     Ok(found)
 }
 
-fn event_record(record: LogRecord, unreadable: &mut Vec<u64>) -> Option<EventRecord> {
-    let LogRecord { index, seq, payload, hash } = record;
-    let event = decode(&payload);
-    if event.is_none() {
+fn event_record(record: &LogRecord, unreadable: &mut Vec<u64>) -> Option<EventRecord> {
+    let LogRecord { index, seq, hash, .. } = *record;
+    let event = record.event();
+    if event.is_err() {
         unreadable.push(index);
     }
-    event.map(|event| EventRecord { index, seq, event, hash })
+    event.ok().map(|event| EventRecord { index, seq, event, hash })
 }

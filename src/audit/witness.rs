@@ -104,13 +104,13 @@ fn last_line(file: &mut File, end: u64) -> io::Result<Option<SignedHead>> {
     Ok(bytes.split(|byte| *byte == b'\n').rev().find(|line| !line.is_empty()).and_then(parse))
 }
 
-/// What a line of the witness holds.
+/// A line of the witness.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::audit) enum Entry {
-    /// A head.
-    Head(SignedHead),
-    /// Not a head: the number of the line, from 1.
-    Unreadable(u64),
+pub(in crate::audit) struct Entry {
+    /// Its number, from 1.
+    pub line: u64,
+    /// What it holds; `None` if that is no head.
+    pub head: Option<SignedHead>,
 }
 
 /// Reads the file from its start to where it ended when opened, in bounded memory.
@@ -140,7 +140,7 @@ impl Reader {
             return Ok(None);
         }
         self.number += 1;
-        Ok(Some(parse(&line).map_or(Entry::Unreadable(self.number), Entry::Head)))
+        Ok(Some(Entry { line: self.number, head: parse(&line) }))
     }
 }
 
@@ -160,8 +160,8 @@ mod tests {
         HeadKey::from_seed(&[1; 32]).sign(count, ChainHash([9; 32]), Timestamp::from_millis(5))
     }
 
-    fn entries(path: &Path) -> Vec<Entry> {
-        Reader::open(path).unwrap().unwrap().map(Result::unwrap).collect()
+    fn entries(path: &Path) -> Vec<Option<SignedHead>> {
+        Reader::open(path).unwrap().unwrap().map(|entry| entry.unwrap().head).collect()
     }
 
     #[test]
@@ -175,7 +175,7 @@ mod tests {
         let (mut witness, last) = Witness::open(&path).unwrap();
         assert_eq!(last, Some(head(2)));
         witness.append(&head(3)).unwrap();
-        assert_eq!(entries(&path), [1, 2, 3].map(|count| Entry::Head(head(count))));
+        assert_eq!(entries(&path), [1, 2, 3].map(|count| Some(head(count))));
     }
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
         Witness::open(&path).unwrap().0.append(&head(1)).unwrap();
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, [&whole[..], &whole[..30]].concat()).unwrap();
-        assert_eq!(entries(&path), [Entry::Head(head(1))]);
+        assert_eq!(entries(&path), [Some(head(1))]);
         assert_eq!(Witness::open(&path).unwrap().1, Some(head(1)));
         assert_eq!(std::fs::read(&path).unwrap(), whole);
     }
@@ -197,10 +197,7 @@ mod tests {
         Witness::open(&path).unwrap().0.append(&head(1)).unwrap();
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, [&whole[..], b"{}\n", &whole[..]].concat()).unwrap();
-        assert_eq!(
-            entries(&path),
-            [Entry::Head(head(1)), Entry::Unreadable(2), Entry::Head(head(1))]
-        );
+        assert_eq!(entries(&path), [Some(head(1)), None, Some(head(1))]);
     }
 
     #[test]

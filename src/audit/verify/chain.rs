@@ -4,7 +4,6 @@
 //! was rewritten consistently is found by the signed heads (`heads`) and the journal (`journal`).
 //! Memory: a bounded number of suspects, whatever the log holds.
 
-use super::super::decode;
 use super::finding::{Finding, Findings};
 use crate::model::event::ChainHash;
 use crate::model::id::Seq;
@@ -94,7 +93,8 @@ impl ChainWalk {
     /// been there (only that hash was changed), or after renumbering.
     fn follows(&mut self, record: &LogRecord, findings: &mut Findings) -> bool {
         let place = self.place(record.index);
-        let from = |before: ChainHash, place: u64| before.next(place, record.seq, &record.payload) == record.hash;
+        let from =
+            |before: ChainHash, place: u64| before.next(place, record.seq, &record.payload) == record.hash;
         if from(self.hash, place) || from(self.computed, place) {
             self.close_run();
             return true;
@@ -108,7 +108,7 @@ impl ChainWalk {
                 return true;
             }
             let from_good = self.good.iter().any(|good| from(*good, place.saturating_sub(shift)));
-            if place > shift && from_good {
+            if place > shift && from_good && !self.swapped(record, place) {
                 let first = record.index - shift;
                 self.inserted += shift;
                 self.forget_run(first);
@@ -117,6 +117,15 @@ impl ChainWalk {
             }
         }
         false
+    }
+
+    /// Whether the suspect before this record belongs after it: two neighbours changed places, which
+    /// looks like an insertion at first.
+    fn swapped(&self, record: &LogRecord, place: u64) -> bool {
+        self.suspects.last().is_some_and(|Suspect { record: before, .. }| {
+            before.index + 1 == record.index
+                && record.hash.next(place, before.seq, &before.payload) == before.hash
+        })
     }
 
     /// The open run is explained: its records are not suspects any more.
@@ -140,7 +149,7 @@ impl ChainWalk {
             findings.push(Finding::OutOfOrder { index: record.index, seq: record.seq });
         }
         self.seq = self.seq.max(record.seq);
-        if decode(&record.payload).is_none() {
+        if record.event().is_err() {
             findings.push(Finding::Unreadable { index: record.index });
         }
     }

@@ -109,6 +109,28 @@ impl fmt::Display for Finding {
 }
 
 impl Finding {
+    /// Findings are told in this order: what the chain shows, the heads, the journal; each along
+    /// the log.
+    const fn order(&self) -> (u8, u64) {
+        match self {
+            Self::Changed { from: at, .. }
+            | Self::Missing { from: at, .. }
+            | Self::Removed { before: at, .. }
+            | Self::Inserted { from: at, .. }
+            | Self::Reordered { index: at, .. }
+            | Self::OutOfOrder { index: at, .. }
+            | Self::Unreadable { index: at }
+            | Self::TruncatedAfter { index: at, .. } => (0, *at),
+            Self::BadSignature { count: at, .. }
+            | Self::HeadMismatch { count: at, .. }
+            | Self::HeadMissing { count: at }
+            | Self::NotWitnessed { count: at } => (1, *at),
+            Self::WitnessUnreadable { line: at } => (2, *at),
+            Self::NoWitness => (2, 0),
+            Self::NotInJournal { seq, .. } | Self::NotInLog { seq, .. } => (3, seq.0),
+        }
+    }
+
     fn fmt_heads(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadSignature { count, place } => write!(
@@ -181,7 +203,11 @@ struct Records(u64, u64);
 
 impl fmt::Display for Records {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == self.1 { write!(f, "record {}", self.0) } else { write!(f, "records {} to {}", self.0, self.1) }
+        if self.0 == self.1 {
+            write!(f, "record {}", self.0)
+        } else {
+            write!(f, "records {} to {}", self.0, self.1)
+        }
     }
 }
 
@@ -195,6 +221,12 @@ pub(in crate::audit) struct Findings {
 impl Findings {
     pub fn push(&mut self, finding: Finding) {
         if self.list.len() < KEPT { self.list.push(finding) } else { self.more += 1 }
+    }
+
+    /// The findings in the order in which they are told.
+    pub fn sorted(mut self) -> Self {
+        self.list.sort_by_key(Finding::order);
+        self
     }
 }
 

@@ -15,10 +15,13 @@ pub(super) struct HeadsWalk<L: Iterator, W: Iterator> {
     key: HeadPublicKey,
     log: Peekable<L>,
     witness: Option<Peekable<W>>,
-    /// The newest head that the witness has: one that was signed just now may be missing there.
+    /// Heads of the log that were compared.
     pub checked: u64,
+    /// The count of the newest genuine head that agrees with the chain.
     pub signed_count: u64,
+    /// The count of the witness's last line compared.
     line_count: u64,
+    /// The newest head that only the witness has, and the newest that only the log has.
     lost_by_log: Option<u64>,
     lost_by_witness: Option<u64>,
 }
@@ -47,9 +50,8 @@ where
     /// Compares the heads that speak of the record at `place`, whose stored hash is `hash`; those
     /// that speak of places before it speak of records that are gone, which is said already.
     pub fn at(&mut self, place: u64, hash: ChainHash, findings: &mut Findings) -> Result<()> {
-        let wanted = Some((place, hash));
         while let Some(count) = self.nearest(place, findings)? {
-            self.compare(count, wanted.filter(|(place, _)| *place == count), findings)?;
+            self.compare(count, (place == count).then_some(hash), findings)?;
         }
         Ok(())
     }
@@ -89,15 +91,10 @@ where
         loop {
             match witness.peek() {
                 None => return Ok(None),
-                Some(Ok(Entry::Head(head))) if head.count >= self.line_count => {
+                Some(Ok(Entry { head: Some(head), .. })) if head.count >= self.line_count => {
                     return Ok(Some(head.count));
                 }
-                Some(Ok(Entry::Head(head))) => {
-                    findings.push(Finding::HeadOutOfOrder { count: head.count });
-                }
-                Some(Ok(Entry::Unreadable(line))) => {
-                    findings.push(Finding::WitnessUnreadable { line: *line });
-                }
+                Some(Ok(Entry { line, .. })) => findings.push(Finding::WitnessUnreadable { line: *line }),
                 Some(Err(_)) => {}
             }
             witness.next().transpose()?;
@@ -105,14 +102,10 @@ where
     }
 
     /// Compares all heads of one count with the record, if it is there. Whether one of them is genuine.
-    fn compare(
-        &mut self,
-        count: u64,
-        record: Option<(u64, ChainHash)>,
-        findings: &mut Findings,
-    ) -> Result<bool> {
-        let (mut in_log, mut in_witness, mut any) = (false, false, false);
-        while let Some(head) = self.log.next_if(|next| next.as_ref().map_or(true, |head| head.count == count)) {
+    fn compare(&mut self, count: u64, record: Option<ChainHash>, findings: &mut Findings) -> Result<bool> {
+        let (mut in_log, mut in_witness) = (false, false);
+        while let Some(head) = self.log.next_if(|next| next.as_ref().map_or(true, |head| head.count == count))
+        {
             let head = head?;
             self.checked += 1;
             in_log |= self.judge(&head, Place::Log, record, findings);
@@ -121,31 +114,27 @@ where
             self.line_count = count;
             in_witness |= self.judge(&head, Place::Witness, record, findings);
         }
-        any |= in_log || in_witness;
         self.note_lost(count, in_log, in_witness, findings);
-        Ok(any)
+        Ok(in_log || in_witness)
     }
 
     fn witness_head(&mut self, count: u64, findings: &mut Findings) -> Result<Option<SignedHead>> {
         if self.witness_count(findings)? != Some(count) {
             return Ok(None);
         }
-        match self.witness.as_mut().and_then(Iterator::next).transpose()? {
-            Some(Entry::Head(head)) => Ok(Some(head)),
-            _ => Ok(None),
-        }
+        Ok(self.witness.as_mut().and_then(Iterator::next).transpose()?.and_then(|entry| entry.head))
     }
 
     fn judge(
         &mut self,
         head: &SignedHead,
         place: Place,
-        record: Option<(u64, ChainHash)>,
+        record: Option<ChainHash>,
         findings: &mut Findings,
     ) -> bool {
         let good = genuine(head, place, &self.key, findings);
         match record {
-            Some((_, hash)) if good && hash != head.hash => {
+            Some(hash) if good && hash != head.hash => {
                 findings.push(Finding::HeadMismatch { count: head.count, place });
             }
             Some(_) if good => self.signed_count = head.count,
