@@ -6,6 +6,7 @@
 //! what they tell the operator. `docs/architecture.md` walks through it.
 
 pub mod audit;
+pub mod auth;
 pub mod config;
 pub mod model;
 pub mod store;

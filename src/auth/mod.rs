@@ -1,0 +1,4 @@
+//! Accounts, passwords, sessions.
+
+pub mod error;
+pub mod password;
