@@ -6,6 +6,8 @@
 //! payload's shape never changes under its number (a new shape takes a new number, the old one
 //! stays readable). `tests/fixtures/changes/` pins the bytes.
 
+pub mod codec;
+
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;

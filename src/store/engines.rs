@@ -8,10 +8,12 @@ use std::sync::Arc;
 use super::cached::SessionCache;
 use super::error::StoreError;
 use super::memory::{Memory, MemoryApplier, auth, logs, tokens, user};
-use super::overlaid::{Overlaid, Settling};
+use super::overlaid::{Overlaid, Settling, TokenEngine};
 use super::recent::Recent;
 use super::view::{Applier, AuthView, LogView, TokenView, UserView};
+use super::{files, redb, sqlite};
 use crate::config;
+use crate::model::change::Namespace;
 
 /// One namespace's view: its reader and its applier.
 pub(in crate::store) struct Engine<V: ?Sized> {
@@ -49,14 +51,26 @@ impl Engines {
     /// `Io` where the operating system refuses, `NewerSchema` for data of a newer Keepgate, `Damaged`
     /// or `Engine` where a file is not what an engine wrote.
     pub fn embedded(folder: &Path, settings: &config::store::Store) -> Result<Self, StoreError> {
-        let _ = (folder, settings);
-        Ok(Self::in_memory())
+        files::private_folder(folder)?;
+        let place = |namespace: Namespace| folder.join(namespace.name());
+        let (auth, auth_applier) = sqlite::open::<sqlite::auth::Auth>(&place(Namespace::Auth))?;
+        let (user, user_applier) = sqlite::open::<sqlite::user::User>(&place(Namespace::User))?;
+        let (logs, logs_applier) = sqlite::open::<sqlite::logs::Logs>(&place(Namespace::Logs))?;
+        let (tokens, tokens_applier) = redb::open(&place(Namespace::Tokens))?;
+        let (tokens, recent) = overlaid(tokens, tokens_applier, settings.session_cache);
+        Ok(Self {
+            auth: Engine { view: auth, applier: Box::new(auth_applier) },
+            user: Engine { view: user, applier: Box::new(user_applier) },
+            logs: Engine { view: logs, applier: Box::new(logs_applier) },
+            tokens,
+            recent,
+        })
     }
 }
 
 /// The overlay and the session cache over a tokens engine.
 fn overlaid(
-    engine: Arc<impl super::overlaid::TokenEngine + 'static>,
+    engine: Arc<impl TokenEngine + 'static>,
     applier: impl Applier + 'static,
     cached_sessions: u64,
 ) -> (Engine<dyn TokenView>, Arc<Recent>) {

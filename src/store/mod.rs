@@ -11,11 +11,15 @@ mod chain;
 pub mod commit;
 mod engines;
 pub mod error;
+mod files;
+mod journal;
 mod memory;
 pub mod namespace;
 mod overlaid;
 mod progress;
 mod recent;
+mod redb;
+mod sqlite;
 mod view;
 
 use std::path::Path;
