@@ -6,6 +6,7 @@
 //! that wipe it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use axum::body::Body;
@@ -180,10 +181,14 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         let mut fields = Fields { members: BTreeMap::new(), faults: Vec::new() };
         while let Some(name) = map.next_key::<String>()? {
             let value = map.next_value()?;
-            if fields.members.contains_key(&name) {
-                fields.fault::<()>(&name, "duplicate", "this field is there twice");
-            } else {
-                fields.members.insert(name, value);
+            match fields.members.entry(name) {
+                Entry::Vacant(place) => {
+                    place.insert(value);
+                }
+                Entry::Occupied(taken) => {
+                    let name = taken.key().clone();
+                    fields.fault::<()>(&name, "duplicate", "this field is there twice");
+                }
             }
         }
         Ok(fields)

@@ -36,7 +36,12 @@ struct Inner {
 
 impl Failure {
     /// A problem of the kind `urn:keepgate:problem:<word>`.
-    pub fn new(status: StatusCode, word: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+    pub fn new(
+        status: StatusCode,
+        word: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
         let problem = Problem::new(status.as_u16(), word, title).detail(detail.into());
         Self(Arc::new(Inner { problem, header: None, cause: None }))
     }
@@ -47,8 +52,12 @@ impl Failure {
             [one] => format!("{}: {}", one.field, one.detail),
             several => format!("{} fields are at fault", several.len()),
         };
-        let failure =
-            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "The request is not valid", detail);
+        let failure = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-request",
+            "The request is not valid",
+            detail,
+        );
         failure.with(|inner| inner.problem.errors = errors)
     }
 
@@ -66,8 +75,7 @@ impl Failure {
     /// 500: our own fault. The cause is logged.
     pub fn internal(cause: impl ToString) -> Self {
         let detail = "the request failed here; the log has the reason under this request id";
-        let failure =
-            Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail);
+        let failure = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail);
         failure.because(cause)
     }
 
@@ -161,9 +169,7 @@ impl Failure {
                 Self::unavailable("read-only", "this node takes no changes at the moment", A_WHILE)
                     .because(format!("read-only: {reason}"))
             }
-            AuthError::Closing => {
-                Self::unavailable("shutting-down", "this node is shutting down", A_WHILE)
-            }
+            AuthError::Closing => Self::unavailable("shutting-down", "this node is shutting down", A_WHILE),
             other => Self::internal(Chain(&other)),
         }
     }

@@ -18,5 +18,8 @@ pub(in crate::api) async fn answer(Authenticated(caller): Authenticated) -> Resu
         (SESSION, caller.session.to_string()),
         (ROLES, roles.join(",")),
     ];
-    headers.into_iter().map(|(name, value)| Ok((name, HeaderValue::try_from(value).map_err(Failure::internal)?))).collect()
+    headers
+        .into_iter()
+        .map(|(name, value)| Ok((name, HeaderValue::try_from(value).map_err(Failure::internal)?)))
+        .collect()
 }

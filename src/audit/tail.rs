@@ -28,7 +28,6 @@ pub struct EventRecord {
     pub hash: ChainHash,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn hex<S: Serializer>(hash: &ChainHash, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&hash.hex())
 }

@@ -34,6 +34,7 @@ impl Place {
 /// Something about the log that cannot have come about honestly.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "finding", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the sentence of each kind, below, says what its numbers are")]
 pub enum Finding {
     /// These records are not what was chained.
     Changed { from: u64, to: u64 },

@@ -152,11 +152,19 @@ where
         if in_witness && let Some(count) = self.lost_by_witness.take() {
             findings.push(Finding::NotWitnessed { count });
         }
-        if in_witness && !in_log {
-            self.lost_by_log.replace(count).map(|count| findings.push(Finding::HeadMissing { count }));
+        if in_witness
+            && !in_log
+            && let Some(count) = self.lost_by_log.replace(count)
+        {
+            findings.push(Finding::HeadMissing { count });
         }
-        if in_log && !in_witness && self.witness.is_some() {
-            self.lost_by_witness.replace(count).map(|count| findings.push(Finding::NotWitnessed { count }));
+        let watched = self.witness.is_some();
+        if in_log
+            && !in_witness
+            && watched
+            && let Some(count) = self.lost_by_witness.replace(count)
+        {
+            findings.push(Finding::NotWitnessed { count });
         }
     }
 }
