@@ -45,7 +45,13 @@ pub struct Arena(Vec<Block>);
 
 impl Arena {
     /// Computes in it, and wipes it whatever happened.
-    fn compute(&mut self, params: &Params, password: &[u8], salt: &[u8], out: &mut [u8]) -> Result<(), HashError> {
+    fn compute(
+        &mut self,
+        params: &Params,
+        password: &[u8],
+        salt: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), HashError> {
         self.0.resize(params.block_count(), Block::new());
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
         let result = argon.hash_password_into_with_memory(password, salt, out, &mut self.0[..]);
@@ -93,7 +99,12 @@ impl Parameters {
     ///
     /// # Errors
     /// [`HashError::Stored`] if argon2 refuses, which it does not for passwords under 4 GiB.
-    pub fn hash(&self, password: &[u8], salt: [u8; SALT], arena: &mut Arena) -> Result<PasswordHash, HashError> {
+    pub fn hash(
+        &self,
+        password: &[u8],
+        salt: [u8; SALT],
+        arena: &mut Arena,
+    ) -> Result<PasswordHash, HashError> {
         let mut out = [0; OUTPUT];
         arena.compute(&self.0, password, &salt, &mut out)?;
         let text = phc_string(&self.0, &salt, &out);
@@ -202,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_hash_of_the_reference_implementation_verifies() {
-        // `echo -n password | argon2 somesalt -id -t 2 -k 64 -p 1 -l 32`, as its test suite has it for m=256.
+        // From the test suite of github.com/P-H-C/phc-winner-argon2: version 0x13, t=2, m=2^8, p=1.
         let text = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
         let stored = parameters(8, 1, 1).read(&PasswordHash(text.to_owned())).unwrap();
         assert!(stored.matches(b"password", &mut Arena::default()).unwrap());

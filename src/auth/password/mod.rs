@@ -143,7 +143,9 @@ impl Passwords {
 
 /// NFKC (NIST SP 800-63B-4 §3.1.1.2): one password typed on two keyboards is one string of bytes.
 fn normalised(password: &SecretString) -> SecretString {
-    SecretString::from(ComposingNormalizerBorrowed::new_nfkc().normalize(password.expose_secret()).into_owned())
+    SecretString::from(
+        ComposingNormalizerBorrowed::new_nfkc().normalize(password.expose_secret()).into_owned(),
+    )
 }
 
 #[cfg(test)]

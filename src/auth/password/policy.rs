@@ -35,11 +35,7 @@ impl Policy {
         let length = password.chars().count();
         if length > self.max {
             // Whatever else is wrong with it is not worth looking at megabytes.
-            return vec![FieldError::new(
-                field,
-                "too_long",
-                format!("use at most {} characters", self.max),
-            )];
+            return vec![FieldError::new(field, "too_long", format!("use at most {} characters", self.max))];
         }
         let lower = password.to_lowercase();
         let mut faults = Vec::new();
@@ -118,7 +114,8 @@ mod tests {
 
     #[test]
     fn composition_is_nobodys_business() {
-        for password in ["correct horse battery", "the rain in spain", "729481650238", "…………·•…………—…"] {
+        for password in ["correct horse battery", "the rain in spain", "729481650238", "…………·•…………—…"]
+        {
             assert!(codes(password).is_empty(), "{password}");
         }
     }

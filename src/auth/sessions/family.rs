@@ -133,7 +133,11 @@ impl Family {
         }
         let is = |hash: &TokenHash| -> bool { hash.0.ct_eq(&token.hash.0).into() };
         if token.generation == record.generation {
-            return if is(&record.current) { Decision::Rotate(ActiveToken(record)) } else { Decision::Unknown };
+            return if is(&record.current) {
+                Decision::Rotate(ActiveToken(record))
+            } else {
+                Decision::Unknown
+            };
         }
         let Some(behind) = record.generation.checked_sub(token.generation) else {
             return Decision::Unknown;
@@ -155,7 +159,13 @@ impl ActiveToken {
     }
 
     /// Exchanges the token: the record after it, whose live token has the hash `successor`.
-    pub fn exchange(self, successor: TokenHash, by: &Presentation, address: Option<IpAddr>, lives: &Lifetimes) -> Session {
+    pub fn exchange(
+        self,
+        successor: TokenHash,
+        by: &Presentation,
+        address: Option<IpAddr>,
+        lives: &Lifetimes,
+    ) -> Session {
         let record = self.0;
         Session {
             generation: record.generation.saturating_add(1),
@@ -184,6 +194,11 @@ impl ExchangedToken {
 }
 
 impl ReplayedToken {
+    /// The record as it stands.
+    pub const fn record(&self) -> &Session {
+        &self.0
+    }
+
     /// The record if `successor` is its live token's hash: what was given out then and no other.
     pub fn confirm(self, successor: TokenHash) -> Option<Session> {
         let same: bool = successor.0.ct_eq(&self.0.current.0).into();

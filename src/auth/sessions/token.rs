@@ -99,7 +99,7 @@ impl Genuine {
 
 impl RefreshKeys {
     /// From two independent 256-bit subkeys.
-    pub const fn new(tag: [u8; 32], successor: [u8; 32]) -> Self {
+    pub fn new(tag: [u8; 32], successor: [u8; 32]) -> Self {
         Self { tag: Zeroizing::new(tag), successor: Zeroizing::new(successor) }
     }
 
@@ -137,7 +137,8 @@ impl RefreshKeys {
         let mut bytes = Zeroizing::new(Vec::with_capacity(LENGTH));
         bytes.extend_from_slice(&*body);
         bytes.extend_from_slice(&self.tag_of(&body));
-        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+        let crc = crc32fast::hash(&bytes);
+        bytes.extend_from_slice(&crc.to_be_bytes());
         let mut text = String::with_capacity(PREFIX.len() + LENGTH.div_ceil(3) * 4);
         text.push_str(PREFIX);
         URL_SAFE_NO_PAD.encode_string(&*bytes, &mut text);
