@@ -10,9 +10,11 @@ pub mod bans;
 mod commands;
 pub mod error;
 pub mod invites;
+pub mod keys;
 pub mod password;
 pub mod revocation;
 pub mod sessions;
+pub mod tokens;
 #[cfg(test)]
 mod testing;
 
