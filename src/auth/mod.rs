@@ -14,6 +14,7 @@ pub mod keys;
 pub mod password;
 pub mod revocation;
 pub mod sessions;
+pub mod tokens;
 #[cfg(test)]
 mod testing;
 pub mod tokens;
