@@ -17,7 +17,6 @@ pub mod sessions;
 pub mod tokens;
 #[cfg(test)]
 mod testing;
-pub mod tokens;
 
 use std::sync::Arc;
 
