@@ -69,6 +69,7 @@ pub enum Change {
 
 /// Facts of the auth namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are what the variant\'s line says, and nothing more")]
 pub enum AuthChange {
     /// An account came to be.
     AccountCreated(Account),
@@ -92,6 +93,7 @@ pub enum AuthChange {
 
 /// Facts of the user namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are what the variant\'s line says, and nothing more")]
 pub enum UserChange {
     /// A document was written.
     DocumentPut(Document),
@@ -112,6 +114,7 @@ pub enum LogChange {
 
 /// Facts of the tokens namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are what the variant\'s line says, and nothing more")]
 pub enum TokenChange {
     /// A session was opened.
     SessionOpened(Session),

@@ -8,6 +8,7 @@ use crate::model::change::Namespace;
 
 /// A store could not be opened or read.
 #[derive(Debug, thiserror::Error, Clone)]
+#[expect(missing_docs, reason = "the message above each variant shows what its fields are")]
 pub enum StoreError {
     /// Another process holds the data folder.
     #[error("{path} is in use by another process{holder}: stop it, or choose another data folder")]
@@ -33,8 +34,10 @@ pub enum StoreError {
     )]
     NewerRecord { path: PathBuf, kind: u16 },
     /// A journal of a newer format.
-    #[error("{path} has journal format {found}, this binary knows up to {known}: \
-             use the newer binary that wrote it")]
+    #[error(
+        "{path} has journal format {found}, this binary knows up to {known}: \
+             use the newer binary that wrote it"
+    )]
     NewerFormat { path: PathBuf, found: u32, known: u32 },
     /// A storage engine failed.
     #[error("the {} store failed: {detail}", namespace.name())]
@@ -43,6 +46,7 @@ pub enum StoreError {
 
 /// A bundle was not committed; nothing of it will ever be seen (but see [`Self::ReadOnly`]).
 #[derive(Debug, thiserror::Error, Clone)]
+#[expect(missing_docs, reason = "the message above each variant shows what its fields are")]
 pub enum CommitError {
     /// Something it had read was written meanwhile: decide again.
     #[error("what this command read was changed meanwhile")]

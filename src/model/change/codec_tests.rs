@@ -18,7 +18,7 @@ use crate::model::event::{AuditEvent, ChainHash, Intent, Outcome, SignedHead};
 use crate::model::id::{AccountId, EventId, InviteId, RequestId, SessionId};
 use crate::model::invite::Invite;
 use crate::model::key::{KeyAlgorithm, KeyId, KeyState, SealedKey};
-use crate::model::revocation::{RevocationCause, RevokedSubject, Revocation};
+use crate::model::revocation::{Revocation, RevocationCause, RevokedSubject};
 use crate::model::role::Role;
 use crate::model::session::{Rotated, Session, TokenHash};
 use crate::model::time::Timestamp;

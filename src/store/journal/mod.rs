@@ -24,6 +24,7 @@ mod torture;
 
 use std::sync::Arc;
 
+use crate::model::change::Namespace;
 use crate::model::id::Seq;
 use crate::model::random::{self, Rng};
 use crate::model::time::Timestamp;
@@ -58,12 +59,7 @@ impl Journal {
     ///
     /// # Errors
     /// `Damaged` (and nothing was changed), `NewerFormat`, `NewerRecord`, or `Io`.
-    pub fn open(
-        disk: SharedDisk,
-        segment_bytes: u64,
-        floor: Seq,
-        rng: &dyn Rng,
-    ) -> Result<Self, StoreError> {
+    pub fn open(disk: SharedDisk, segment_bytes: u64, floor: Seq, rng: &dyn Rng) -> Result<Self, StoreError> {
         let mut maker = Maker::new(Arc::clone(&disk), segment_bytes.max(SMALLEST_SEGMENT));
         let found = match recover::recover(&disk, floor)? {
             Some(found) => found,
@@ -74,7 +70,19 @@ impl Journal {
         let mut staged = Vec::new();
         format::begin_batch(&mut staged);
         let (segment, staged_records) = (newest, 0);
-        Ok(Self { disk, catalog, maker, segment, end, chain, last, time, staged, staged_records, failed: false })
+        Ok(Self {
+            disk,
+            catalog,
+            maker,
+            segment,
+            end,
+            chain,
+            last,
+            time,
+            staged,
+            staged_records,
+            failed: false,
+        })
     }
 
     /// The last position, staged ones included.
@@ -90,6 +98,13 @@ impl Journal {
     /// What readers need.
     pub const fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
+    }
+
+    /// The refusal to serve a view that needs what the journal no longer holds.
+    pub fn lacks(&self, namespace: Namespace, applied: Seq) -> StoreError {
+        let (name, oldest) = (namespace.name(), self.catalog.oldest());
+        let detail = format!("it begins at position {oldest}, but the {name} store ends at {applied}");
+        StoreError::Damaged { path: self.disk.path(""), offset: 0, detail }
     }
 
     /// Adds a record to the batch to come; its position.
@@ -113,7 +128,11 @@ impl Journal {
             return Err(failed(&self.disk, "cannot write", "")(source));
         }
         self.failed = true;
-        self.write().map_err(failed(&self.disk, "cannot write", &segment::name(self.segment.header.first)))?;
+        self.write().map_err(failed(
+            &self.disk,
+            "cannot write",
+            &segment::name(self.segment.header.first),
+        ))?;
         self.failed = false;
         self.catalog.set_durable(self.last);
         Ok(())
@@ -147,7 +166,8 @@ impl Journal {
     /// the old one is complete.
     fn rotate(&mut self, first: Seq, room: u64) -> std::io::Result<()> {
         let SegmentHeader { journal, number, .. } = self.segment.header;
-        let header = SegmentHeader { journal, number: number + 1, first, floor: self.time, chain: self.chain };
+        let header =
+            SegmentHeader { journal, number: number + 1, first, floor: self.time, chain: self.chain };
         self.segment = self.maker.make(&header, room)?;
         self.end = SEGMENT_HEADER as u64;
         self.catalog.add(header);

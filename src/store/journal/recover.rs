@@ -6,7 +6,6 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::format::{
     BUNDLE_V1, Batch, BatchFault, Chain, HeaderFault, Place, SEGMENT_HEADER, SegmentHeader, VERSION,
@@ -17,6 +16,7 @@ use super::tail::{self, Tail};
 use crate::model::id::Seq;
 use crate::model::time::Timestamp;
 use crate::store::error::StoreError;
+use crate::store::files;
 
 /// Where the journal stands, proven.
 pub(super) struct Found {
@@ -52,7 +52,11 @@ pub(super) fn recover(disk: &SharedDisk, floor: Seq) -> Result<Option<Found>, St
         let detail = format!("it ends at position {}, but a store has applied {floor}", walked.last);
         return Err(damaged(disk, newest.first, walked.place.offset, detail));
     }
-    mend(disk, &file, &content, &walked, tail).map_err(failed(disk, "cannot mend", &segment::name(newest.first)))?;
+    mend(disk, &file, &content, &walked, tail).map_err(failed(
+        disk,
+        "cannot mend",
+        &segment::name(newest.first),
+    ))?;
     let newest = Segment { header: newest, file, length: content.len() as u64 };
     let Walked { place, last, chain, time, .. } = walked;
     Ok(Some(Found { segments, newest, end: place.offset, last, chain, time }))
@@ -65,7 +69,7 @@ pub(super) fn failed(
     name: &str,
 ) -> impl FnOnce(io::Error) -> StoreError {
     let path = disk.path(name);
-    move |source| StoreError::Io { what, path, source: Arc::new(source) }
+    move |source| files::failed(what, &path, source)
 }
 
 /// A precise refusal.
@@ -123,7 +127,10 @@ fn prove_complete(disk: &SharedDisk, one: &SegmentHeader, next: &SegmentHeader) 
         return Err(damaged(disk, next.first, 0, detail));
     }
     if one.number.checked_add(1) != Some(next.number) {
-        let detail = format!("{} segments before it are missing", next.number.saturating_sub(one.number).saturating_sub(1));
+        let detail = format!(
+            "{} segments before it are missing",
+            next.number.saturating_sub(one.number).saturating_sub(1)
+        );
         return Err(damaged(disk, next.first, 0, detail));
     }
     let content = read_all(disk, one, &open(disk, one.first)?)?;
@@ -185,13 +192,7 @@ fn walk(disk: &SharedDisk, header: &SegmentHeader, content: &[u8]) -> Result<Wal
 ///
 /// The last batch is written once more: after a failed fsync the kernel may call pages clean that
 /// never reached the disk, and then no later fsync would write them.
-fn mend(
-    disk: &SharedDisk,
-    file: &SharedFile,
-    content: &[u8],
-    walked: &Walked,
-    tail: Tail,
-) -> io::Result<()> {
+fn mend(disk: &SharedDisk, file: &SharedFile, content: &[u8], walked: &Walked, tail: Tail) -> io::Result<()> {
     segment::remove_if_there(disk, SPARE)?;
     if let Tail::Torn { until } = tail {
         let at = usize::try_from(walked.place.offset).unwrap_or(until);
