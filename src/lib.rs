@@ -7,5 +7,7 @@
 
 pub mod audit;
 pub mod config;
+pub mod edge;
 pub mod model;
+pub mod observe;
 pub mod store;
