@@ -2,11 +2,15 @@
 //! values that have been checked; reading TOML, the environment and secrets is `read`'s business.
 
 pub mod accounts;
+pub mod development;
 pub mod keys;
 pub mod limits;
 pub mod listen;
 pub mod log;
 pub mod passwords;
+pub mod probe;
+pub mod problem;
+pub mod read;
 pub mod route;
 pub mod secret;
 pub mod store;
@@ -16,6 +20,9 @@ pub mod upstream;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+/// `data_dir` where the configuration names none: what the packages create.
+pub const DATA_DIR: &str = "/var/lib/keepgate";
 
 /// What kind of place this is. Production refuses what only development may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

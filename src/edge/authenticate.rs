@@ -133,11 +133,15 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
     let Some(line) = lines.next() else { return Ok(None) };
     if lines.next().is_some() {
         let challenge = HeaderValue::from_static(r#"Bearer realm="keepgate", error="invalid_request""#);
-        return Err(Refused::bad_request("more than one Authorization header").header(WWW_AUTHENTICATE, challenge));
+        return Err(
+            Refused::bad_request("more than one Authorization header").header(WWW_AUTHENTICATE, challenge)
+        );
     }
     let Ok(text) = line.to_str() else { return Ok(Some("")) };
     match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim_start_matches(' '))),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            Ok(Some(token.trim_start_matches(' ')))
+        }
         _ if text.eq_ignore_ascii_case("bearer") => Ok(Some("")),
         _ => Ok(None),
     }

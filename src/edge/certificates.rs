@@ -27,6 +27,7 @@ const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// TLS cannot be set up.
 #[derive(Debug, thiserror::Error, Clone)]
+#[expect(missing_docs, reason = "the message above each variant shows what its fields are")]
 pub enum TlsError {
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
@@ -207,10 +208,13 @@ fn name_of(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-fn load(files: &CertificateFiles) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+fn load(
+    files: &CertificateFiles,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let chain = parse_chain(read(&files.certificate)?.as_bytes(), &files.certificate)?;
-    let key = PrivateKeyDer::from_pem_slice(read_private(&files.key)?.as_bytes())
-        .map_err(|error| TlsError::Unusable { path: files.key.clone(), reason: format!("no private key: {error}") })?;
+    let key = PrivateKeyDer::from_pem_slice(read_private(&files.key)?.as_bytes()).map_err(|error| {
+        TlsError::Unusable { path: files.key.clone(), reason: format!("no private key: {error}") }
+    })?;
     Ok((chain, key))
 }
 
@@ -223,7 +227,8 @@ pub fn parse_chain(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static
 
 /// The text of a file.
 pub fn read(path: &Path) -> Result<String, TlsError> {
-    fs::read_to_string(path).map_err(|source| TlsError::Io { path: path.to_owned(), source: Arc::new(source) })
+    fs::read_to_string(path)
+        .map_err(|source| TlsError::Io { path: path.to_owned(), source: Arc::new(source) })
 }
 
 /// The text of a file that others must not be able to read. Its group may: that is how `ssl-cert` works.

@@ -127,7 +127,11 @@ impl<T> ClientIo<T> {
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.inner).poll_read(cx, buf);
         if buf.filled().len() > before {
@@ -227,7 +231,9 @@ impl<'a, C: Future> Serve<'a, C> {
     fn timed_out(&mut self, cx: &mut Context<'_>) -> bool {
         let deadline = self.activity.deadline(self.limits);
         if !self.timer.is_elapsed() {
-            if let Some(nearer) = deadline.filter(|at| tokio::time::Instant::from(*at) < self.timer.deadline()) {
+            if let Some(nearer) =
+                deadline.filter(|at| tokio::time::Instant::from(*at) < self.timer.deadline())
+            {
                 self.arm(nearer, cx);
             }
             return false;

@@ -23,22 +23,26 @@ use crate::audit::Trail;
 use crate::audit::draft::Draft;
 use crate::model::caller::{Caller, Origin};
 use crate::model::event::{Intent, Outcome};
-use crate::store::error::CommitError;
 
 /// How long denials of one kind are folded together.
 pub const WINDOW: Duration = Duration::from_secs(60);
 /// How many kinds are told apart at once.
 const KINDS: usize = 4096;
 
+/// An audit event was not made durable.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotRecorded(String);
+
 /// Where audit events go. [`Trail`] in the appliance; the edge needs nothing else of it.
 pub trait AuditSink: Send + Sync + 'static {
     /// Resolves once the event is durable.
-    fn record(&self, draft: Draft) -> BoxFuture<'_, Result<(), CommitError>>;
+    fn record(&self, draft: Draft) -> BoxFuture<'_, Result<(), NotRecorded>>;
 }
 
 impl AuditSink for Trail {
-    fn record(&self, draft: Draft) -> BoxFuture<'_, Result<(), CommitError>> {
-        Box::pin(Self::record(self, draft))
+    fn record(&self, draft: Draft) -> BoxFuture<'_, Result<(), NotRecorded>> {
+        Box::pin(async { Self::record(self, draft).await.map_err(|error| NotRecorded(error.to_string())) })
     }
 }
 
@@ -84,7 +88,7 @@ impl Decisions {
     /// Records a denial, or counts it where one of its kind was recorded lately. When this resolves,
     /// an event that covers the denial is durable. An error changes nothing about the denial: the
     /// caller counts it, and answers no all the same.
-    pub async fn denied(&self, denied: Denied) -> Result<(), CommitError> {
+    pub async fn denied(&self, denied: Denied) -> Result<(), NotRecorded> {
         if self.fold(&denied, Instant::now()) {
             return Ok(());
         }
@@ -162,7 +166,7 @@ pub mod tests {
     pub struct Recorded(pub Mutex<Vec<String>>);
 
     impl AuditSink for Recorded {
-        fn record(&self, draft: Draft) -> BoxFuture<'_, Result<(), CommitError>> {
+        fn record(&self, draft: Draft) -> BoxFuture<'_, Result<(), NotRecorded>> {
             self.0.lock().push(format!("{draft:?}"));
             Box::pin(async { Ok(()) })
         }

@@ -12,7 +12,11 @@ const BACKLOG: i32 = 1024;
 
 /// Binds one address `count` times. With port 0 the system chooses for the first, and the others
 /// follow. The address returned has the port.
-pub fn bind(address: SocketAddr, count: usize, beside: &[SocketAddr]) -> Result<(SocketAddr, Vec<TcpListener>), EdgeError> {
+pub fn bind(
+    address: SocketAddr,
+    count: usize,
+    beside: &[SocketAddr],
+) -> Result<(SocketAddr, Vec<TcpListener>), EdgeError> {
     let refused = |source| EdgeError::Bind { address, source };
     if address.port() != 0 {
         // SO_REUSEPORT would let a second Keepgate share the port unnoticed: ask without it first.

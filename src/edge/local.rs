@@ -19,7 +19,8 @@ use crate::model::caller::RefusedToken;
 /// [`model::caller::Caller`](crate::model::caller::Caller) when a token was verified, and a
 /// [`model::caller::RefusedToken`](crate::model::caller::RefusedToken) when one was sent and refused;
 /// the `Authorization` header is gone.
-pub type LocalApi = Arc<dyn Fn(Request<RequestBody>) -> BoxFuture<'static, Response<ResponseBody>> + Send + Sync>;
+pub type LocalApi =
+    Arc<dyn Fn(Request<RequestBody>) -> BoxFuture<'static, Response<ResponseBody>> + Send + Sync>;
 
 /// Calls the API.
 pub async fn call(api: &LocalApi, limits: &Limits, vetted: Vetted) -> Result<Response<Outgoing>, Refused> {

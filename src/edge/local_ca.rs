@@ -56,7 +56,8 @@ impl LocalCa {
         let key = KeyPair::generate().map_err(|error| cannot_make(&error))?;
         let pem = ca_params(now, rng)?.self_signed(&key).map_err(|error| cannot_make(&error))?.pem();
         let write = |path: &Path, text: &str, mode| {
-            write_new(path, text, mode).map_err(|source| TlsError::Io { path: path.to_owned(), source: Arc::new(source) })
+            write_new(path, text, mode)
+                .map_err(|source| TlsError::Io { path: path.to_owned(), source: Arc::new(source) })
         };
         fs::DirBuilder::new()
             .recursive(true)
@@ -81,16 +82,15 @@ impl LocalCa {
             let reason = "not valid now: check the clock, or delete ca.pem and ca.key to make a new CA";
             return Err(unusable(reason.into()));
         }
-        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|error| unusable(error.to_string()))?;
+        let issuer =
+            Issuer::from_ca_cert_der(&certificate, key).map_err(|error| unusable(error.to_string()))?;
         Ok(Self { issuer, certificate, ends })
     }
 
     /// Issues for DNS names and IP addresses.
     pub fn issue(&self, names: &[String], now: Timestamp, rng: &dyn Rng) -> Result<Issued, TlsError> {
-        let mut params = CertificateParams::new(names.to_vec()).map_err(|error| TlsError::Names {
-            names: names.join(", "),
-            reason: error.to_string(),
-        })?;
+        let mut params = CertificateParams::new(names.to_vec())
+            .map_err(|error| TlsError::Names { names: names.join(", "), reason: error.to_string() })?;
         let end = now.plus(LEAF_LIFE).min(self.ends);
         valid(&mut params, now, end, rng)?;
         params.distinguished_name = DistinguishedName::new();
@@ -120,7 +120,12 @@ fn ca_params(now: Timestamp, rng: &dyn Rng) -> Result<CertificateParams, TlsErro
 }
 
 /// rcgen's own defaults are 1975 to 4096.
-fn valid(params: &mut CertificateParams, now: Timestamp, end: Timestamp, rng: &dyn Rng) -> Result<(), TlsError> {
+fn valid(
+    params: &mut CertificateParams,
+    now: Timestamp,
+    end: Timestamp,
+    rng: &dyn Rng,
+) -> Result<(), TlsError> {
     params.not_before = date(now.minus(BACKDATED))?;
     params.not_after = date(end)?;
     let mut serial = random::bytes::<16>(rng);
@@ -142,7 +147,8 @@ fn cannot_make(error: &rcgen::Error) -> TlsError {
 
 fn inspect(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<(Timestamp, Timestamp, bool), String> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|error| error.to_string())?;
-    let millis = |at: x509_parser::time::ASN1Time| Timestamp::from_millis(at.timestamp().saturating_mul(1000));
+    let millis =
+        |at: x509_parser::time::ASN1Time| Timestamp::from_millis(at.timestamp().saturating_mul(1000));
     let validity = parsed.validity();
     let same_key = parsed.public_key().subject_public_key.data.as_ref() == key.public_key_raw();
     Ok((millis(validity.not_before), millis(validity.not_after), same_key))
@@ -151,7 +157,8 @@ fn inspect(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<(Timestamp
 fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let mut temporary = PathBuf::from(path);
     temporary.set_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;

@@ -64,6 +64,7 @@ use crate::observe::metrics::EdgeCounters;
 
 /// The edge cannot start.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message above each variant shows what its fields are")]
 pub enum EdgeError {
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]

@@ -16,7 +16,11 @@ use super::respond::Refused;
 const TARGET_BYTES: usize = 8 * 1024;
 
 /// The answer to a plain request; `port` is where HTTPS listens.
-pub fn to_https<B>(request: Request<B>, certificates: &Certificates, port: u16) -> Result<Response<Outgoing>, Refused> {
+pub fn to_https<B>(
+    request: Request<B>,
+    certificates: &Certificates,
+    port: u16,
+) -> Result<Response<Outgoing>, Refused> {
     let (parts, _) = request.into_parts();
     check_framing(parts.version, &parts.headers)
         .map_err(|error| Refused::bad_request(error.to_string()).closing())?;
@@ -33,8 +37,8 @@ pub fn to_https<B>(request: Request<B>, certificates: &Certificates, port: u16) 
         443 => format!("https://{}{target}", host.name()),
         port => format!("https://{}:{port}{target}", host.name()),
     };
-    let location =
-        HeaderValue::try_from(location).map_err(|_| Refused::bad_request("the request target is malformed"))?;
+    let location = HeaderValue::try_from(location)
+        .map_err(|_| Refused::bad_request("the request target is malformed"))?;
     let mut response = Response::new(Outgoing::empty());
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     response.headers_mut().insert(LOCATION, location);

@@ -46,6 +46,7 @@ pub struct Route {
 
 /// The routes make no sense together.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the message above each variant shows what its fields are")]
 pub enum RouteError {
     /// A route leads to an upstream that is not configured.
     #[error("route {route}: no upstream is named '{upstream}'")]
@@ -287,12 +288,9 @@ mod tests {
 
     #[test]
     fn the_longest_prefix_at_a_segment_border_wins() {
-        let table = compile(&[
-            route(None, "/", &[]),
-            route(None, "/app", &[]),
-            route(None, "/app/admin/", &[]),
-        ])
-        .unwrap();
+        let table =
+            compile(&[route(None, "/", &[]), route(None, "/app", &[]), route(None, "/app/admin/", &[])])
+                .unwrap();
         for (path, want) in [
             ("/", "*/"),
             ("/apple", "*/"),
@@ -308,11 +306,8 @@ mod tests {
 
     #[test]
     fn the_most_specific_host_decides_first() {
-        let table = compile(&[
-            route(None, "/app/deep", &[]),
-            route(Some("App.example.com"), "/app", &[]),
-        ])
-        .unwrap();
+        let table =
+            compile(&[route(None, "/app/deep", &[]), route(Some("App.example.com"), "/app", &[])]).unwrap();
         assert_eq!(ask(&table, "app.example.com", "/app/deep", Method::GET), "App.example.com/app");
         assert_eq!(ask(&table, "other", "/app/deep", Method::GET), "*/app/deep");
         assert_eq!(ask(&table, "app.example.com", "/else", Method::GET), "404");
@@ -320,12 +315,9 @@ mod tests {
 
     #[test]
     fn a_method_that_is_not_allowed_does_not_fall_through() {
-        let table = compile(&[
-            route(None, "/", &[]),
-            route(None, "/app", &["GET"]),
-            route(None, "/app", &["POST"]),
-        ])
-        .unwrap();
+        let table =
+            compile(&[route(None, "/", &[]), route(None, "/app", &["GET"]), route(None, "/app", &["POST"])])
+                .unwrap();
         assert_eq!(ask(&table, "h", "/app", Method::HEAD), "*/app");
         assert_eq!(ask(&table, "h", "/app/x", Method::POST), "*/app");
         assert_eq!(ask(&table, "h", "/app", Method::DELETE), "405");

@@ -278,7 +278,8 @@ impl Worker {
         let started = Instant::now();
         let id = self.request_ids.next(self.site().clock.now());
         let mut entry = Entry::of(&request, peer.address, id);
-        let answered = redirect::to_https(request, self.site().terminator.certificates(), self.site().https_port);
+        let answered =
+            redirect::to_https(request, self.site().terminator.certificates(), self.site().https_port);
         let mut response = self.settle(answered, &mut entry);
         // No HSTS: RFC 6797 §7.2 forbids it over plain HTTP.
         respond::seal(&mut response, None, id_header(id));
@@ -329,7 +330,9 @@ impl Worker {
         // It reads files and makes keys: not on the thread that serves.
         match tokio::task::spawn_blocking(move || certificates.refresh()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "certificates could not be refreshed; the old ones stay"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "certificates could not be refreshed; the old ones stay")
+            }
             Err(error) => tracing::error!(%error, "certificates could not be refreshed; the old ones stay"),
         }
     }

@@ -6,6 +6,8 @@
 //! payload's shape never changes under its number (a new shape takes a new number, the old one
 //! stays readable). `tests/fixtures/changes/` pins the bytes.
 
+pub mod codec;
+
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
@@ -67,6 +69,7 @@ pub enum Change {
 
 /// Facts of the auth namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are what the variant\'s line says, and nothing more")]
 pub enum AuthChange {
     /// An account came to be.
     AccountCreated(Account),
@@ -90,6 +93,7 @@ pub enum AuthChange {
 
 /// Facts of the user namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are what the variant\'s line says, and nothing more")]
 pub enum UserChange {
     /// A document was written.
     DocumentPut(Document),
@@ -110,6 +114,7 @@ pub enum LogChange {
 
 /// Facts of the tokens namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are what the variant\'s line says, and nothing more")]
 pub enum TokenChange {
     /// A session was opened.
     SessionOpened(Session),

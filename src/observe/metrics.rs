@@ -22,8 +22,7 @@ use prometheus_client::registry::Registry;
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Upper bounds of the latency buckets, seconds.
-const BOUNDS: [f64; 13] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+const BOUNDS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
 /// One number that only grows.
 #[derive(Debug, Default)]
@@ -318,13 +317,17 @@ fn requests(to: &mut DescriptorEncoder<'_>, workers: &[Arc<EdgeCounters>]) -> fm
     let count = buckets.iter().map(|(_, count)| count).sum();
     let seconds = Duration::from_micros(sum(workers, |w| &w.micros)).as_secs_f64();
     let help = "Time from a request's head to its response's head";
-    let mut metric =
-        to.encode_descriptor("request_duration_seconds", help, None, MetricType::Histogram)?;
+    let mut metric = to.encode_descriptor("request_duration_seconds", help, None, MetricType::Histogram)?;
     metric.encode_histogram::<NoLabelSet>(seconds, count, &buckets, None)
 }
 
 fn upstreams(to: &mut DescriptorEncoder<'_>, workers: &[Arc<EdgeCounters>]) -> fmt::Result {
-    counter(to, "upstream_connects", "Connections made to upstreams", sum(workers, |w| &w.upstream_connects))?;
+    counter(
+        to,
+        "upstream_connects",
+        "Connections made to upstreams",
+        sum(workers, |w| &w.upstream_connects),
+    )?;
     let reuses = sum(workers, |w| &w.upstream_reuses);
     counter(to, "upstream_reuses", "Upstream exchanges on a kept-alive connection", reuses)?;
     let retries = sum(workers, |w| &w.upstream_retries);

@@ -42,7 +42,7 @@ pub enum Key {
 
 impl Key {
     /// The key in 64 bits, as the committer remembers it. A collision costs a retry, no more.
-    pub(in crate::store) fn digest(&self) -> u64 {
+    fn digest(&self) -> u64 {
         let mut hasher = std::hash::DefaultHasher::new();
         self.hash(&mut hasher);
         hasher.finish()
@@ -53,7 +53,8 @@ impl Key {
 #[derive(Debug, Default)]
 #[must_use = "a bundle does nothing until it is committed"]
 pub struct Bundle {
-    pub(in crate::store) reads: Vec<(Key, Seq)>,
+    /// Digests of the keys read, and the position each was read at.
+    pub(in crate::store) reads: Vec<(u64, Seq)>,
     pub(in crate::store) changes: Vec<Change>,
 }
 
@@ -69,7 +70,16 @@ impl Bundle {
     }
 
     pub(in crate::store) fn note(&mut self, key: Key, as_of: Seq) {
-        self.reads.push((key, as_of));
+        self.reads.push((key.digest(), as_of));
+    }
+
+    /// Digests of every key it writes.
+    pub(in crate::store) fn written(&self) -> Vec<u64> {
+        let mut digests = Vec::with_capacity(2 * self.changes.len());
+        for change in &self.changes {
+            written_keys(change, |key| digests.push(key.digest()));
+        }
+        digests
     }
 
     pub(in crate::store) fn stage(&mut self, change: impl Into<Change>) {
@@ -92,7 +102,7 @@ pub struct Committed {
 pub type SharedCommit = Arc<Committed>;
 
 /// Visits every key that a change writes.
-pub(in crate::store) fn written_keys(change: &Change, mut visit: impl FnMut(Key)) {
+fn written_keys(change: &Change, mut visit: impl FnMut(Key)) {
     match change {
         Change::Auth(change) => auth_keys(change, &mut visit),
         Change::Token(change) => token_keys(change, &mut visit),

@@ -8,6 +8,7 @@ use crate::model::change::Namespace;
 
 /// A store could not be opened or read.
 #[derive(Debug, thiserror::Error, Clone)]
+#[expect(missing_docs, reason = "the message above each variant shows what its fields are")]
 pub enum StoreError {
     /// Another process holds the data folder.
     #[error("{path} is in use by another process{holder}: stop it, or choose another data folder")]
@@ -32,18 +33,26 @@ pub enum StoreError {
         "{path} holds a record of kind {kind}, unknown to this binary: use the newer binary that wrote it"
     )]
     NewerRecord { path: PathBuf, kind: u16 },
+    /// A journal of a newer format.
+    #[error(
+        "{path} has journal format {found}, this binary knows up to {known}: \
+             use the newer binary that wrote it"
+    )]
+    NewerFormat { path: PathBuf, found: u32, known: u32 },
     /// A storage engine failed.
     #[error("the {} store failed: {detail}", namespace.name())]
     Engine { namespace: Namespace, detail: String },
 }
 
-/// A bundle was not committed; nothing of it will ever be seen.
+/// A bundle was not committed; nothing of it will ever be seen (but see [`Self::ReadOnly`]).
 #[derive(Debug, thiserror::Error, Clone)]
+#[expect(missing_docs, reason = "the message above each variant shows what its fields are")]
 pub enum CommitError {
     /// Something it had read was written meanwhile: decide again.
     #[error("what this command read was changed meanwhile")]
     Conflict,
-    /// The node takes no writes: the journal could not be written, or the disk is full.
+    /// The node takes no writes: the journal or a store could not be written, or the disk is full.
+    /// A bundle that was under way when that happened may turn out to be committed at the next start.
     #[error("this node is read-only: {reason}")]
     ReadOnly { reason: Arc<str> },
     /// Too many commands wait for the disk.

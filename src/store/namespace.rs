@@ -143,14 +143,17 @@ impl UserStore {
         self.view.document(account, key)
     }
 
-    /// As [`Self::document`], and the bundle depends on it.
+    /// As [`Self::document`], and the bundle depends on it and on the account's staying: nothing may be
+    /// written for an account that is erased meanwhile.
     pub fn read_document(
         &self,
         bundle: &mut Bundle,
         account: AccountId,
         key: &str,
     ) -> Result<Option<Document>> {
-        bundle.note(Key::Document(account, key.to_owned()), self.applied());
+        let as_of = self.applied();
+        bundle.note(Key::Document(account, key.to_owned()), as_of);
+        bundle.note(Key::Account(account), as_of);
         self.view.document(account, key)
     }
 

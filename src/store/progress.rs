@@ -1,36 +1,66 @@
 //! How far a view has come: a position that only grows, which readers load and committers await.
+//! A view whose engine failed is stalled: waiting for it ends with that.
 
-use tokio::sync::watch;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::Notify;
 
 use crate::model::id::Seq;
 
 /// The applied position of one view.
-#[derive(Debug)]
-pub(in crate::store) struct Progress(watch::Sender<Seq>);
+#[derive(Debug, Default)]
+pub(in crate::store) struct Progress {
+    applied: AtomicU64,
+    stalled: AtomicBool,
+    moved: Notify,
+}
+
+/// The view will not get there: its engine failed, or it is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Stalled;
 
 impl Progress {
     /// Starting at what the view had already applied.
     pub fn at(seq: Seq) -> Self {
-        Self(watch::Sender::new(seq))
+        Self { applied: AtomicU64::new(seq.0), ..Self::default() }
     }
 
-    /// The position through which the view is complete.
+    /// The position through which the view is complete. What was applied up to it is visible to
+    /// whoever loaded it.
     pub fn applied(&self) -> Seq {
-        *self.0.borrow()
+        Seq(self.applied.load(Ordering::Acquire))
     }
 
     /// Moves on; a smaller position is ignored.
     pub fn advance(&self, to: Seq) {
-        self.0.send_if_modified(|at| {
-            let further = to > *at;
-            *at = (*at).max(to);
-            further
-        });
+        self.applied.fetch_max(to.0, Ordering::AcqRel);
+        self.moved.notify_waiters();
+    }
+
+    /// Goes no further.
+    pub fn stall(&self) {
+        self.stalled.store(true, Ordering::Release);
+        self.moved.notify_waiters();
     }
 
     /// Waits until `seq` is applied.
-    pub async fn reached(&self, seq: Seq) {
-        // The sender lives in `self`, so waiting cannot fail.
-        let _ = self.0.subscribe().wait_for(|at| *at >= seq).await;
+    ///
+    /// # Errors
+    /// [`Stalled`] if that will not be.
+    pub async fn reached(&self, seq: Seq) -> Result<(), Stalled> {
+        while self.applied() < seq {
+            let mut moved = pin!(self.moved.notified());
+            // Listens before it looks again, so that no move falls between the two.
+            moved.as_mut().enable();
+            if self.applied() >= seq {
+                break;
+            }
+            if self.stalled.load(Ordering::Acquire) {
+                return Err(Stalled);
+            }
+            moved.await;
+        }
+        Ok(())
     }
 }

@@ -4,11 +4,12 @@
 
 use ipnet::IpNet;
 
-use super::bundle::SharedCommit;
+use super::bundle::{Committed, SharedCommit};
 use super::error::StoreError;
 use super::namespace::{LogHead, LogRecord};
 use crate::model::account::Account;
 use crate::model::ban::Ban;
+use crate::model::change::Namespace;
 use crate::model::document::Document;
 use crate::model::email::Email;
 use crate::model::event::SignedHead;
@@ -73,4 +74,37 @@ pub(in crate::store) trait TokenView: Send + Sync {
     fn revocations(&self) -> Result<Vec<(Seq, Revocation)>>;
     fn ban(&self, network: IpNet) -> Result<Option<Ban>>;
     fn bans(&self) -> Result<Vec<Ban>>;
+}
+
+/// The bundles of a batch that a view at `applied` has still to apply, in order.
+///
+/// # Errors
+/// `Engine` if they do not follow each other without a gap: a view that skipped one would be wrong
+/// for ever and never know it.
+pub(in crate::store) fn unapplied(
+    namespace: Namespace,
+    applied: Seq,
+    bundles: &[SharedCommit],
+) -> Result<Vec<&Committed>> {
+    let mut fresh = Vec::with_capacity(bundles.len());
+    let mut due = applied.next();
+    for bundle in bundles {
+        if bundle.seq > due {
+            let detail = format!("was given position {} where {due} was due", bundle.seq);
+            return Err(StoreError::Engine { namespace, detail });
+        }
+        if bundle.seq == due {
+            fresh.push(&**bundle);
+            due = due.next();
+        }
+    }
+    Ok(fresh)
+}
+
+/// Says that a created account was left out because another one holds its address. An address stays
+/// with its first holder: the other choices are to let a newcomer take over mail meant for somebody
+/// else, or to stop a view for good at a bundle that is already durable. The committer refuses such
+/// a bundle (`Key::Email`), so this line in the log is a defect to report.
+pub(in crate::store) fn address_taken(seq: Seq, account: AccountId) {
+    tracing::error!(%seq, %account, "an account was created with an address that another one holds");
 }

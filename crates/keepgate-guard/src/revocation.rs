@@ -1,7 +1,9 @@
-//! One revocation, as the feed carries it.
+//! One revocation, as the feed carries it, and what it covers.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::claims::Claims;
 
 /// What is revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -32,4 +34,18 @@ pub struct Revocation {
     pub at: i64,
     /// When every token it can affect has expired, milliseconds since the epoch.
     pub expires_at: i64,
+}
+
+impl Revocation {
+    /// Whether a token with these claims, signed with the key `kid`, is revoked by this record.
+    /// The definition that [`crate::view::RevocationView`] answers by, whatever its indexes.
+    pub fn covers(&self, claims: &Claims, kid: &str) -> bool {
+        match &self.subject {
+            Subject::Token(jti) => *jti == claims.jti,
+            Subject::Session(sid) => *sid == claims.sid,
+            Subject::Account(sub) => *sub == claims.sub && claims.seq < self.seq,
+            Subject::Key(key) => key == kid,
+            Subject::Everything => claims.seq < self.seq,
+        }
+    }
 }

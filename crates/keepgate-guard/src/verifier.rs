@@ -1,11 +1,29 @@
 //! From a token's text to claims that may be acted on.
+//!
+//! Follows RFC 9068 §4 and RFC 8725: the key decides the algorithm; issuer, audience, type and key
+//! id are insisted on; nothing of the token is believed before its signature is verified. A token
+//! that was verified before is remembered, and a hit still proves that it has not expired, that its
+//! key is still one of the keys, and that it was not revoked meanwhile.
+//!
+//! One audience only: `aud` is accepted as the expected text or as an array of that one text. A
+//! token for several audiences could be replayed here by any of the others (RFC 9068 §5), and
+//! Keepgate issues none.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::claims::Claims;
-use crate::keys::KeySet;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::cache::{Remembered, Tokens};
+use crate::claims::{Claims, Payload};
+use crate::jws::{self, Jws};
+use crate::keys::{self, KeySet, VerificationKey};
 use crate::refusal::Refusal;
 use crate::view::RevocationView;
+
+/// The greatest leeway a verifier can be given, seconds. [`RevocationView::prune`] relies on it.
+pub const MAX_LEEWAY: i64 = 300;
 
 /// What a verifier insists on.
 #[derive(Clone, Debug)]
@@ -14,32 +32,155 @@ pub struct Expectations {
     pub issuer: String,
     /// The one accepted `aud`.
     pub audience: String,
-    /// Clock difference allowed, seconds.
+    /// Clock difference allowed, seconds: 0 to [`MAX_LEEWAY`]; values outside are cut to it.
     pub leeway: i64,
     /// Verified tokens remembered; 0 remembers none.
     pub cache_entries: usize,
 }
 
-/// Verifies access tokens.
+/// Verifies access tokens. Shared by all threads.
 #[derive(Debug)]
-pub struct Verifier {}
+pub struct Verifier {
+    expectations: Expectations,
+    view: Arc<RevocationView>,
+    keys: ArcSwap<Keys>,
+    /// The generation of `keys`, to be read without loading them.
+    generation: AtomicU64,
+    replacing: Mutex<()>,
+    tokens: Option<Tokens>,
+}
+
+#[derive(Debug)]
+struct Keys {
+    set: KeySet,
+    generation: u64,
+}
 
 impl Verifier {
     /// A verifier that knows `keys` and consults `view` for every token.
-    pub fn new(expectations: Expectations, keys: KeySet, view: Arc<RevocationView>) -> Self {
-        let _ = (expectations, keys, view);
-        todo!("guard helper")
+    pub fn new(mut expectations: Expectations, keys: KeySet, view: Arc<RevocationView>) -> Self {
+        // With a second provider compiled in by some other crate, jsonwebtoken would refuse to
+        // choose. Failing means that one was chosen already.
+        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+        expectations.leeway = expectations.leeway.clamp(0, MAX_LEEWAY);
+        Self {
+            tokens: (expectations.cache_entries > 0).then(|| Tokens::new(expectations.cache_entries)),
+            expectations,
+            view,
+            keys: ArcSwap::from_pointee(Keys { set: keys, generation: 0 }),
+            generation: AtomicU64::new(0),
+            replacing: Mutex::new(()),
+        }
     }
 
     /// Replaces the keys; tokens of a key that is gone are refused from now on, remembered or not.
     pub fn replace_keys(&self, keys: KeySet) {
-        let _ = keys;
-        todo!("guard helper")
+        let _one_at_a_time = self.replacing.lock();
+        let generation = self.keys.load().generation + 1;
+        self.keys.store(Arc::new(Keys { set: keys, generation }));
+        self.generation.store(generation, Ordering::Release);
     }
 
     /// Verifies one token at `now` (seconds since the epoch).
+    ///
+    /// # Errors
+    /// A [`Refusal`] that says why; the first that applies, in the order of the checks.
     pub fn verify(&self, token: &str, now: i64) -> Result<Arc<Claims>, Refusal> {
-        let _ = (token, now);
-        todo!("guard helper")
+        if let Some(tokens) = &self.tokens
+            && let Some(remembered) = tokens.find(token)
+        {
+            match self.still_holds(&remembered, now) {
+                Some(Ok(())) => return Ok(Arc::clone(&remembered.claims)),
+                Some(Err(Refusal::NotYetValid)) => return Err(Refusal::NotYetValid),
+                Some(Err(refusal)) => {
+                    tokens.forget(token);
+                    return Err(refusal);
+                }
+                // Its key is no longer the one that verified it: nothing is known about it.
+                None => tokens.forget(token),
+            }
+        }
+        self.verify_afresh(token, now)
     }
+
+    /// How many verified tokens are remembered now.
+    pub fn remembered(&self) -> usize {
+        self.tokens.as_ref().map_or(0, Tokens::len)
+    }
+
+    /// What a remembered token still has to prove; `None` if its key is gone.
+    fn still_holds(&self, remembered: &Remembered, now: i64) -> Option<Result<(), Refusal>> {
+        if let Err(refusal) = self.check_time(&remembered.claims, remembered.not_before, now) {
+            return Some(Err(refusal));
+        }
+        if remembered.generation.load(Ordering::Relaxed) != self.generation.load(Ordering::Acquire) {
+            let keys = self.keys.load();
+            let known = keys.set.key(&remembered.key.kid);
+            known.filter(|key| key.is_same(&remembered.key))?;
+            remembered.generation.store(keys.generation, Ordering::Relaxed);
+        }
+        // The version first, then the question: see the view's invariant.
+        let version = self.view.version();
+        if remembered.checked.load(Ordering::Relaxed) != version {
+            if self.view.is_revoked(&remembered.claims, &remembered.key.kid).is_some() {
+                return Some(Err(Refusal::Revoked));
+            }
+            remembered.checked.store(version, Ordering::Relaxed);
+        }
+        Some(Ok(()))
+    }
+
+    fn verify_afresh(&self, token: &str, now: i64) -> Result<Arc<Claims>, Refusal> {
+        let keys = self.keys.load();
+        let version = self.view.version();
+        let jws = Jws::parse(token, |alg| keys::algorithm(alg).is_some())?;
+        let key = keys.set.key(&jws.kid).ok_or(Refusal::UnknownKey)?;
+        let Payload { claims, not_before, audiences } = authentic(&jws, key)?;
+        if claims.iss != self.expectations.issuer {
+            return Err(Refusal::Issuer);
+        }
+        if audiences != 1 || claims.aud != self.expectations.audience {
+            return Err(Refusal::Audience);
+        }
+        self.check_time(&claims, not_before, now)?;
+        if self.view.is_revoked(&claims, &key.kid).is_some() {
+            return Err(Refusal::Revoked);
+        }
+        let claims = Arc::new(claims);
+        if let Some(tokens) = &self.tokens {
+            let remembered = Remembered {
+                claims: Arc::clone(&claims),
+                not_before,
+                key: Arc::clone(key),
+                generation: AtomicU64::new(keys.generation),
+                checked: AtomicU64::new(version),
+            };
+            tokens.remember(token, remembered);
+        }
+        Ok(claims)
+    }
+
+    /// RFC 7519 §4.1.4–6: good from `iat` and `nbf` on, and strictly before `exp`, give or take the
+    /// leeway.
+    fn check_time(&self, claims: &Claims, not_before: i64, now: i64) -> Result<(), Refusal> {
+        let leeway = self.expectations.leeway;
+        if now >= claims.exp.saturating_add(leeway) {
+            return Err(Refusal::Expired);
+        }
+        if claims.iat.max(not_before) > now.saturating_add(leeway) {
+            return Err(Refusal::NotYetValid);
+        }
+        Ok(())
+    }
+}
+
+/// The payload, once the key that the token names has been seen to have signed it.
+fn authentic(jws: &Jws<'_>, key: &VerificationKey) -> Result<Payload, Refusal> {
+    if !key.verifies(&jws.alg) {
+        return Err(Refusal::Algorithm);
+    }
+    if !key.is_signature(jws.message, jws.signature) {
+        return Err(Refusal::Signature);
+    }
+    jws::decode(jws.claims).and_then(|payload| Payload::read(&payload)).ok_or(Refusal::Malformed)
 }

@@ -99,7 +99,8 @@ pub enum FramingRefused {
 /// equal one) cannot be seen here; that needs the check in front of the parser.
 pub fn check_framing(version: Version, headers: &HeaderMap) -> Result<(), FramingRefused> {
     let lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let plain = |digits: &[u8]| !digits.is_empty() && digits.len() <= 19 && digits.iter().all(u8::is_ascii_digit);
+    let plain =
+        |digits: &[u8]| !digits.is_empty() && digits.len() <= 19 && digits.iter().all(u8::is_ascii_digit);
     let mut count = 0;
     for length in lengths {
         count += 1;
@@ -184,7 +185,10 @@ mod tests {
     fn the_pass_measures_and_notes() {
         let mut headers = map(&[("connection", "close"), ("expect", "100-continue"), ("a", "b")]);
         let seen = clean(&mut headers, false);
-        assert_eq!(seen, Seen { bytes: 10 + 5 + 4 + 6 + 12 + 4 + 6, lines: 3, hop_by_hop: true, expects: true });
+        assert_eq!(
+            seen,
+            Seen { bytes: 10 + 5 + 4 + 6 + 12 + 4 + 6, lines: 3, hop_by_hop: true, expects: true }
+        );
     }
 
     #[test]
@@ -205,10 +209,7 @@ mod tests {
         for bad in ["+3", "3, 3", "0x3", "", "-1", "99999999999999999999"] {
             assert_eq!(check(&[("content-length", bad)]), Err(FramingRefused::Length), "{bad}");
         }
-        assert_eq!(
-            check(&[("content-length", "3"), ("content-length", "3")]),
-            Err(FramingRefused::Length)
-        );
+        assert_eq!(check(&[("content-length", "3"), ("content-length", "3")]), Err(FramingRefused::Length));
         assert_eq!(check(&[("upgrade", "h2c")]), Err(FramingRefused::H2c));
     }
 }

@@ -58,7 +58,8 @@ impl Host {
         let text = value.to_str().map_err(|_| HostRefused::Malformed)?;
         let name_length = checked_name(text).ok_or(HostRefused::Malformed)?;
         if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            let lower = HeaderValue::from_str(&text.to_ascii_lowercase()).map_err(|_| HostRefused::Malformed)?;
+            let lower =
+                HeaderValue::from_str(&text.to_ascii_lowercase()).map_err(|_| HostRefused::Malformed)?;
             return Ok(Self { value: lower, name_length });
         }
         Ok(Self { value, name_length })
@@ -97,8 +98,9 @@ fn checked_name(text: &str) -> Option<usize> {
             && !name.starts_with('.')
             && !name.contains("..")
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')));
-    let good_port = port
-        .is_none_or(|port| port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    let good_port = port.is_none_or(|port| {
+        port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()
+    });
     (good_name && good_port).then_some(name.len())
 }
 
@@ -122,7 +124,22 @@ mod tests {
 
     #[test]
     fn malformed_hosts_are_refused() {
-        for bad in ["", "a b", "a/b", "user@host", "a:b", "a:99999", "a:", "[::1", "[::1]x", "a,b", "..", ".a", "a..b", "a:1:2"] {
+        for bad in [
+            "",
+            "a b",
+            "a/b",
+            "user@host",
+            "a:b",
+            "a:99999",
+            "a:",
+            "[::1",
+            "[::1]x",
+            "a,b",
+            "..",
+            ".a",
+            "a..b",
+            "a:1:2",
+        ] {
             let answer = host(Request::get("/").header("host", bad));
             assert_eq!(answer, Err(HostRefused::Malformed), "{bad:?}");
         }

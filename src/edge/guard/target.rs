@@ -85,8 +85,7 @@ fn decode_unreserved(path: &str) -> Result<String, PathRefused> {
 }
 
 fn push_escaped(out: &mut String, byte: u8) -> Result<(), PathRefused> {
-    const HEX: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     match byte {
         b'\\' => return Err(PathRefused::Backslash),
         0..=0x1f | 0x7f | 0xc0 | 0xc1 | 0xf5..=0xff => return Err(PathRefused::Control),
@@ -146,8 +145,18 @@ mod tests {
     #[test]
     fn dot_segments_are_refused_in_every_dress() {
         for bad in [
-            "/a/../b", "/..", "/a/./b", "/a/%2e%2e/b", "/a/%2E./b", "/a/..;/b", "/a/..;x=1/b", "/a/..%3b/b",
-            "/a/..%2fb", "/a%2f..%2fb", "/a/.", "//../a",
+            "/a/../b",
+            "/..",
+            "/a/./b",
+            "/a/%2e%2e/b",
+            "/a/%2E./b",
+            "/a/..;/b",
+            "/a/..;x=1/b",
+            "/a/..%3b/b",
+            "/a/..%2fb",
+            "/a%2f..%2fb",
+            "/a/.",
+            "//../a",
         ] {
             assert_eq!(path(bad), Err(PathRefused::DotSegment), "{bad}");
         }

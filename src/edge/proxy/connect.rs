@@ -33,7 +33,8 @@ pub enum ConnectError {
 /// Connects to a pool's server.
 pub async fn connect(pool: &Rc<Pool>, patience: Duration) -> Result<Lease, ConnectError> {
     let opening = open(pool.server());
-    let sender = tokio::time::timeout(patience, opening).await.map_err(|_| ConnectError::Timeout(patience))??;
+    let sender =
+        tokio::time::timeout(patience, opening).await.map_err(|_| ConnectError::Timeout(patience))??;
     Ok(pool.lease(sender))
 }
 

@@ -111,11 +111,7 @@ mod tests {
 
     fn client() -> Client {
         let header = HeaderValue::from_static("203.0.113.9");
-        Client {
-            address: "203.0.113.9".parse().unwrap(),
-            real_ip: header.clone(),
-            forwarded_for: header,
-        }
+        Client { address: "203.0.113.9".parse().unwrap(), real_ip: header.clone(), forwarded_for: header }
     }
 
     #[test]

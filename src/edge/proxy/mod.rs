@@ -235,8 +235,10 @@ struct Replay(Parts);
 
 impl Replay {
     fn of(request: &Request<RequestBody>) -> Option<Self> {
-        let idempotent =
-            matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
+        let idempotent = matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+        );
         if !idempotent || !request.body().is_end_stream() {
             return None;
         }
@@ -259,7 +261,10 @@ fn is_disconnect(error: &hyper::Error) -> bool {
         || error.is_closed()
         || error.is_incomplete_message()
         || cause::<std::io::Error>(error).is_some_and(|error| {
-            matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
+            matches!(
+                error.kind(),
+                BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
+            )
         })
 }
 

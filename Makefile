@@ -1,0 +1,48 @@
+# The targets that people and CI run. `make test` on a fresh machine (Rust toolchain, make, apt, root)
+# installs what the tests need and runs all of them.
+
+CARGO ?= cargo
+TARGET := x86_64-unknown-linux-gnu
+
+.PHONY: help test setup lint static dist bench bench-full bench-setup torture deny fmt
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+test: setup ## Install what the tests need, then run all of them
+	$(CARGO) test --workspace
+
+setup: ## Install the peers that tests speak to (Debian packages; needs root only if one is missing)
+	sh tests/setup.sh
+
+lint: ## Formatting, clippy without warnings, the house rules
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test --test architecture
+
+static: ## The release binary is static and lives through the whole story in an empty root
+	$(CARGO) build --release
+	file target/$(TARGET)/release/keepgate | grep -q 'static-pie linked'
+	KEEPGATE_BIN=$(CURDIR)/target/$(TARGET)/release/keepgate $(CARGO) test --test it chroot
+
+dist: ## The binary to ship: fat LTO, stripped
+	$(CARGO) build --profile dist
+
+bench: bench-setup ## Figures beside their references, in the same run (short)
+	bench/run
+
+bench-full: bench-setup ## The same, longer
+	BENCH_ROUNDS=9 BENCH_SECONDS=4 BENCH_LOGIN_SECONDS=8 BENCH_ROTATION_SECONDS=8 bench/run
+
+bench-setup:
+	sh bench/setup.sh
+
+torture: setup ## The long forms of the disk model and the kill test
+	KEEPGATE_TORTURE_IMAGES=200000 $(CARGO) test --release --lib journal
+	KEEPGATE_KILL_ROUNDS=1000 $(CARGO) test --release --test it kill
+
+deny: ## Licences, banned crates, sources (cargo-deny)
+	cargo deny check bans licenses sources
+
+fmt: ## Format everything
+	$(CARGO) fmt --all

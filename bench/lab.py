@@ -1,0 +1,84 @@
+"""What the comparisons share: processes pinned to a core, their processor time, wrk, medians."""
+
+import json, os, pathlib, re, shutil, signal, socket, ssl, statistics, subprocess, tempfile, time, urllib.request
+
+PROXY_CORE, LOAD_CORE = "0", "1"
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for_port(port, process):
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise SystemExit(f"{process.args} ended with {process.returncode}")
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.2).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise SystemExit(f"nothing listens on {port}")
+
+
+def pinned(core, *command, **options):
+    return subprocess.Popen(["taskset", "-c", core, *map(str, command)], **options)
+
+
+def tree(pid):
+    """The process and its descendants."""
+    pids = [pid]
+    for at in pids:
+        try:
+            for task in os.listdir(f"/proc/{at}/task"):
+                pids += map(int, open(f"/proc/{at}/task/{task}/children").read().split())
+        except FileNotFoundError:
+            pass
+    return pids
+
+
+def processor_ns(pid):
+    """User and system time of a process tree so far, from the scheduler's own accounting."""
+    total = 0
+    for one in tree(pid):
+        for task in os.listdir(f"/proc/{one}/task"):
+            total += int(open(f"/proc/{one}/task/{task}/schedstat").read().split()[0])
+    return total
+
+
+def wrk(url, script, seconds, connections, **environment):
+    """Runs wrk on the load core; returns (requests answered, seconds, p99 in ms). Errors end the run."""
+    out = subprocess.run(
+        ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(HERE / script), url],
+        env={**os.environ, **environment}, capture_output=True, text=True, check=True).stdout
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)", out)
+    if bad:
+        raise SystemExit(f"{url}: {bad[0]}\n{out}")
+    requests, took, unit = re.search(r"(\d+) requests in ([\d.]+)(m|s)", out).groups()
+    p99, scale = re.search(r"99%\s+([\d.]+)(us|ms|s)", out).groups()
+    ms = float(p99) * {"us": 0.001, "ms": 1, "s": 1000}[scale]
+    return int(requests), float(took) * (60 if unit == "m" else 1), ms
+
+
+def summary(values):
+    return {"median": round(statistics.median(values), 3), "min": round(min(values), 3), "max": round(max(values), 3)}
+
+
+class Https:
+    """A keep-alive client of the gate for setting the stage; it trusts the gate's CA."""
+
+    def __init__(self, port, ca):
+        import http.client
+        self.connection = http.client.HTTPSConnection("localhost", port, context=ssl.create_default_context(cafile=ca))
+
+    def post(self, path, body):
+        self.connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
+        answer = self.connection.getresponse()
+        text = answer.read()
+        if answer.status >= 300:
+            raise SystemExit(f"{path}: {answer.status} {text}")
+        return json.loads(text)

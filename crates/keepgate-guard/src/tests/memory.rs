@@ -1,0 +1,105 @@
+//! Remembered tokens: a hit proves everything that may have changed since.
+
+use super::*;
+
+/// A world in which the good token is remembered.
+fn warmed() -> (World, String) {
+    let world = World::new();
+    let token = world.good();
+    world.verify(&token).unwrap();
+    assert_eq!(world.verifier.remembered(), 1);
+    (world, token)
+}
+
+#[test]
+fn a_remembered_token_gives_the_same_claims() {
+    let (world, token) = warmed();
+    assert_eq!(*world.verify(&token).unwrap(), claims());
+    assert_eq!(world.verifier.remembered(), 1);
+}
+
+#[test]
+fn a_remembered_token_is_refused_once_it_is_revoked_in_any_way() {
+    for subject in [
+        Subject::Token(claims().jti),
+        Subject::Session(claims().sid),
+        Subject::Account(claims().sub),
+        Subject::Key("k1".into()),
+        Subject::Everything,
+    ] {
+        let (world, token) = warmed();
+        world.view.apply(&revocation(11, subject));
+        assert_eq!(world.refusal(&token), Refusal::Revoked);
+        assert_eq!(world.verifier.remembered(), 0);
+        assert_eq!(world.refusal(&token), Refusal::Revoked);
+    }
+}
+
+#[test]
+fn a_remembered_token_survives_the_revocation_of_others() {
+    let (world, token) = warmed();
+    for subject in
+        [Subject::Token(Uuid::from_u128(9)), Subject::Session(Uuid::from_u128(9)), Subject::Key("k2".into())]
+    {
+        world.view.apply(&revocation(11, subject));
+        assert!(world.verify(&token).is_ok());
+    }
+    world.view.apply(&revocation(12, Subject::Everything));
+    assert_eq!(world.refusal(&token), Refusal::Revoked);
+}
+
+#[test]
+fn a_remembered_token_is_refused_once_its_key_is_gone() {
+    let (world, token) = warmed();
+    world.verifier.replace_keys(KeySet::from_jwks(&jwks(&[Signer::eddsa().jwk("k2")])).unwrap());
+    assert_eq!(world.refusal(&token), Refusal::UnknownKey);
+    assert_eq!(world.verifier.remembered(), 0);
+}
+
+#[test]
+fn a_remembered_token_is_refused_once_its_key_id_means_another_key() {
+    let (world, token) = warmed();
+    world.verifier.replace_keys(KeySet::from_jwks(&jwks(&[Signer::eddsa().jwk("k1")])).unwrap());
+    assert_eq!(world.refusal(&token), Refusal::Signature);
+}
+
+#[test]
+fn a_remembered_token_survives_new_keys_beside_its_own() {
+    let (world, token) = warmed();
+    let keys = jwks(&[world.signer.jwk("k1"), Signer::eddsa().jwk("k2")]);
+    world.verifier.replace_keys(KeySet::from_jwks(&keys).unwrap());
+    assert!(world.verify(&token).is_ok());
+    assert_eq!(world.verifier.remembered(), 1);
+}
+
+#[test]
+fn a_token_that_ends_like_a_remembered_one_is_not_taken_for_it() {
+    let (world, token) = warmed();
+    let (_, rest) = token.split_once('.').unwrap();
+    let header = merged(world.header(), json!({"typ": "AT+JWT"}));
+    let forged = format!("{}.{rest}", BASE64.encode(header.to_string()));
+    assert_eq!(forged.len(), token.len());
+    assert_eq!(world.refusal(&forged), Refusal::Signature);
+}
+
+#[test]
+fn a_refused_token_is_not_remembered() {
+    let world = World::new();
+    world.refusal(&world.with_claims(json!({"aud": "other"})));
+    world.refusal("a.b.c");
+    assert_eq!(world.verifier.remembered(), 0);
+}
+
+#[test]
+fn memory_is_bounded_and_can_be_none() {
+    let world = World::new();
+    for jti in 0..300 {
+        world.verify(&world.with_claims(json!({ "jti": Uuid::from_u128(jti) }))).unwrap();
+    }
+    assert!(world.verifier.remembered() <= 100);
+
+    let keys = KeySet::from_jwks(&jwks(&[world.signer.jwk("k1")])).unwrap();
+    let forgetful = Verifier::new(Expectations { cache_entries: 0, ..expectations() }, keys, Arc::default());
+    assert!(forgetful.verify(&world.good(), NOW).is_ok());
+    assert_eq!(forgetful.remembered(), 0);
+}

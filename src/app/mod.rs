@@ -1,0 +1,3 @@
+//! The wiring of the house.
+
+pub mod control;

@@ -1,0 +1,101 @@
+//! Whether what a configuration names is there on this machine: certificates, keys, secrets, the
+//! data folder. Apart from `read`, so that a file can be checked elsewhere and a stopped daemon's
+//! stores opened without its certificates. It changes nothing.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use super::Config;
+use super::problem::{Place, Problem};
+use super::tls::CertificateSource;
+
+/// Every file that cannot be used as named, and why.
+pub fn probe(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if let CertificateSource::Files(files) = &config.tls.source {
+        for (index, pair) in files.iter().enumerate() {
+            let key = |name: &str| format!("tls.certificates[{index}].{name}");
+            problems.extend(readable(&key("certificate"), &pair.certificate));
+            problems.extend(readable(&key("key"), &pair.key).or_else(|| private(&key("key"), &pair.key)));
+        }
+    }
+    if let Some(Err(error)) = config.keys.master_key.as_ref().map(|source| source.resolve()) {
+        let remedy = "make it readable by the user that runs keepgate alone, or name another source";
+        problems.push(problem("keys.master_key", None, error.to_string(), remedy));
+    }
+    problems.extend(data_dir(&config.data_dir));
+    problems
+}
+
+fn problem(key: &str, path: Option<&Path>, message: String, remedy: &str) -> Problem {
+    Problem {
+        place: Place::Unset,
+        key: key.to_owned(),
+        value: path.map(|path| format!("\"{}\"", path.display())),
+        message,
+        remedy: remedy.to_owned(),
+    }
+}
+
+fn readable(key: &str, path: &Path) -> Option<Problem> {
+    let remedy = "put the PEM file there, readable by the user that runs keepgate";
+    match File::open(path).and_then(|file| file.metadata()) {
+        Ok(meta) if meta.is_file() => None,
+        Ok(_) => Some(problem(key, Some(path), "is not a file".to_owned(), remedy)),
+        Err(error) => Some(problem(key, Some(path), format!("cannot be read: {error}"), remedy)),
+    }
+}
+
+fn private(key: &str, path: &Path) -> Option<Problem> {
+    let mode = fs::metadata(path).ok()?.mode() & 0o777;
+    let message = || format!("can be read by others (mode {mode:03o})");
+    (mode & 0o077 != 0)
+        .then(|| problem(key, Some(path), message(), "`chmod 600` it, owned by keepgate's user"))
+}
+
+fn data_dir(path: &Path) -> Option<Problem> {
+    let remedy = "create it, owned by the user that runs keepgate, mode 700";
+    match fs::metadata(path) {
+        Ok(meta) if !meta.is_dir() => {
+            Some(problem("data_dir", Some(path), "is not a folder".to_owned(), remedy))
+        }
+        Ok(meta) if meta.mode() & 0o022 != 0 => {
+            let message = format!("can be written by others (mode {:03o})", meta.mode() & 0o777);
+            Some(problem("data_dir", Some(path), message, remedy))
+        }
+        Ok(_) => None,
+        // A folder that is not there yet is made at first start, if its parent is.
+        Err(error) => (!path.parent().is_some_and(Path::is_dir))
+            .then(|| problem("data_dir", Some(path), format!("cannot be used: {error}"), remedy)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::config::development::{HTTP, HTTPS, INTERNAL};
+    use crate::config::tls::CertificateFiles;
+
+    #[test]
+    fn missing_and_exposed_files_are_named_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("key.pem");
+        fs::write(&key, "k").unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+        let data = dir.path().join("a/b");
+        let mut config = Config::development(data, HTTPS, HTTP, INTERNAL);
+        let certificate = dir.path().join("none.pem");
+        config.tls.source =
+            CertificateSource::Files(vec![CertificateFiles { certificate, key: key.clone() }]);
+        let keys: Vec<_> = probe(&config).into_iter().map(|problem| problem.key).collect();
+        assert_eq!(keys, ["tls.certificates[0].certificate", "tls.certificates[0].key", "data_dir"]);
+
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(dir.path().join("none.pem"), "c").unwrap();
+        config.data_dir = dir.path().join("data");
+        assert_eq!(probe(&config), []);
+    }
+}

@@ -1,0 +1,69 @@
+//! What is wrong with a configuration, said so that it can be mended without reading the source.
+//!
+//! Every problem names the key, the place it was set, the offending value (never a secret's) and
+//! the remedy; a report carries all of them, because whoever mends one at a time restarts ten times.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Where a value was set.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// On this line of the file, counted from 1.
+    Line(usize),
+    /// In this environment variable.
+    Environment(String),
+    /// Nowhere: the key is missing, or holds its default.
+    Unset,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Where it was set.
+    pub place: Place,
+    /// The key's path, such as `limits.head_bytes`; empty where the file as a whole is at fault.
+    pub key: String,
+    /// The value as written, quoted and shortened; `None` for secrets and missing keys.
+    pub value: Option<String>,
+    /// What is wrong with it, in words that follow the value.
+    pub message: String,
+    /// What to do, in one line.
+    pub remedy: String,
+}
+
+/// Everything wrong with one configuration. Never empty when returned as an error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+pub struct Problems {
+    /// The file that was read, as it was named.
+    pub file: String,
+    /// In the order of the file, then the environment, then what is missing.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.problems.len();
+        writeln!(f, "{}: {count} {}", self.file, if count == 1 { "problem" } else { "problems" })?;
+        for problem in &self.problems {
+            writeln!(f)?;
+            if !problem.key.is_empty() {
+                write!(f, "{} ", problem.key)?;
+            }
+            match &problem.place {
+                Place::Line(line) => write!(f, "({}:{line}): ", self.file)?,
+                Place::Environment(name) => write!(f, "(environment {name}): ")?,
+                Place::Unset if problem.key.is_empty() => {}
+                Place::Unset => write!(f, "(not set): ")?,
+            }
+            if let Some(value) = &problem.value {
+                write!(f, "{value} ")?;
+            }
+            writeln!(f, "{}", problem.message)?;
+            writeln!(f, "    {}", problem.remedy)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! Reading a configuration: TOML file, then the environment's overrides, then the rules. Reports
+//! every problem of the whole file at once and returns a `Config` only if there is none.
+//!
+//! It opens no file but the one it is given: whether certificates and secrets can be read is
+//! [`super::probe`]'s business, so that a file can be checked on another machine.
+
+mod kind;
+mod routes;
+mod rules;
+mod section;
+mod sections;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use rules::Rules;
+use section::{Report, Section};
+
+use super::problem::{Place, Problem, Problems};
+use super::route::Route;
+use super::{Config, Environment};
+
+/// Longest file that is read, bytes.
+const LONGEST: u64 = 1024 * 1024;
+
+/// Reads the file at `path` and the process's `KEEPGATE_…` variables.
+pub fn load(path: &Path) -> Result<Config, Problems> {
+    let file = path.display().to_string();
+    let whole = |message: String, remedy: &str| Problems {
+        file: file.clone(),
+        problems: vec![Problem {
+            place: Place::Unset,
+            key: String::new(),
+            value: None,
+            message,
+            remedy: remedy.to_owned(),
+        }],
+    };
+    let text = read_file(path).map_err(|error| {
+        whole(
+            format!("the file cannot be read: {error}"),
+            "name the configuration with --config, or run `keepgate serve --dev` without one",
+        )
+    })?;
+    let mut environment = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => environment.push((name, value)),
+            (Ok(name), Err(_)) if name.starts_with("KEEPGATE_") => {
+                return Err(whole(format!("the environment's {name} is not UTF-8"), "unset it"));
+            }
+            _ => {}
+        }
+    }
+    parse(&text, &file, environment)
+}
+
+/// Reads a configuration from its text. `file` is what messages call it, `environment` the
+/// variables that may override it (others than `KEEPGATE_…` are ignored).
+pub fn parse(text: &str, file: &str, environment: Vec<(String, String)>) -> Result<Config, Problems> {
+    match examine(text, environment) {
+        (Some(config), _, _) => Ok(config),
+        (None, problems, _) => Err(Problems { file: file.to_owned(), problems }),
+    }
+}
+
+/// The configuration, if it is good, else its problems; and every key that was asked for.
+fn examine(
+    text: &str,
+    environment: Vec<(String, String)>,
+) -> (Option<Config>, Vec<Problem>, BTreeSet<String>) {
+    let mut root = match tree::parse(text) {
+        Ok(root) => root,
+        Err(problems) => return (None, problems, BTreeSet::new()),
+    };
+    let report = Report::default();
+    report.extend(tree::overlay(&mut root, environment));
+    let mut section = Section::root(&root, &report);
+    let environments = kind::one_of(&[
+        ("development", Environment::Development),
+        ("stage", Environment::Stage),
+        ("production", Environment::Production),
+    ]);
+    let mut config = Config {
+        environment: section.optional("environment", environments).unwrap_or_default(),
+        data_dir: section.optional("data_dir", kind::path).unwrap_or_else(|| PathBuf::from(super::DATA_DIR)),
+        listen: sections::listen(section.child("listen")),
+        tls: sections::tls(section.child("tls")),
+        limits: sections::limits(section.child("limits")),
+        routes: Vec::new(),
+        upstreams: routes::upstreams(section.child("upstreams")),
+        accounts: sections::accounts(section.child("accounts")),
+        passwords: sections::passwords(section.child("passwords")),
+        tokens: sections::tokens(section.child("tokens")),
+        keys: sections::keys(section.child("keys")),
+        store: sections::store(section.child("store")),
+        log: sections::log(section.child("log")),
+    };
+    let written = section.tables("routes");
+    let count = written.len();
+    let routes = routes::routes(written);
+    section.finish();
+    Rules { root: &root, report: &report, config: &config }.check(&routes, count);
+    config.routes = routes.into_iter().map(|(_, route)| route).collect();
+    sort(&mut config.routes);
+    let (problems, known) = report.finish();
+    (problems.is_empty().then_some(config), problems, known)
+}
+
+/// Most specific first: a host before any host, a longer prefix before a shorter, some methods
+/// before all.
+pub(in crate::config) fn sort(routes: &mut [Route]) {
+    routes.sort_by_key(|route| {
+        (route.host.is_none(), Reverse(route.path.len()), route.methods.is_empty(), route.path.clone())
+    });
+}
+
+fn read_file(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(std::io::Error::other("it is longer than 1 MiB"));
+    }
+    Ok(text)
+}

@@ -1,0 +1,153 @@
+//! `[[routes]]` and `[upstreams.NAME]`, which only the file can hold.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::kind::{self, count, duration, flag, list, one_of, size, text, wrong};
+use super::section::Section;
+use super::sections::{BODY, host};
+use super::tree::Node;
+use crate::config::route::{Route, RouteAuth, RouteTarget};
+use crate::config::upstream::{Server, Upstream};
+use crate::model::role::Role;
+
+const ROLE_SYNTAX: &str = "use 1 to 32 of a-z, 0-9, '-', '_', '.', ':', starting with a letter";
+
+/// The routes that could be read, each with its index in the file.
+pub(super) fn routes(sections: Vec<Section<'_>>) -> Vec<(usize, Route)> {
+    sections
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, section)| route(section).map(|route| (index, route)))
+        .collect()
+}
+
+fn route(mut section: Section<'_>) -> Option<Route> {
+    let path = section.required("path", "write a path prefix such as \"/\" or \"/app\"", prefix);
+    let host_given = section.has("host");
+    let host = section.optional("host", host);
+    let host_read = host.is_some() || !host_given;
+    let methods = section.optional("methods", list(method)).unwrap_or_default();
+    let target = target(&mut section);
+    let choices = one_of(&[
+        ("none", RouteAuth::None),
+        ("optional", RouteAuth::Optional),
+        ("required", RouteAuth::Required),
+    ]);
+    let auth = section.optional("auth", choices).unwrap_or_default();
+    let roles = section
+        .optional("roles", list(kind::parsed::<Role>("is not a role", ROLE_SYNTAX)))
+        .unwrap_or_default();
+    let scopes = section.optional("scopes", list(scope)).unwrap_or_default();
+    if auth != RouteAuth::Required && !(roles.is_empty() && scopes.is_empty()) {
+        let (key, others) = if roles.is_empty() { ("scopes", "scopes") } else { ("roles", "roles") };
+        let remedy = "set auth = \"required\" (the default), or remove them";
+        section.problem(
+            "auth",
+            None,
+            &format!("lets callers in without the {others} that `{key}` asks for"),
+            remedy,
+        );
+    }
+    let body_bytes = section.optional("body_bytes", size(BODY.0, BODY.1));
+    section.finish();
+    let (path, target) = (path?, target?);
+    host_read.then_some(Route { host, path, methods, target, auth, roles, scopes, body_bytes })
+}
+
+fn target(section: &mut Section<'_>) -> Option<RouteTarget> {
+    let remedy = "write exactly one of upstream = \"NAME\" and api = true";
+    let api_given = section.has("api");
+    let upstream_given = section.has("upstream");
+    let api = section.optional("api", flag);
+    let upstream = section.optional("upstream", text);
+    match (api_given, upstream_given) {
+        (true, true) => section.problem("", None, "leads both to the API and to an upstream", remedy),
+        (false, false) => section.problem("", None, "leads nowhere", remedy),
+        (true, false) if api == Some(false) => section.problem("", None, "leads nowhere", remedy),
+        (true, false) => return api.map(|_| RouteTarget::Api),
+        (false, true) => return upstream.map(RouteTarget::Upstream),
+    }
+    None
+}
+
+/// A path prefix in the one spelling that requests are compared in: no escapes, no dot segments, no
+/// empty segments, no slash at the end, so that no two prefixes mean the same.
+fn prefix(node: &Node) -> kind::Read<String> {
+    let path = text(node)?;
+    let remedy = "write a prefix such as \"/\" or \"/app/api\": plain characters, no slash at the end";
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&b);
+    let segment = |part: &str| !part.is_empty() && part != "." && part != "..";
+    match path.strip_prefix('/') {
+        Some("") => Ok(path),
+        Some(rest) if path.bytes().all(plain) && rest.split('/').all(segment) => Ok(path),
+        _ => wrong(node, "is not a path prefix", remedy),
+    }
+}
+
+fn method(node: &Node) -> kind::Read<String> {
+    let name = text(node)?;
+    let token =
+        !name.is_empty() && name.len() <= 20 && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
+    match name.as_str() {
+        "CONNECT" | "TRACE" => wrong(node, "is never let through", "remove it"),
+        _ if token => Ok(name),
+        _ => wrong(node, "is not a method", "write one in capitals, such as \"GET\""),
+    }
+}
+
+/// `scope-token` of RFC 6749 §3.3.
+fn scope(node: &Node) -> kind::Read<String> {
+    let scope = text(node)?;
+    if scope.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\') {
+        Ok(scope)
+    } else {
+        wrong(node, "is not a scope", "write one word such as \"orders:read\"")
+    }
+}
+
+/// The upstream groups.
+pub(super) fn upstreams(section: Section<'_>) -> BTreeMap<String, Upstream> {
+    let mut upstreams = BTreeMap::new();
+    for (name, section) in section.named() {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+            let remedy = "use 1 to 64 of a-z, 0-9, '-' and '_'";
+            section.problem("", Some(format!("{name:?}")), "is not an upstream's name", remedy);
+        }
+        upstreams.insert(name.to_owned(), upstream(section));
+    }
+    upstreams
+}
+
+fn upstream(mut section: Section<'_>) -> Upstream {
+    let remedy = "write servers = [\"127.0.0.1:3000\"]";
+    let given = section.required("servers", remedy, list(server));
+    if given.as_ref().is_some_and(Vec::is_empty) {
+        section.problem("servers", None, "is empty", remedy);
+    }
+    let mut upstream = Upstream::of(given.unwrap_or_default());
+    section.set("idle_connections", count(0, 10_000), &mut upstream.idle_connections);
+    let (least, most) = (Duration::from_millis(100), Duration::from_secs(3600));
+    section.set("idle_timeout", duration(least, most), &mut upstream.idle_timeout);
+    section.finish();
+    upstream
+}
+
+fn server(node: &Node) -> kind::Read<Server> {
+    let remedy = "write an IP address and port such as \"127.0.0.1:3000\", or \"unix:/run/app.sock\"";
+    let address = text(node)?;
+    if let Some(path) = address.strip_prefix("unix:") {
+        // 107 bytes is what a socket's address holds.
+        return if path.starts_with('/') && path.len() <= 107 {
+            Ok(Server::Unix(PathBuf::from(path)))
+        } else {
+            wrong(node, "is not a socket's path of at most 107 bytes", remedy)
+        };
+    }
+    match address.parse::<std::net::SocketAddr>() {
+        Ok(address) if address.port() > 0 => Ok(Server::Tcp(address)),
+        _ => wrong(node, "is not a server", remedy),
+    }
+}

@@ -1,0 +1,217 @@
+//! What values must be together: routes with their upstreams, lives of tokens, and what production
+//! refuses. Each rule names the key to change and why it is refused.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::kind::span;
+use super::section::Report;
+use super::tree::Node;
+use crate::config::problem::Problem;
+use crate::config::route::{Route, RouteTarget};
+use crate::config::secret::SecretSource;
+use crate::config::tls::CertificateSource;
+use crate::config::{Config, Environment};
+
+/// Rules being applied: each pushes what it refuses.
+pub(super) struct Rules<'r> {
+    pub(super) root: &'r Node,
+    pub(super) report: &'r Report,
+    pub(super) config: &'r Config,
+}
+
+impl Rules<'_> {
+    /// All rules. `routes` are the readable ones with their index in the file.
+    pub(super) fn check(&self, routes: &[(usize, Route)], written: usize) {
+        self.listeners();
+        self.routes(routes, written);
+        self.issuer();
+        self.lives();
+        self.accounts();
+        if self.config.environment == Environment::Production {
+            self.production();
+        }
+    }
+
+    fn refuse(&self, key: &str, value: Option<String>, message: &str, remedy: &str) {
+        if self.report.has(key) {
+            return;
+        }
+        let place = self.root.place_of(key);
+        let (message, remedy) = (message.to_owned(), remedy.to_owned());
+        self.report.push(Problem { place, key: key.to_owned(), value, message, remedy });
+    }
+
+    fn listeners(&self) {
+        let listen = &self.config.listen;
+        if listen.https.is_empty() {
+            let remedy = "write at least one address, such as [\"0.0.0.0:443\"]";
+            self.refuse("listen.https", None, "has no address", remedy);
+        }
+        let mut seen = BTreeSet::new();
+        let all = [("listen.https", &listen.https), ("listen.http", &listen.http)]
+            .into_iter()
+            .flat_map(|(key, addresses)| addresses.iter().map(move |address| (key, *address)))
+            .chain(listen.internal.map(|address| ("listen.internal", address)));
+        for (key, address) in all {
+            if address.port() != 0 && !seen.insert(address) {
+                let shown = Some(format!("\"{address}\""));
+                self.refuse(key, shown, "is listened on twice", "give each listener its own address or port");
+            }
+        }
+    }
+
+    fn routes(&self, routes: &[(usize, Route)], written: usize) {
+        if written == 0 {
+            let remedy = "add at least one, such as [[routes]] path = \"/\" upstream = \"app\"";
+            self.refuse("routes", None, "has no entry: nothing would be served", remedy);
+        }
+        for (at, (index, route)) in routes.iter().enumerate() {
+            if let RouteTarget::Upstream(name) = &route.target
+                && !self.config.upstreams.contains_key(name)
+            {
+                let key = format!("routes[{index}].upstream");
+                let known: Vec<_> = self.config.upstreams.keys().map(String::as_str).collect();
+                let have = if known.is_empty() {
+                    String::new()
+                } else {
+                    format!(" (there is: {})", known.join(", "))
+                };
+                let remedy = format!("add [upstreams.{name}], or name one that exists{have}");
+                self.refuse(&key, Some(format!("{name:?}")), "is not an upstream", &remedy);
+            }
+            if let Some((other, _)) = routes.iter().take(at).find(|(_, other)| overlap(route, other)) {
+                let key = format!("routes[{index}].path");
+                let message = format!("has the same host, path and methods as routes[{other}]");
+                let remedy = "remove one, or give each its own methods";
+                self.refuse(&key, Some(format!("{:?}", route.path)), &message, remedy);
+            }
+        }
+    }
+
+    /// RFC 8414 §2: an https URL without query or fragment. It is compared byte by byte, hence no
+    /// slash at the end.
+    fn issuer(&self) {
+        let issuer = self.config.tokens.issuer.as_str();
+        let uri = issuer.parse::<http::Uri>().ok();
+        let development = self.config.environment == Environment::Development;
+        let scheme = uri.as_ref().and_then(http::Uri::scheme_str);
+        let good = uri.as_ref().is_some_and(|uri| {
+            uri.host().is_some_and(|host| !host.is_empty())
+                && !issuer.contains(['?', '#', '@'])
+                && !issuer.ends_with('/')
+        });
+        let remedy = "write the public address, such as \"https://id.example.com\"";
+        let value = Some(format!("{issuer:?}"));
+        if !good {
+            let message = "is not a URL with host and without user, query, fragment or final slash";
+            self.refuse("tokens.issuer", value, message, remedy);
+        } else if scheme != Some("https") && !(development && scheme == Some("http")) {
+            self.refuse("tokens.issuer", value, "is not an https URL", remedy);
+        }
+    }
+
+    fn lives(&self) {
+        let (tokens, keys) = (&self.config.tokens, &self.config.keys);
+        let order = [
+            ("tokens.access_ttl", tokens.access_ttl, "tokens.refresh_ttl", tokens.refresh_ttl),
+            ("tokens.refresh_ttl", tokens.refresh_ttl, "tokens.session_ttl", tokens.session_ttl),
+            ("tokens.refresh_grace", tokens.refresh_grace, "tokens.access_ttl", tokens.access_ttl),
+        ];
+        for (key, short, other, long) in order {
+            if short > long {
+                let message = format!("is longer than {other} ({})", span(long));
+                let remedy = format!("write at most {}, or raise {other}", span(long));
+                self.refuse(key, Some(format!("\"{}\"", span(short))), &message, &remedy);
+            }
+        }
+        // A key is published for jwks_max_age before it signs, and stays until its last token is gone.
+        let least = (keys.jwks_max_age + tokens.access_ttl) * 2;
+        if keys.rotate_every > Duration::ZERO && keys.rotate_every < least {
+            let message = "is too short for verifiers to learn of a key and its tokens to expire";
+            let remedy = format!("write \"0s\" (by command only) or at least \"{}\"", span(least));
+            self.refuse(
+                "keys.rotate_every",
+                Some(format!("\"{}\"", span(keys.rotate_every))),
+                message,
+                &remedy,
+            );
+        }
+    }
+
+    fn accounts(&self) {
+        let limits = &self.config.limits;
+        if limits.connections_per_address > limits.connections {
+            let key = "limits.connections_per_address";
+            let value = Some(limits.connections_per_address.to_string());
+            let message = format!("is more than limits.connections ({})", limits.connections);
+            self.refuse(key, value, &message, "write a smaller number, or raise limits.connections");
+        }
+        let passwords = &self.config.passwords;
+        if passwords.memory_kib < 8 * passwords.parallelism {
+            let message = "is less than 8 KiB per lane, which argon2 needs (RFC 9106 §3.1)";
+            let value = Some(passwords.memory_kib.to_string());
+            self.refuse("passwords.memory_kib", value, message, "write 19456 (19 MiB)");
+        }
+    }
+
+    fn production(&self) {
+        self.hash_strength();
+        if matches!(self.config.tls.source, CertificateSource::LocalCa { .. }) {
+            let remedy =
+                "set source = \"files\" and [[tls.certificates]]; local-ca is for development and stage";
+            self.refuse("tls.source", None, "is a local CA, which no client trusts, in production", remedy);
+        }
+        if matches!(self.config.keys.master_key, Some(SecretSource::Value(_))) {
+            let remedy = "use { credential = \"NAME\" } or { file = \"/PATH\" }";
+            self.refuse("keys.master_key", None, "stands in plain text in production", remedy);
+        }
+        let local = |host: &str| host == "localhost" || host.ends_with(".localhost");
+        let uri = self.config.tokens.issuer.parse::<http::Uri>().ok();
+        if uri.as_ref().and_then(http::Uri::host).is_some_and(local) {
+            let value = Some(format!("{:?}", self.config.tokens.issuer));
+            let remedy = "write the public address, such as \"https://id.example.com\"";
+            self.refuse("tokens.issuer", value, "is not an address of production", remedy);
+        }
+        if let Some(address) = self.config.listen.internal.filter(|address| !is_internal(*address)) {
+            let value = Some(format!("\"{address}\""));
+            let message = "would show metrics to the public, in plain HTTP";
+            let remedy = "use a loopback or private address, such as \"127.0.0.1:9090\", or \"off\"";
+            self.refuse("listen.internal", value, message, remedy);
+        }
+    }
+
+    /// OWASP Password Storage Cheat Sheet: any of its equivalent argon2id settings, or more.
+    fn hash_strength(&self) {
+        const LEAST: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5)];
+        let passwords = &self.config.passwords;
+        let enough = LEAST
+            .iter()
+            .any(|(memory, passes)| passwords.memory_kib >= *memory && passwords.iterations >= *passes);
+        if !enough {
+            let value = Some(passwords.memory_kib.to_string());
+            let message =
+                format!("with iterations = {} is weaker than OWASP's minimum", passwords.iterations);
+            let remedy = "write memory_kib = 19456 and iterations = 2, or more";
+            self.refuse("passwords.memory_kib", value, &message, remedy);
+        }
+    }
+}
+
+fn overlap(one: &Route, other: &Route) -> bool {
+    let all = one.methods.is_empty() || other.methods.is_empty();
+    let methods = all || one.methods.iter().any(|method| other.methods.contains(method));
+    one.host == other.host && one.path == other.path && methods
+}
+
+/// Loopback, RFC 1918, RFC 6598 (carriers and overlay networks), RFC 4193, link-local.
+fn is_internal(address: SocketAddr) -> bool {
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            ip.is_loopback() || ip.is_private() || ip.is_link_local() || (a == 100 && b & 0xc0 == 64)
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}

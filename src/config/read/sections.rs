@@ -1,0 +1,245 @@
+//! The sections with fixed keys, one function each: every key once, with its kind and its bounds.
+//! Bounds are what the code can carry; whether values go together is `rules`' business.
+
+use std::time::Duration;
+
+use super::kind::{self, address, count, duration, flag, list, network, one_of, path, size, text, wrong};
+use super::section::Section;
+use super::tree::Node;
+use crate::config::accounts::{Accounts, Registration};
+use crate::config::keys::Keys;
+use crate::config::limits::Limits;
+use crate::config::listen::Listen;
+use crate::config::log::{Log, LogTarget};
+use crate::config::passwords::Passwords;
+use crate::config::store::Store;
+use crate::config::tls::{CertificateFiles, CertificateSource, Tls};
+use crate::config::tokens::Tokens;
+use crate::model::key::KeyAlgorithm;
+
+const ZERO: Duration = Duration::ZERO;
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+const YEAR: Duration = Duration::from_secs(366 * 86_400);
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+/// Bounds of a request body: none at all, up to what one upload may reasonably be.
+pub(super) const BODY: (u64, u64) = (0, 1024 * GIB);
+
+pub(super) fn listen(mut section: Section<'_>) -> Listen {
+    let mut listen = Listen::default();
+    section.set("https", list(address), &mut listen.https);
+    section.set("http", list(address), &mut listen.http);
+    section.set("internal", address_or_off, &mut listen.internal);
+    section.set("workers", count(0, 1024), &mut listen.workers);
+    section.set("trusted_proxies", list(network), &mut listen.trusted_proxies);
+    section.finish();
+    listen
+}
+
+fn address_or_off(node: &Node) -> kind::Read<Option<std::net::SocketAddr>> {
+    match text(node).as_deref() {
+        Ok("off") => Ok(None),
+        _ => address(node).map(Some).map_err(|mut wrongs| {
+            wrongs.iter_mut().for_each(|wrong| wrong.remedy.push_str(", or \"off\""));
+            wrongs
+        }),
+    }
+}
+
+pub(super) fn tls(mut section: Section<'_>) -> Tls {
+    #[derive(Clone)]
+    enum Source {
+        Files,
+        LocalCa,
+    }
+    let mut tls = Tls::default();
+    let source = section
+        .optional("source", one_of(&[("files", Source::Files), ("local-ca", Source::LocalCa)]))
+        .unwrap_or(Source::LocalCa);
+    let names_given = section.has("names");
+    let names = section.optional("names", list(certificate_name));
+    let certificates_given = section.has("certificates");
+    let certificates: Vec<_> = section.tables("certificates").into_iter().filter_map(certificate).collect();
+    match source {
+        Source::LocalCa => {
+            if certificates_given {
+                section.problem(
+                    "certificates",
+                    None,
+                    "are not used by source = \"local-ca\"",
+                    "set source = \"files\", or remove them",
+                );
+            }
+            if let Some(names) = names {
+                if names.is_empty() {
+                    section.problem("names", None, "is empty", "write the names to issue for");
+                }
+                tls.source = CertificateSource::LocalCa { names };
+            }
+        }
+        Source::Files => {
+            if names_given {
+                let remedy = "remove it: the names stand in the certificates";
+                section.problem("names", None, "is not used by source = \"files\"", remedy);
+            }
+            if !certificates_given {
+                let remedy = "write [[tls.certificates]] with certificate and key";
+                section.problem("certificates", None, "is missing", remedy);
+            }
+            tls.source = CertificateSource::Files(certificates);
+        }
+    }
+    section.set("min_version", one_of(&[("1.2", true), ("1.3", false)]), &mut tls.tls12);
+    section.set("hsts", duration(ZERO, YEAR * 2), &mut tls.hsts);
+    section.finish();
+    tls
+}
+
+fn certificate(mut section: Section<'_>) -> Option<CertificateFiles> {
+    let certificate = section.required("certificate", "write the path of the PEM chain, leaf first", path);
+    let key = section.required("key", "write the path of the PEM private key", path);
+    section.finish();
+    Some(CertificateFiles { certificate: certificate?, key: key? })
+}
+
+/// A DNS name or an IP address. The name is given in its ASCII form, lower-case.
+fn certificate_name(node: &Node) -> kind::Read<String> {
+    let name = text(node)?;
+    if name.parse::<std::net::IpAddr>().is_ok() { Ok(name) } else { host(node) }
+}
+
+/// A host name in its lower-case ASCII (IDNA) form, without port.
+pub(super) fn host(node: &Node) -> kind::Read<String> {
+    let ascii = text(node).ok().and_then(|name| idna::domain_to_ascii_strict(&name).ok());
+    match ascii.filter(|name| !name.is_empty() && !name.ends_with('.')) {
+        Some(name) => Ok(name),
+        None => wrong(node, "is not a host name", "write a name such as \"app.example.com\", without port"),
+    }
+}
+
+pub(super) fn limits(mut section: Section<'_>) -> Limits {
+    let mut limits = Limits::default();
+    section.set("connections", count(10, 1_000_000), &mut limits.connections);
+    section.set("connections_per_address", count(1, 1_000_000), &mut limits.connections_per_address);
+    section.set("head_bytes", size(8 * 1024, 1024 * 1024), &mut limits.head_bytes);
+    section.set("header_count", count(10, 1000), &mut limits.header_count);
+    section.set("body_bytes", size(BODY.0, BODY.1), &mut limits.body_bytes);
+    section.set("http2_streams", count(1, 10_000), &mut limits.http2_streams);
+    section.set("handshake_timeout", duration(SECOND, 5 * MINUTE), &mut limits.handshake_timeout);
+    section.set("head_timeout", duration(SECOND, 5 * MINUTE), &mut limits.head_timeout);
+    section.set("idle_timeout", duration(SECOND, HOUR), &mut limits.idle_timeout);
+    section.set("stall_timeout", duration(SECOND, HOUR), &mut limits.stall_timeout);
+    section.set("connect_timeout", duration(SECOND / 10, 5 * MINUTE), &mut limits.connect_timeout);
+    section.set("response_timeout", duration(SECOND, HOUR), &mut limits.response_timeout);
+    section.set("drain_timeout", duration(ZERO, HOUR), &mut limits.drain_timeout);
+    section.finish();
+    limits
+}
+
+pub(super) fn accounts(mut section: Section<'_>) -> Accounts {
+    let mut accounts = Accounts::default();
+    let registration = one_of(&[
+        ("closed", Registration::Closed),
+        ("invite", Registration::Invite),
+        ("open", Registration::Open),
+    ]);
+    section.set("registration", registration, &mut accounts.registration);
+    // NIST SP 800-63B-4 §3.1.1.2: at least 8, and at least 64 must be allowed. The upper bound
+    // keeps one request's hashing input small.
+    section.set("password_min_length", count(8, 64), &mut accounts.password_min_length);
+    section.set("password_max_length", count(64, 1024), &mut accounts.password_max_length);
+    section.set("invite_ttl", duration(MINUTE, YEAR), &mut accounts.invite_ttl);
+    section.set("sessions_per_account", count(1, 10_000), &mut accounts.sessions_per_account);
+    section.finish();
+    accounts
+}
+
+pub(super) fn passwords(mut section: Section<'_>) -> Passwords {
+    let mut passwords = Passwords::default();
+    section.set("memory_kib", count(8, 1024 * 1024), &mut passwords.memory_kib);
+    section.set("iterations", count(1, 64), &mut passwords.iterations);
+    section.set("parallelism", count(1, 16), &mut passwords.parallelism);
+    section.set("threads", count(0, 256), &mut passwords.threads);
+    section.set("queue", count(1, 100_000), &mut passwords.queue);
+    section.set("queue_timeout", duration(SECOND / 10, MINUTE), &mut passwords.queue_timeout);
+    section.finish();
+    passwords
+}
+
+pub(super) fn tokens(mut section: Section<'_>) -> Tokens {
+    let mut tokens = Tokens::default();
+    section.set("issuer", text, &mut tokens.issuer);
+    section.set("audience", text, &mut tokens.audience);
+    section.set("access_ttl", duration(30 * SECOND, HOUR), &mut tokens.access_ttl);
+    section.set("refresh_ttl", duration(MINUTE, YEAR), &mut tokens.refresh_ttl);
+    section.set("session_ttl", duration(MINUTE, YEAR * 5), &mut tokens.session_ttl);
+    section.set("refresh_grace", duration(ZERO, MINUTE), &mut tokens.refresh_grace);
+    section.set("leeway", duration(ZERO, MINUTE), &mut tokens.leeway);
+    section.set("cache_entries", count(0, 10_000_000), &mut tokens.cache_entries);
+    section.finish();
+    tokens
+}
+
+pub(super) fn keys(mut section: Section<'_>) -> Keys {
+    let mut keys = Keys::default();
+    let algorithm = one_of(&[
+        ("EdDSA", KeyAlgorithm::EdDSA),
+        ("ES256", KeyAlgorithm::ES256),
+        ("RS256", KeyAlgorithm::RS256),
+        ("HS256", KeyAlgorithm::HS256),
+    ]);
+    section.set("algorithm", algorithm, &mut keys.algorithm);
+    section.set("rotate_every", duration(ZERO, YEAR * 5), &mut keys.rotate_every);
+    section.set("jwks_max_age", duration(ZERO, DAY), &mut keys.jwks_max_age);
+    keys.master_key = section.secret("master_key");
+    section.finish();
+    keys
+}
+
+pub(super) fn store(mut section: Section<'_>) -> Store {
+    let mut store = Store::default();
+    section.set("segment_bytes", size(MIB, 4 * GIB), &mut store.segment_bytes);
+    section.set("checkpoint_every", duration(SECOND, HOUR), &mut store.checkpoint_every);
+    section.set("session_cache", count(0, 100_000_000), &mut store.session_cache);
+    section.set("audit_head_every", duration(SECOND, HOUR), &mut store.audit_head_every);
+    section.finish();
+    store
+}
+
+/// Days that log files are kept where `keep` says nothing.
+const KEEP_DAYS: usize = 14;
+
+pub(super) fn log(mut section: Section<'_>) -> Log {
+    let mut log = Log::default();
+    let files = section.optional("target", one_of(&[("stdout", false), ("files", true)])).unwrap_or(false);
+    let keep_given = section.has("keep");
+    let keep = section.optional("keep", count(1, 3650)).unwrap_or(KEEP_DAYS);
+    if files {
+        log.target = LogTarget::Files { keep };
+    } else if keep_given {
+        section.problem(
+            "keep",
+            None,
+            "is not used by target = \"stdout\"",
+            "set target = \"files\", or remove it",
+        );
+    }
+    section.set("level", filter, &mut log.level);
+    section.set("json", flag, &mut log.json);
+    section.set("access", flag, &mut log.access);
+    section.finish();
+    log
+}
+
+fn filter(node: &Node) -> kind::Read<String> {
+    let directives = text(node)?;
+    match directives.parse::<tracing_subscriber::EnvFilter>() {
+        Ok(_) => Ok(directives),
+        Err(_) => {
+            wrong(node, "is not a log filter", "write one such as \"info\" or \"info,keepgate::edge=debug\"")
+        }
+    }
+}

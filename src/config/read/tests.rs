@@ -1,0 +1,243 @@
+//! Reading as an operator meets it: the example file, a broken file's whole report, the rules of
+//! production, the environment.
+
+use super::*;
+use crate::config::problem::Place;
+use crate::config::secret::SecretSource;
+use crate::config::tls::{CertificateSource, Tls};
+use crate::config::tokens::Tokens;
+use crate::config::upstream::Upstream;
+
+/// The least that production takes.
+const LEAST: &str = r#"
+[tls]
+source = "files"
+[[tls.certificates]]
+certificate = "/c.pem"
+key = "/k.pem"
+[tokens]
+issuer = "https://id.example.com"
+[[routes]]
+path = "/"
+api = true
+"#;
+
+fn example() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml");
+    let text = std::fs::read_to_string(&path).expect("config.example.toml stands beside Cargo.toml");
+    assert!(text.len() > 5000, "the example file was not found whole");
+    text
+}
+
+fn report(text: &str, environment: &[(&str, &str)]) -> String {
+    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    match parse(text, "config.toml", environment) {
+        Ok(_) => "no problem".to_owned(),
+        Err(problems) => problems.to_string(),
+    }
+}
+
+fn config(text: &str, environment: &[(&str, &str)]) -> Config {
+    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    parse(text, "config.toml", environment).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// Every key path that is written in a file, with list items and upstream names folded.
+fn written(node: &tree::Node, path: &str, keys: &mut BTreeSet<String>) {
+    let tree::Value::Table(table) = &node.value else { return };
+    for (key, child) in table {
+        let below = match path {
+            "" => key.clone(),
+            "upstreams" => "upstreams.*".to_owned(),
+            path => format!("{path}.{key}"),
+        };
+        match &child.value {
+            tree::Value::Table(_) if below != "keys.master_key" => written(child, &below, keys),
+            tree::Value::List(items) if items.iter().any(|i| matches!(i.value, tree::Value::Table(_))) => {
+                items.iter().for_each(|item| written(item, &format!("{below}[]"), keys));
+            }
+            _ => {
+                keys.insert(below);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_example_file_loads_and_holds_every_key_that_is_known() {
+    let text = example();
+    let (_, problems, known) = examine(&text, Vec::new());
+    assert_eq!(problems, []);
+    assert!(known.len() > 60 && known.contains("routes[].body_bytes"), "{known:?}");
+    // `#key = value` is a key that is commented out; prose has a space after the `#`.
+    let uncommented: String = text
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => format!("{key}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let tree = tree::parse(&uncommented).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let mut keys = BTreeSet::new();
+    written(&tree, "", &mut keys);
+    assert_eq!(known.difference(&keys).collect::<Vec<_>>(), Vec::<&String>::new(), "missing in the example");
+    assert_eq!(keys.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new(), "unknown to the reader");
+}
+
+#[test]
+fn values_that_the_example_shows_as_defaults_are_the_defaults() {
+    let example = config(&example(), &[]);
+    let plain = config(LEAST, &[]);
+    let same = |a: &dyn std::fmt::Debug, b: &dyn std::fmt::Debug| {
+        assert_eq!(format!("{a:#?}"), format!("{b:#?}"));
+    };
+    same(&example.environment, &Environment::default());
+    same(&example.data_dir, &Path::new(crate::config::DATA_DIR));
+    same(&example.listen, &crate::config::listen::Listen::default());
+    same(&example.limits, &crate::config::limits::Limits::default());
+    same(&example.accounts, &crate::config::accounts::Accounts::default());
+    same(&example.passwords, &crate::config::passwords::Passwords::default());
+    same(&example.keys, &crate::config::keys::Keys::default());
+    same(&example.store, &crate::config::store::Store::default());
+    same(&example.log, &crate::config::log::Log::default());
+    let issuer = example.tokens.issuer.clone();
+    same(&example.tokens, &Tokens { issuer, ..Tokens::default() });
+    let source = example.tls.source.clone();
+    same(&example.tls, &Tls { source, ..Tls::default() });
+    let app = &example.upstreams["app"];
+    same(app, &Upstream::of(app.servers.clone()));
+    // And the reader leaves what is not written at those defaults.
+    same(&plain.limits, &example.limits);
+    same(&plain.log, &example.log);
+}
+
+#[test]
+fn the_commented_values_of_the_example_are_the_defaults_too() {
+    let CertificateSource::LocalCa { names } = Tls::default().source else { panic!("not a local CA") };
+    assert!(example().contains(&format!("#names = {names:?}")));
+    let text = format!("{LEAST}[log]\ntarget = \"files\"\n");
+    let keep = crate::config::log::LogTarget::Files { keep: 14 };
+    assert_eq!(config(&text, &[]).log.target, keep);
+    assert!(example().contains("#keep = 14\n"));
+}
+
+#[test]
+fn a_thoroughly_broken_file_gets_one_report_of_everything() {
+    let text = include_str!("testdata/broken.toml");
+    insta::assert_snapshot!(report(text, &[("KEEPGATE_LISTEN__WORKERS", "many"), ("KEEPGATE_PORT", "1")]));
+}
+
+#[test]
+fn syntax_errors_are_reported_with_their_lines_and_without_their_content() {
+    insta::assert_snapshot!(report("a = \nb = hunter2\n[x\nc = 1\nc = 2\n", &[]));
+}
+
+#[test]
+fn production_refuses_what_only_development_may_have() {
+    let text = r#"
+[listen]
+internal = "0.0.0.0:9090"
+[passwords]
+memory_kib = 8192
+[keys]
+master_key = { value = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" }
+[[routes]]
+path = "/"
+api = true
+"#;
+    insta::assert_snapshot!(report(text, &[]));
+    let tamed = |environment: &str| report(&format!("environment = \"{environment}\"\n{text}"), &[]);
+    assert_eq!(tamed("development"), "no problem");
+    assert_eq!(tamed("stage"), "no problem");
+}
+
+#[test]
+fn a_secret_is_never_shown_however_it_is_miswritten() {
+    for wrong in [
+        "master_key = \"hunter2\"",
+        "master_key = { value = \"hunter2\", file = \"/k\" }",
+        "master_key = { vaule = \"hunter2\" }",
+        "master_key = { file = \"hunter2\" }",
+        "master_key = { value = [\"hunter2\"] }",
+        "master_kye = \"hunter2\"",
+        "master_key = hunter2",
+    ] {
+        let said = report(&format!("[keys]\n{wrong}\n{LEAST}"), &[]);
+        assert!(said.contains("config.toml:2)") && !said.contains("hunter2"), "{wrong}: {said}");
+    }
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let config = config(
+        LEAST,
+        &[
+            ("KEEPGATE_LISTEN__HTTPS", "127.0.0.1:8443, [::1]:8443"),
+            ("KEEPGATE_LISTEN__HTTP", ""),
+            ("KEEPGATE_LIMITS__BODY_BYTES", "1MiB"),
+            ("KEEPGATE_LOG__JSON", "true"),
+            ("KEEPGATE_KEYS__MASTER_KEY__ENV", "MASTER"),
+            ("KEEPGATE_CONFIG", "/elsewhere.toml"),
+            ("HOME", "/root"),
+        ],
+    );
+    assert_eq!(config.listen.https.len(), 2);
+    assert!(config.listen.http.is_empty());
+    assert_eq!(config.limits.body_bytes, 1 << 20);
+    assert!(config.log.json);
+    assert!(matches!(config.keys.master_key, Some(SecretSource::Env(name)) if name == "MASTER"));
+}
+
+#[test]
+fn what_the_environment_cannot_set_is_named_by_its_variable() {
+    insta::assert_snapshot!(report(
+        LEAST,
+        &[
+            ("KEEPGATE_ROUTES", "/"),
+            ("KEEPGATE_TLS__CERTIFICATES", "/x"),
+            ("KEEPGATE_TOKENS__ISSUER__X", "y"),
+            ("KEEPGATE_LIMITS__HEAD_BITES", "1"),
+            ("KEEPGATE_LISTEN__INTERNAL", "nowhere"),
+        ],
+    ));
+}
+
+#[test]
+fn routes_come_out_most_specific_first() {
+    let text = LEAST.to_owned()
+        + "[[routes]]\npath = \"/a/b\"\napi = true\n[[routes]]\npath = \"/\"\nhost = \"X.example.com\"\napi = true\n\
+           [[routes]]\npath = \"/a/b\"\nmethods = [\"GET\"]\nhost = \"x.example.com\"\napi = true\n";
+    let config = config(&text, &[]);
+    let order: Vec<_> = config.routes.iter().map(|r| (r.host.as_deref(), r.path.as_str())).collect();
+    let host = Some("x.example.com");
+    assert_eq!(order, [(host, "/a/b"), (host, "/"), (None, "/a/b"), (None, "/")]);
+}
+
+#[test]
+fn problems_stand_in_the_order_of_the_file() {
+    let text = include_str!("testdata/broken.toml");
+    let problems = parse(text, "config.toml", Vec::new()).unwrap_err().problems;
+    let lines: Vec<_> = problems.iter().map(|problem| problem.place.clone()).collect();
+    assert!(lines.len() > 20 && lines.is_sorted());
+    assert!(matches!(lines.first(), Some(Place::Line(_))));
+}
+
+#[test]
+fn a_missing_file_says_how_to_name_one() {
+    let error = load(Path::new("/nowhere/config.toml")).unwrap_err();
+    insta::assert_snapshot!(error);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "\\PC{0,200}") {
+        let _ = parse(&text, "config.toml", Vec::new());
+    }
+
+    #[test]
+    fn no_value_of_a_key_makes_the_reader_panic(key in 0_usize..70, value in "\\PC{0,40}") {
+        let (_, _, known) = examine(LEAST, Vec::new());
+        let key = known.iter().nth(key % known.len()).unwrap().to_uppercase().replace('.', "__");
+        let _ = parse(LEAST, "config.toml", vec![(format!("KEEPGATE_{key}"), value)]);
+    }
+}

@@ -1,0 +1,150 @@
+//! One thread for each view: applies what is committed, in order and in groups, and makes it
+//! durable in the background. When every view is durable through a position, the journal may forget
+//! what is before it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::Shared;
+use super::queue::{Bounds, Queue, Taken};
+use crate::model::change::Namespace;
+use crate::model::id::Seq;
+use crate::store::bundle::SharedCommit;
+use crate::store::error::StoreError;
+use crate::store::journal::segment::Catalog;
+use crate::store::progress::Progress;
+use crate::store::view::Applier;
+
+/// How far a view may lag before the committer waits for it.
+const LAG: Bounds = Bounds { items: 8192, bytes: 64 * 1024 * 1024 };
+/// What a view applies in one transaction, bytes of the journal's payload.
+const BATCH: usize = 1024 * 1024;
+
+/// Where the committer hands commits to a view. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::store) struct Feed(Arc<Queue<SharedCommit>>);
+
+impl Feed {
+    /// A feed with nothing in it.
+    pub fn new() -> Self {
+        Self(Arc::new(Queue::new(LAG)))
+    }
+
+    /// Hands commits on, each with its size; waits while the view lags too far.
+    pub(super) fn push(&self, commits: &[(SharedCommit, usize)]) {
+        self.0.push(commits.iter().map(|(commit, bytes)| (Arc::clone(commit), *bytes)));
+    }
+
+    /// Lets nothing more in; what is in it is still applied.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+/// How far each view is durable, and what the journal may forget by that.
+pub(in crate::store) struct Retention {
+    catalog: Arc<Catalog>,
+    durable: Mutex<[Seq; Namespace::ALL.len()]>,
+}
+
+impl Retention {
+    /// Nothing is known to be durable: what survived a kill may sit in the page cache only.
+    pub fn new(catalog: Arc<Catalog>) -> Self {
+        Self { catalog, durable: Mutex::default() }
+    }
+
+    fn checkpointed(&self, namespace: Namespace, seq: Seq) {
+        let mut durable = self.durable.lock();
+        for (at, _) in durable.iter_mut().zip(Namespace::ALL).filter(|(_, of)| *of == namespace) {
+            *at = seq;
+        }
+        let everywhere = durable.iter().min().copied().unwrap_or_default();
+        drop(durable);
+        if let Err(error) = self.catalog.retire(everywhere) {
+            tracing::warn!(%error, "an old journal segment could not be removed; it takes space, no more");
+        }
+    }
+}
+
+/// What a view's thread needs.
+pub(in crate::store) struct Parts {
+    pub shared: Arc<Shared>,
+    pub namespace: Namespace,
+    pub applier: Box<dyn Applier>,
+    pub feed: Feed,
+    /// Moved on after each transaction; `None` where something else speaks for the view.
+    pub progress: Option<Arc<Progress>>,
+    pub retention: Arc<Retention>,
+    /// Longest time between checkpoints.
+    pub checkpoint_every: Duration,
+    /// Most that is applied between checkpoints, bytes of the journal's payload.
+    pub checkpoint_bytes: u64,
+    /// Whether to checkpoint at the end.
+    pub checkpoint_at_end: Arc<AtomicBool>,
+}
+
+/// Applies until the feed is closed and empty.
+///
+/// # Errors
+/// What the engine failed with; the node is read-only by then.
+pub(in crate::store) fn run(mut parts: Parts) -> Result<(), StoreError> {
+    let namespace = parts.namespace;
+    let result = catch_unwind(AssertUnwindSafe(|| parts.serve())).unwrap_or_else(|_| {
+        Err(StoreError::Engine { namespace, detail: "it stopped by a defect; see the log".into() })
+    });
+    if let Err(error) = &result {
+        parts.shared.fail(&error.to_string());
+    }
+    // Nobody may wait for a view that is gone, neither for room nor for its position.
+    parts.feed.close();
+    if let Some(progress) = &parts.progress {
+        progress.stall();
+    }
+    result
+}
+
+impl Parts {
+    fn serve(&mut self) -> Result<(), StoreError> {
+        let mut commits = Vec::new();
+        let mut due = Instant::now() + self.checkpoint_every;
+        let mut pending_bytes = 0_u64;
+        let mut dirty = false;
+        loop {
+            match self.feed.0.take(&mut commits, BATCH, Some(due)) {
+                Taken::Items { bytes } => {
+                    self.apply(&commits)?;
+                    commits.clear();
+                    pending_bytes += bytes as u64;
+                    dirty = true;
+                }
+                Taken::Nothing => {}
+                Taken::Closed => break,
+            }
+            if pending_bytes >= self.checkpoint_bytes || Instant::now() >= due {
+                if dirty {
+                    self.checkpoint()?;
+                }
+                (dirty, pending_bytes, due) = (false, 0, Instant::now() + self.checkpoint_every);
+            }
+        }
+        if self.checkpoint_at_end.load(Ordering::Acquire) { self.checkpoint() } else { Ok(()) }
+    }
+
+    fn apply(&mut self, commits: &[SharedCommit]) -> Result<(), StoreError> {
+        self.applier.apply(commits)?;
+        if let (Some(progress), Some(last)) = (&self.progress, commits.last()) {
+            progress.advance(last.seq);
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        let seq = self.applier.checkpoint()?;
+        self.retention.checkpointed(self.namespace, seq);
+        Ok(())
+    }
+}

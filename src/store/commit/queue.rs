@@ -1,0 +1,141 @@
+//! A bounded queue between threads, counted in items and bytes.
+//!
+//! Two ways in: `offer` never waits (tasks of the runtime use it, and are told when it is full),
+//! `push` waits for room (backpressure between threads). One way out: everything that waits, up to
+//! a budget, because both who commit and who apply work in groups. `std`'s and tokio's channels
+//! bound neither bytes nor hand out groups under one lock.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex};
+
+/// How much a queue holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub items: usize,
+    pub bytes: usize,
+}
+
+/// Why an offer was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    Full,
+    Closed,
+}
+
+/// What a take came back with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Items of that many bytes.
+    Items { bytes: usize },
+    /// Nothing until the deadline.
+    Nothing,
+    /// Nothing, and nothing will come.
+    Closed,
+}
+
+/// The queue. Closing it lets out what is in it and nothing more in.
+pub(super) struct Queue<T> {
+    state: Mutex<State<T>>,
+    filled: Condvar,
+    emptied: Condvar,
+    bounds: Bounds,
+}
+
+struct State<T> {
+    items: VecDeque<(T, usize)>,
+    bytes: usize,
+    closed: bool,
+}
+
+impl<T> State<T> {
+    /// One item always fits, however large, or it could never pass.
+    fn has_room(&self, bytes: usize, bounds: Bounds) -> bool {
+        self.items.is_empty() || (self.items.len() < bounds.items && self.bytes + bytes <= bounds.bytes)
+    }
+
+    fn add(&mut self, item: T, bytes: usize) {
+        self.items.push_back((item, bytes));
+        self.bytes += bytes;
+    }
+}
+
+impl<T> Queue<T> {
+    pub fn new(bounds: Bounds) -> Self {
+        let state = State { items: VecDeque::new(), bytes: 0, closed: false };
+        Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new(), bounds }
+    }
+
+    /// Adds an item if there is room now.
+    pub fn offer(&self, item: T, bytes: usize) -> Result<(), Refused> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(Refused::Closed);
+        }
+        if !state.has_room(bytes, self.bounds) {
+            return Err(Refused::Full);
+        }
+        state.add(item, bytes);
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Adds items in order, waiting for room. A closed queue drops them.
+    pub fn push(&self, items: impl IntoIterator<Item = (T, usize)>) {
+        let mut state = self.state.lock();
+        for (item, bytes) in items {
+            while !state.closed && !state.has_room(bytes, self.bounds) {
+                self.filled.notify_one();
+                self.emptied.wait(&mut state);
+            }
+            if state.closed {
+                return;
+            }
+            state.add(item, bytes);
+        }
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    /// Moves what waits, up to about `budget` bytes and at least one item, to the end of `into`.
+    /// Waits for something until the deadline, or for as long as it takes.
+    pub fn take(&self, into: &mut Vec<T>, budget: usize, deadline: Option<Instant>) -> Taken {
+        let mut state = self.state.lock();
+        while state.items.is_empty() {
+            if state.closed {
+                return Taken::Closed;
+            }
+            match deadline {
+                Some(deadline) if self.filled.wait_until(&mut state, deadline).timed_out() => {
+                    if state.items.is_empty() && !state.closed {
+                        return Taken::Nothing;
+                    }
+                }
+                Some(_) => {}
+                None => self.filled.wait(&mut state),
+            }
+        }
+        let mut taken = 0;
+        while let Some((item, bytes)) = state.items.pop_front() {
+            into.push(item);
+            taken += bytes;
+            let next = state.items.front().map_or(0, |(_, bytes)| *bytes);
+            if taken + next > budget {
+                break;
+            }
+        }
+        state.bytes -= taken;
+        drop(state);
+        self.emptied.notify_all();
+        Taken::Items { bytes: taken }
+    }
+
+    /// Lets nothing more in.
+    pub fn close(&self) {
+        self.state.lock().closed = true;
+        self.filled.notify_all();
+        self.emptied.notify_all();
+    }
+}

@@ -1,0 +1,211 @@
+//! Recovery: reads every segment, proves the chain from the oldest batch to the newest, and mends
+//! what a crash may leave, in that order.
+//!
+//! It changes nothing until all is proven, and refuses (`StoreError::Damaged`) rather than skip.
+//! Mending can itself be cut off by a crash at any point and then simply happens again.
+
+use std::io;
+use std::ops::Range;
+
+use super::format::{
+    BUNDLE_V1, Batch, BatchFault, Chain, HeaderFault, Place, SEGMENT_HEADER, SegmentHeader, VERSION,
+};
+use super::io::{SharedDisk, SharedFile};
+use super::segment::{self, SPARE, Segment};
+use super::tail::{self, Tail};
+use crate::model::id::Seq;
+use crate::model::time::Timestamp;
+use crate::store::error::StoreError;
+use crate::store::files;
+
+/// Where the journal stands, proven.
+pub(super) struct Found {
+    pub segments: Vec<SegmentHeader>,
+    pub newest: Segment,
+    /// Where the next batch goes in the newest segment.
+    pub end: u64,
+    pub last: Seq,
+    pub chain: Chain,
+    pub time: Timestamp,
+}
+
+/// Recovers the journal on `disk`; `None` if there is none yet. `floor` is the highest position
+/// that a view has applied: a journal that ends below it has lost what was acknowledged.
+pub(super) fn recover(disk: &SharedDisk, floor: Seq) -> Result<Option<Found>, StoreError> {
+    let names = disk.list().map_err(failed(disk, "cannot list", ""))?;
+    let mut firsts: Vec<Seq> = names.iter().filter_map(|name| segment::first_of(name)).collect();
+    firsts.sort_unstable();
+    let segments: Vec<SegmentHeader> =
+        firsts.iter().map(|first| read_header(disk, *first)).collect::<Result<_, _>>()?;
+    let Some(newest) = segments.last().copied() else {
+        return if floor == Seq(0) { Ok(None) } else { Err(missing(disk, floor)) };
+    };
+    for (one, next) in segments.iter().zip(segments.iter().skip(1)) {
+        prove_complete(disk, one, next)?;
+    }
+    let file = open(disk, newest.first)?;
+    let content = read_all(disk, &newest, &file)?;
+    let walked = walk(disk, &newest, &content)?;
+    let tail = tail::judge(&content, &walked.place, walked.fault)
+        .map_err(|detail| damaged(disk, newest.first, walked.place.offset, detail))?;
+    if walked.last < floor {
+        let detail = format!("it ends at position {}, but a store has applied {floor}", walked.last);
+        return Err(damaged(disk, newest.first, walked.place.offset, detail));
+    }
+    mend(disk, &file, &content, &walked, tail).map_err(failed(
+        disk,
+        "cannot mend",
+        &segment::name(newest.first),
+    ))?;
+    let newest = Segment { header: newest, file, length: content.len() as u64 };
+    let Walked { place, last, chain, time, .. } = walked;
+    Ok(Some(Found { segments, newest, end: place.offset, last, chain, time }))
+}
+
+/// Shapes an I/O error, for `map_err`.
+pub(super) fn failed(
+    disk: &SharedDisk,
+    what: &'static str,
+    name: &str,
+) -> impl FnOnce(io::Error) -> StoreError {
+    let path = disk.path(name);
+    move |source| files::failed(what, &path, source)
+}
+
+/// A precise refusal.
+pub(super) fn damaged(disk: &SharedDisk, first: Seq, offset: u64, detail: String) -> StoreError {
+    StoreError::Damaged { path: disk.path(&segment::name(first)), offset, detail }
+}
+
+fn missing(disk: &SharedDisk, floor: Seq) -> StoreError {
+    let detail = format!("the journal's segments are gone, but a store has applied position {floor}");
+    StoreError::Damaged { path: disk.path(""), offset: 0, detail }
+}
+
+fn open(disk: &SharedDisk, first: Seq) -> Result<SharedFile, StoreError> {
+    let name = segment::name(first);
+    disk.open(&name).map_err(failed(disk, "cannot open", &name))
+}
+
+fn read_header(disk: &SharedDisk, first: Seq) -> Result<SegmentHeader, StoreError> {
+    let file = open(disk, first)?;
+    let name = segment::name(first);
+    if file.length().map_err(failed(disk, "cannot read", &name))? < SEGMENT_HEADER as u64 {
+        return Err(damaged(disk, first, 0, "it is shorter than its header".into()));
+    }
+    let mut bytes = vec![0; SEGMENT_HEADER];
+    file.read_at(&mut bytes, 0).map_err(failed(disk, "cannot read", &name))?;
+    match SegmentHeader::decode(&bytes) {
+        Ok(header) if header.first == first => Ok(header),
+        Ok(header) => {
+            let detail = format!("it is the segment from position {}, under a wrong name", header.first);
+            Err(damaged(disk, first, 0, detail))
+        }
+        Err(HeaderFault::Damaged) => {
+            Err(damaged(disk, first, 0, "the header's checksum does not match".into()))
+        }
+        Err(HeaderFault::Newer(found)) => {
+            Err(StoreError::NewerFormat { path: disk.path(&name), found, known: VERSION })
+        }
+    }
+}
+
+fn read_all(disk: &SharedDisk, header: &SegmentHeader, file: &SharedFile) -> Result<Vec<u8>, StoreError> {
+    let read = || {
+        let length = usize::try_from(file.length()?).map_err(io::Error::other)?;
+        let mut bytes = vec![0; length];
+        file.read_at(&mut bytes, 0)?;
+        Ok(bytes)
+    };
+    read().map_err(failed(disk, "cannot read", &segment::name(header.first)))
+}
+
+/// Proves that a segment reaches up to the one after it.
+fn prove_complete(disk: &SharedDisk, one: &SegmentHeader, next: &SegmentHeader) -> Result<(), StoreError> {
+    if one.journal != next.journal {
+        let detail = format!("it belongs to another journal than {}", segment::name(one.first));
+        return Err(damaged(disk, next.first, 0, detail));
+    }
+    if one.number.checked_add(1) != Some(next.number) {
+        let detail = format!(
+            "{} segments before it are missing",
+            next.number.saturating_sub(one.number).saturating_sub(1)
+        );
+        return Err(damaged(disk, next.first, 0, detail));
+    }
+    let content = read_all(disk, one, &open(disk, one.first)?)?;
+    let walked = walk(disk, one, &content)?;
+    let rest = usize::try_from(walked.place.offset).ok().and_then(|at| content.get(at..));
+    let meets = next.first == walked.last.next() && next.chain == walked.chain;
+    if meets && rest.is_some_and(tail::is_zero) {
+        return Ok(());
+    }
+    let detail = format!(
+        "{}; it ends at position {}, but the next segment begins at {}",
+        walked.fault, walked.last, next.first
+    );
+    Err(damaged(disk, one.first, walked.place.offset, detail))
+}
+
+/// How far a segment's batches are good.
+struct Walked {
+    /// Where the first byte that is no good batch stands.
+    place: Place,
+    /// What is there instead.
+    fault: BatchFault,
+    last: Seq,
+    chain: Chain,
+    time: Timestamp,
+    last_batch: Range<usize>,
+}
+
+fn walk(disk: &SharedDisk, header: &SegmentHeader, content: &[u8]) -> Result<Walked, StoreError> {
+    let mut at = SEGMENT_HEADER;
+    let mut last = Seq(header.first.0.saturating_sub(1));
+    let (mut chain, mut time, mut last_batch) = (header.chain, header.floor, at..at);
+    loop {
+        let place = Place { journal: header.journal, segment: header.number, offset: at as u64 };
+        let batch = match Batch::decode(content.get(at..).unwrap_or_default(), &place) {
+            Ok(batch) => batch,
+            Err(fault) => return Ok(Walked { place, fault, last, chain, time, last_batch }),
+        };
+        let wrong = |detail: String| damaged(disk, header.first, place.offset, detail);
+        if batch.header.previous != chain || batch.header.first != last.next() {
+            return Err(wrong(format!("the batch does not continue position {last}")));
+        }
+        for record in batch.records() {
+            let record = record.map_err(|fault| wrong(fault.to_string()))?;
+            if record.kind != BUNDLE_V1 {
+                let path = disk.path(&segment::name(header.first));
+                return Err(StoreError::NewerRecord { path, kind: record.kind });
+            }
+            (last, time) = (record.seq, time.max(record.time));
+        }
+        chain = batch.chain;
+        let end = at + usize::try_from(batch.header.length).unwrap_or(0);
+        last_batch = at..end;
+        at = end;
+    }
+}
+
+/// Makes what was found true on the disk, too.
+///
+/// The last batch is written once more: after a failed fsync the kernel may call pages clean that
+/// never reached the disk, and then no later fsync would write them.
+fn mend(disk: &SharedDisk, file: &SharedFile, content: &[u8], walked: &Walked, tail: Tail) -> io::Result<()> {
+    segment::remove_if_there(disk, SPARE)?;
+    if let Tail::Torn { until } = tail {
+        let at = usize::try_from(walked.place.offset).unwrap_or(until);
+        tracing::warn!(
+            position = walked.last.0,
+            bytes = until.saturating_sub(at),
+            "the journal's last batch was cut off by a crash before anyone was answered; removed"
+        );
+        file.write_at(&vec![0; until.saturating_sub(at)], walked.place.offset)?;
+    }
+    if let Some(batch) = content.get(walked.last_batch.clone()) {
+        file.write_at(batch, walked.last_batch.start as u64)?;
+    }
+    file.sync()?;
+    disk.sync_folder()
+}

@@ -1,0 +1,140 @@
+//! The tokens overlay: what is committed but not yet applied by the tokens engine. The committer
+//! records each bundle here before it answers anyone, so a rotation need not wait for the engine.
+//!
+//! It never touches the disk and decides nothing. Invariant: an entry that was recorded is found
+//! here until the engine has committed it, so whoever looks here first and in the engine second
+//! finds the newest value that was recorded before they looked.
+//!
+//! One lock over everything, not one for each shard: a bundle appears whole to the listings, and it
+//! is held for a few hundred nanoseconds a bundle.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use parking_lot::RwLock;
+
+use super::bundle::Committed;
+use crate::model::ban::Ban;
+use crate::model::change::{Change, TokenChange};
+use crate::model::id::{Seq, SessionId};
+use crate::model::revocation::Revocation;
+use crate::model::session::Session;
+
+/// A value as of the bundle that wrote it; `None` where that bundle removed it.
+#[derive(Clone, Debug)]
+pub(in crate::store) struct Write<T> {
+    pub seq: Seq,
+    pub value: Option<T>,
+}
+
+/// The overlay. Shared by the committer, the readers and the tokens applier.
+#[derive(Default)]
+pub(in crate::store) struct Recent(RwLock<Pending>);
+
+#[derive(Default)]
+struct Pending {
+    /// The engine has everything through here.
+    settled: Seq,
+    sessions: HashMap<SessionId, Write<Arc<Session>>>,
+    bans: HashMap<IpNet, Write<Ban>>,
+    revocations: BTreeMap<(Seq, u32), Revocation>,
+}
+
+impl Recent {
+    /// Remembers what a durable bundle changes in the tokens namespace. Called in order of position,
+    /// before the bundle is acknowledged and before the applier gets it.
+    pub fn record(&self, commit: &Committed) {
+        if !commit.changes.iter().any(|change| matches!(change, Change::Token(_))) {
+            return;
+        }
+        let mut pending = self.0.write();
+        // What the engine has already would never be settled again, and would hide later writes.
+        if commit.seq <= pending.settled {
+            return;
+        }
+        for (index, change) in (0_u32..).zip(&commit.changes) {
+            if let Change::Token(change) = change {
+                pending.put(commit.seq, index, change);
+            }
+        }
+    }
+
+    /// The newest unsettled write to a session, if there is one.
+    pub fn session(&self, id: SessionId) -> Option<Write<Arc<Session>>> {
+        self.0.read().sessions.get(&id).cloned()
+    }
+
+    /// The newest unsettled write to a blacklist entry, if there is one.
+    pub fn ban(&self, network: IpNet) -> Option<Write<Ban>> {
+        self.0.read().bans.get(&network).cloned()
+    }
+
+    /// The newest unsettled write to each session that has one.
+    pub fn sessions(&self) -> HashMap<SessionId, Write<Arc<Session>>> {
+        self.0.read().sessions.clone()
+    }
+
+    /// The newest unsettled write to each blacklist entry that has one.
+    pub fn bans(&self) -> HashMap<IpNet, Write<Ban>> {
+        self.0.read().bans.clone()
+    }
+
+    /// The unsettled revocations, in order.
+    pub fn revocations(&self) -> Vec<(Seq, Revocation)> {
+        self.0.read().revocations.iter().map(|((seq, _), it)| (*seq, it.clone())).collect()
+    }
+
+    /// Forgets what `bundle` wrote, unless it was written again after `through`: the engine has
+    /// committed everything up to and including `through`, and whoever asks it now sees that.
+    pub fn settle(&self, through: Seq, bundle: &Committed) {
+        let mut pending = self.0.write();
+        pending.settled = pending.settled.max(through);
+        for (index, change) in (0_u32..).zip(&bundle.changes) {
+            let Change::Token(change) = change else { continue };
+            match change {
+                TokenChange::SessionOpened(Session { id, .. })
+                | TokenChange::SessionRotated(Session { id, .. })
+                | TokenChange::SessionEnded { session: id, .. } => {
+                    remove_settled(&mut pending.sessions, id, through);
+                }
+                TokenChange::Revoked(_) => {
+                    pending.revocations.remove(&(bundle.seq, index));
+                }
+                TokenChange::Banned(Ban { network, .. }) | TokenChange::Unbanned { network } => {
+                    remove_settled(&mut pending.bans, network, through);
+                }
+            }
+        }
+    }
+}
+
+impl Pending {
+    fn put(&mut self, seq: Seq, index: u32, change: &TokenChange) {
+        match change {
+            TokenChange::SessionOpened(session) | TokenChange::SessionRotated(session) => {
+                let value = Some(Arc::new(session.clone()));
+                self.sessions.insert(session.id, Write { seq, value });
+            }
+            TokenChange::SessionEnded { session, .. } => {
+                self.sessions.insert(*session, Write { seq, value: None });
+            }
+            TokenChange::Revoked(revocation) => {
+                self.revocations.insert((seq, index), revocation.clone());
+            }
+            TokenChange::Banned(ban) => {
+                self.bans.insert(ban.network, Write { seq, value: Some(ban.clone()) });
+            }
+            TokenChange::Unbanned { network } => {
+                self.bans.insert(*network, Write { seq, value: None });
+            }
+        }
+    }
+}
+
+fn remove_settled<K: Eq + Hash, T>(writes: &mut HashMap<K, Write<T>>, key: &K, through: Seq) {
+    if writes.get(key).is_some_and(|write| write.seq <= through) {
+        writes.remove(key);
+    }
+}

@@ -1,0 +1,176 @@
+//! The tokens namespace in redb: sessions, revocations and the blacklist in one file.
+//!
+//! Batches commit with `Durability::None`: they are seen at once and lost in a crash, and the journal
+//! replays them. A checkpoint is a durable commit. It asks for quick-repair: opening after a crash
+//! then loads the allocator's state instead of walking the whole file (a millisecond against seconds
+//! and a gigabyte at ten million sessions), for a checkpoint that costs a little more.
+//!
+//! The file must never be copied while it is open.
+
+mod applier;
+mod reader;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use applier::RedbApplier;
+use reader::RedbReader;
+use redb::backends::FileBackend;
+use redb::{Database, DatabaseError, ReadableDatabase, StorageError, TableDefinition, TableError};
+
+use super::error::StoreError;
+use super::files;
+use crate::model::change::Namespace;
+use crate::model::id::{AccountId, SessionId};
+
+/// The shape of the tables and of the values in them. Raise it with either.
+const SCHEMA: u64 = 1;
+
+/// redb's default of a gigabyte is more than a small machine has; moka stands in front anyway.
+const PAGE_CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Session id → `Session` in postcard.
+const SESSIONS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("sessions");
+/// (Account id, session id).
+const SESSIONS_BY_ACCOUNT: TableDefinition<'_, (u128, u128), ()> =
+    TableDefinition::new("sessions_by_account");
+/// (Position, place in its bundle) → `Revocation` in postcard.
+const REVOCATIONS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("revocations");
+/// Network as text → `Ban` in postcard.
+const BANS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("bans");
+/// `schema` and `applied`.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+
+/// Opens, or creates, the tokens file in `folder`.
+pub(in crate::store) fn open(folder: &Path) -> Result<(Arc<RedbReader>, RedbApplier), StoreError> {
+    files::private_folder(folder)?;
+    let site = Site { path: folder.join("view.redb") };
+    let database = Arc::new(open_database(&site)?);
+    let applied = prepare(&database, &site)?;
+    let reader = RedbReader { database: database.clone(), site: site.clone() };
+    Ok((Arc::new(reader), RedbApplier::new(database, site, applied)))
+}
+
+fn open_database(site: &Site) -> Result<Database, StoreError> {
+    let file = files::private_file(&site.path)?;
+    let path = site.path.clone();
+    let open = || {
+        let mut builder = Database::builder();
+        builder.set_cache_size(PAGE_CACHE_BYTES).set_repair_callback(move |repair| {
+            tracing::info!(path = %path.display(), done = repair.progress(), "repairing after a crash");
+        });
+        builder.create_with_backend(FileBackend::new(file)?)
+    };
+    // redb may panic on a file that something else has altered.
+    match catch_unwind(AssertUnwindSafe(open)) {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(error)) => Err(site.open_error(error)),
+        Err(_) => Err(site.damaged("its structure makes no sense".to_owned())),
+    }
+}
+
+/// Makes the tables of a new file, checks the schema of an old one, and says what it has applied.
+fn prepare(database: &Database, site: &Site) -> Result<u64, StoreError> {
+    let known = SCHEMA;
+    match catch_unwind(AssertUnwindSafe(|| read_meta(database))) {
+        Ok(Ok((Some(found), _))) if found > known => Err(StoreError::NewerSchema {
+            namespace: Namespace::Tokens,
+            found: u32::try_from(found).unwrap_or(u32::MAX),
+            known: u32::try_from(known).unwrap_or(u32::MAX),
+        }),
+        Ok(Ok((Some(_), Some(applied)))) => Ok(applied),
+        Ok(Ok((None, None))) => create(database).map(|()| 0).map_err(|error| site.error(error)),
+        Ok(Ok(_)) => Err(site.damaged("it does not say what it holds".to_owned())),
+        Ok(Err(error)) => Err(site.error(error)),
+        Err(_) => Err(site.damaged("its structure makes no sense".to_owned())),
+    }
+}
+
+fn read_meta(database: &Database) -> Result<(Option<u64>, Option<u64>), redb::Error> {
+    let meta = match database.begin_read()?.open_table(META) {
+        Ok(meta) => meta,
+        Err(TableError::TableDoesNotExist(_)) => return Ok((None, None)),
+        Err(error) => return Err(error.into()),
+    };
+    let number = |key| Ok::<_, redb::Error>(redb::ReadableTable::get(&meta, key)?.map(|it| it.value()));
+    Ok((number("schema")?, number("applied")?))
+}
+
+fn create(database: &Database) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    transaction.open_table(SESSIONS)?;
+    transaction.open_table(SESSIONS_BY_ACCOUNT)?;
+    transaction.open_table(REVOCATIONS)?;
+    transaction.open_table(BANS)?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert("schema", SCHEMA)?;
+        meta.insert("applied", 0)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn session_key(id: SessionId) -> u128 {
+    id.0.as_u128()
+}
+
+fn account_key(id: AccountId) -> u128 {
+    id.0.as_u128()
+}
+
+/// Which file an error is about.
+#[derive(Clone, Debug)]
+struct Site {
+    path: PathBuf,
+}
+
+impl Site {
+    fn error(&self, error: impl Into<redb::Error>) -> StoreError {
+        match error.into() {
+            redb::Error::Corrupted(detail) => self.damaged(detail),
+            error => self.engine(&error),
+        }
+    }
+
+    fn open_error(&self, error: DatabaseError) -> StoreError {
+        match error {
+            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+                StoreError::InUse { path: self.path.clone(), holder: String::new() }
+            }
+            // What redb says of a file that is not its own, or that is shorter than it was.
+            DatabaseError::Storage(StorageError::Io(error))
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                self.damaged(error.to_string())
+            }
+            error => self.error(error),
+        }
+    }
+
+    fn engine(&self, detail: &dyn std::fmt::Display) -> StoreError {
+        let detail = format!("{}: {detail}", self.path.display());
+        StoreError::Engine { namespace: Namespace::Tokens, detail }
+    }
+
+    /// redb does not say where; the file's start stands for the whole of it.
+    fn damaged(&self, detail: String) -> StoreError {
+        StoreError::Damaged { path: self.path.clone(), offset: 0, detail }
+    }
+
+    fn encode<T: serde::Serialize>(&self, value: &T) -> Result<Vec<u8>, StoreError> {
+        postcard::to_stdvec(value).map_err(|error| self.engine(&error))
+    }
+
+    fn decode<T: serde::de::DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, StoreError> {
+        postcard::from_bytes(bytes).map_err(|error| self.engine(&format!("a record in it: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! The integration tests: the real binary, real TLS, real files, real kills. One binary, so that it
+//! links once. Each test starts what it needs on port 0 in a folder of its own.
+
+mod harness;
+
+mod chroot;
+mod flow;
+mod kill;

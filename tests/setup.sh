@@ -1,0 +1,21 @@
+#!/bin/sh
+# Installs the independent peers that the tests speak to. Does nothing where all are present.
+#   python3-jwt, python3-cryptography   an independent JOSE implementation
+#   file, libc-bin                      to see that the binary is static
+#   build-essential                     gcc for the crates that hold C
+set -eu
+need=""
+command -v gcc >/dev/null || need="$need gcc libc6-dev"
+command -v file >/dev/null || need="$need file"
+command -v ldd >/dev/null || need="$need libc-bin"
+command -v chroot >/dev/null || need="$need coreutils"
+/usr/bin/python3 -c 'import jwt, cryptography' 2>/dev/null || need="$need python3 python3-jwt python3-cryptography"
+[ -n "$need" ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+  echo "The tests need these packages, and installing them needs root:$need" >&2
+  exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get -o DPkg::Lock::Timeout=900 update -q
+# shellcheck disable=SC2086
+apt-get -o DPkg::Lock::Timeout=900 install -y -q --no-install-recommends $need
