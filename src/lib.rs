@@ -11,6 +11,7 @@ pub mod audit;
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod edge;
 pub mod model;
 pub mod observe;
 pub mod store;
