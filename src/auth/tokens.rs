@@ -9,9 +9,39 @@ use keepgate_guard::claims::Claims;
 use secrecy::SecretString;
 
 use super::keys::live::LiveKeys;
-use super::sessions::grant::{AccessGrant, AccessTokens};
 use crate::config::tokens::Tokens;
+use crate::model::id::{AccountId, Seq, SessionId, TokenId};
 use crate::model::key::KeyAlgorithm;
+use crate::model::role::Role;
+use crate::model::time::Timestamp;
+
+/// What an access token shall say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessGrant {
+    /// `sub`
+    pub account: AccountId,
+    /// `sid`
+    pub session: SessionId,
+    /// `jti`
+    pub token: TokenId,
+    /// `seq`: the position whose state the rest speaks of.
+    pub seq: Seq,
+    /// `iat`
+    pub issued_at: Timestamp,
+    /// `exp`
+    pub expires_at: Timestamp,
+    /// `auth_time`
+    pub authenticated_at: Timestamp,
+    /// `amr` (RFC 8176)
+    pub amr: Vec<String>,
+    /// `roles`
+    pub roles: std::collections::BTreeSet<Role>,
+}
+
+/// No key could sign.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the access token could not be signed")]
+pub struct Unsigned;
 
 /// Signs access tokens. Cheap to clone.
 #[derive(Clone)]
@@ -25,6 +55,19 @@ impl Issuer {
     /// Signs with whatever key of `keys` is active, as `tokens.issuer` for `tokens.audience`.
     pub fn new(keys: LiveKeys, tokens: &Tokens) -> Self {
         Self { keys, issuer: tokens.issuer.as_str().into(), audience: tokens.audience.as_str().into() }
+    }
+
+    /// The token in compact form. `scope` is empty: sessions of people have roles.
+    ///
+    /// # Errors
+    /// If no key is active or it does not sign.
+    pub fn sign(&self, grant: &AccessGrant) -> Result<SecretString, Unsigned> {
+        let signer = self.keys.signer().ok_or(Unsigned)?;
+        let mut header = Header::new(algorithm(signer.algorithm));
+        header.typ = Some("at+jwt".into());
+        header.kid = Some(signer.id.0.clone());
+        let token = jsonwebtoken::encode(&header, &self.claims(grant), &signer.key);
+        token.map(SecretString::from).map_err(|_| Unsigned)
     }
 
     fn claims(&self, grant: &AccessGrant) -> Claims {
@@ -42,17 +85,6 @@ impl Issuer {
             roles: grant.roles.iter().map(|role| role.as_str().to_owned()).collect(),
             scope: String::new(),
         }
-    }
-}
-
-impl AccessTokens for Issuer {
-    /// `None` if no key is active or it does not sign. `scope` is empty: people's sessions have roles.
-    fn sign(&self, grant: &AccessGrant) -> Option<SecretString> {
-        let signer = self.keys.signer()?;
-        let mut header = Header::new(algorithm(signer.algorithm));
-        header.typ = Some("at+jwt".into());
-        header.kid = Some(signer.id.0.clone());
-        jsonwebtoken::encode(&header, &self.claims(grant), &signer.key).ok().map(SecretString::from)
     }
 }
 

@@ -27,10 +27,8 @@ pub struct MasterKey(Zeroizing<[u8; 32]>);
 pub enum Purpose {
     /// Sealing signing keys in the auth namespace (AES-256-GCM).
     KeySealing,
-    /// Telling refresh tokens that were issued here from forged ones.
-    RefreshTags,
-    /// Deriving a refresh token's successor.
-    RefreshSuccessors,
+    /// Deriving and authenticating refresh tokens.
+    RefreshTokens,
     /// The seed of the Ed25519 key that signs heads of the audit chain.
     AuditHeads,
 }
@@ -40,8 +38,7 @@ impl Purpose {
     const fn context(self) -> &'static str {
         match self {
             Self::KeySealing => "keepgate 2026 signing key sealing v1",
-            Self::RefreshTags => "keepgate 2026 refresh token tags v1",
-            Self::RefreshSuccessors => "keepgate 2026 refresh token successors v1",
+            Self::RefreshTokens => "keepgate 2026 refresh tokens v1",
             Self::AuditHeads => "keepgate 2026 audit heads v1",
         }
     }
@@ -112,11 +109,11 @@ mod tests {
     fn each_purpose_has_its_own_key_and_each_master_key_its_own() {
         let (a, b) = (MasterKey::generate(&SeededRng::new(1)), MasterKey::generate(&SeededRng::new(2)));
         let keys = [&a, &b].map(|master| {
-            [Purpose::KeySealing, Purpose::RefreshTags, Purpose::RefreshSuccessors, Purpose::AuditHeads]
+            [Purpose::KeySealing, Purpose::RefreshTokens, Purpose::AuditHeads]
                 .map(|purpose| *master.derive(purpose).expose())
         });
         let all: std::collections::BTreeSet<_> = keys.iter().flatten().collect();
-        assert_eq!(all.len(), 8);
+        assert_eq!(all.len(), 6);
         assert_eq!(a.derive(Purpose::AuditHeads).expose(), a.derive(Purpose::AuditHeads).expose());
     }
 

@@ -11,8 +11,7 @@ use keepgate_guard::verifier::{Expectations, Verifier};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::*;
-use crate::auth::sessions::grant::{AccessGrant, AccessTokens as _};
-use crate::auth::tokens::Issuer;
+use crate::auth::tokens::{AccessGrant, Issuer};
 use crate::model::event::AuditEvent;
 use crate::model::id::{AccountId, Seq, SessionId, TokenId};
 use crate::model::random::SeededRng;
