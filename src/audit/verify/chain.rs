@@ -149,6 +149,9 @@ impl ChainWalk {
             findings.push(Finding::OutOfOrder { index: record.index, seq: record.seq });
         }
         self.seq = self.seq.max(record.seq);
+        if !record.columns_agree {
+            findings.push(Finding::ColumnsDiffer { index: record.index });
+        }
         if record.event().is_err() {
             findings.push(Finding::Unreadable { index: record.index });
         }

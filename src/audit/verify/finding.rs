@@ -48,6 +48,8 @@ pub enum Finding {
     Reordered { index: u64, belongs: u64 },
     /// The chain holds, but this record comes before its time.
     OutOfOrder { index: u64, seq: Seq },
+    /// The record is what was chained; the columns beside it that repeat it for searches are not.
+    ColumnsDiffer { index: u64 },
     /// The chain holds, but the record is no event.
     Unreadable { index: u64 },
     /// A head's signature is not ours.
@@ -99,6 +101,11 @@ impl fmt::Display for Finding {
                 "record {index} (bundle {seq}): in another order than it was committed, and the chain \
                  recomputed to hide it. Compare with a backup of the log"
             ),
+            Self::ColumnsDiffer { index } => write!(
+                f,
+                "record {index}: the columns for searches were changed, the record itself was not. Believe \
+                 'audit tail', which reads the record"
+            ),
             Self::Unreadable { index } => write!(
                 f,
                 "record {index}: not an audit event that this binary knows. If a newer binary wrote it, \
@@ -120,6 +127,7 @@ impl Finding {
             | Self::Inserted { from: at, .. }
             | Self::Reordered { index: at, .. }
             | Self::OutOfOrder { index: at, .. }
+            | Self::ColumnsDiffer { index: at }
             | Self::Unreadable { index: at }
             | Self::TruncatedAfter { index: at, .. } => (0, *at),
             Self::BadSignature { count: at, .. }

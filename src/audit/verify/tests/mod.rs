@@ -1,5 +1,7 @@
 //! Every kind of tampering, on logs small enough to see: each must be named for what it is.
 
+mod stores;
+
 use std::convert::Infallible;
 
 use super::finding::{Finding, Place};
@@ -47,7 +49,8 @@ fn event(number: u64) -> AuditEvent {
 
 fn record(index: u64, seq: u64, before: ChainHash, event: &AuditEvent) -> LogRecord {
     let payload = postcard::to_stdvec(event).unwrap();
-    LogRecord { index, seq: Seq(seq), hash: before.next(index, Seq(seq), &payload), payload }
+    let hash = before.next(index, Seq(seq), &payload);
+    LogRecord { index, seq: Seq(seq), hash, payload, columns_agree: true }
 }
 
 /// Twenty records in bundles of two (seq 2, 2, 4, 4 …), heads signed at 5, 10 and 15.
@@ -364,6 +367,7 @@ fn every_finding_is_a_sentence_that_says_what_to_do() {
         Finding::Inserted { from: 7, to: 7 },
         Finding::Reordered { index: 7, belongs: 9 },
         Finding::OutOfOrder { index: 7, seq },
+        Finding::ColumnsDiffer { index: 7 },
         Finding::Unreadable { index: 7 },
         Finding::BadSignature { count: 10, place },
         Finding::HeadMismatch { count: 10, place: Place::Witness },
