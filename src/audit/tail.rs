@@ -94,6 +94,15 @@ pub fn tail(logs: &LogStore, filter: &Filter, limit: usize) -> Result<Tail, Stor
     Ok(found)
 }
 
+/// The oldest `limit` events after index `after`: to follow the log without missing any. Blocking.
+pub fn following(logs: &LogStore, after: u64, limit: usize) -> Result<Tail, StoreError> {
+    let mut found = Tail::default();
+    for record in logs.records(after, limit)? {
+        found.events.extend(event_record(&record, &mut found.unreadable));
+    }
+    Ok(found)
+}
+
 fn event_record(record: &LogRecord, unreadable: &mut Vec<u64>) -> Option<EventRecord> {
     let LogRecord { index, seq, hash, .. } = *record;
     let event = record.event();

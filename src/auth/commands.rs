@@ -27,6 +27,10 @@ use crate::store::namespace::{AuthStore, TokenStore};
 /// went through, so a command that loses this often meets a storm on one record.
 const ATTEMPTS: u32 = 16;
 
+/// The longest `access_ttl` that the configuration allows. Revocations outlive even such a token:
+/// the operator may have lowered `access_ttl` a minute ago, and tokens of the longer life are about.
+const LONGEST_ACCESS: Duration = Duration::from_secs(3600);
+
 /// Added to a revocation's life: the time between taking `now` and the commit that fixes the order,
 /// for tokens granted in between. Generous, because a record that stays a minute longer costs
 /// nothing and one that goes too early lets a revoked token back in.
@@ -63,10 +67,10 @@ pub(in crate::auth) struct Commands {
 }
 
 impl Commands {
-    /// How long a revocation must be remembered, by configuration.
+    /// How long a revocation must be remembered.
     pub fn horizon(tokens: &Tokens) -> Duration {
         // Leeway counts twice: a verifier's clock may be behind, and it allows that much again.
-        tokens.access_ttl + tokens.leeway * 2 + REVOCATION_MARGIN
+        tokens.access_ttl.max(LONGEST_ACCESS) + tokens.leeway * 2 + REVOCATION_MARGIN
     }
 
     pub fn now(&self) -> Timestamp {
@@ -79,12 +83,13 @@ impl Commands {
         &self,
         mut decision: impl FnMut(&mut Bundle) -> Result<Verdict<T>, E>,
     ) -> Result<(Verdict<T>, Receipt), E> {
-        for attempt in 0..ATTEMPTS {
+        for _ in 0..ATTEMPTS {
             let mut bundle = Bundle::new();
             let verdict = decision(&mut bundle)?;
             match self.committer.commit(bundle).await {
                 Ok(receipt) => return Ok((verdict, receipt)),
-                Err(CommitError::Conflict) => stand_back(attempt).await,
+                // What was missed is visible by now (`Committer::commit`), so there is nothing to wait for.
+                Err(CommitError::Conflict) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -149,15 +154,5 @@ impl Commands {
     ) {
         let revocation = Revocation { subject, cause, at: now, expires_at: now.plus(self.horizon) };
         self.tokens.stage(bundle, TokenChange::Revoked(revocation));
-    }
-}
-
-/// Lets the views catch up before deciding again: at once for the first tries, since the usual
-/// conflict is a lost race whose winner is visible by the time the loser hears of it.
-async fn stand_back(attempt: u32) {
-    if attempt < 3 {
-        tokio::task::yield_now().await;
-    } else {
-        tokio::time::sleep(Duration::from_millis(1 << (attempt - 3).min(6))).await;
     }
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::tokens::Unsigned;
 use crate::store::error::{CommitError, StoreError};
 
 /// One field of the input is at fault.
@@ -128,5 +129,11 @@ impl From<CommitError> for AuthError {
             CommitError::ReadOnly { reason } => Self::ReadOnly { reason },
             CommitError::Closed => Self::Closing,
         }
+    }
+}
+
+impl From<Unsigned> for AuthError {
+    fn from(_: Unsigned) -> Self {
+        Self::Internal("the access token could not be signed")
     }
 }

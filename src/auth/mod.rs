@@ -1,5 +1,5 @@
-//! Identity without HTTP: accounts, passwords, sessions, invitations, the blacklist, and how
-//! revocations reach the verifiers. Every command decides from reads that its bundle depends on and
+//! Identity without HTTP: accounts, passwords, sessions, invitations, the blacklist, signing keys and
+//! access tokens, and how revocations reach the verifiers. Every command decides from reads that its bundle depends on and
 //! commits the decision with its audit event (see `commands`); answers leave after that.
 //!
 //! Only this module touches the auth and token namespaces. It knows no requests and no responses:
@@ -14,9 +14,9 @@ pub mod keys;
 pub mod password;
 pub mod revocation;
 pub mod sessions;
-pub mod tokens;
 #[cfg(test)]
 mod testing;
+pub mod tokens;
 
 use std::sync::Arc;
 
@@ -24,13 +24,15 @@ use accounts::{Accounts, Erasure};
 use bans::Bans;
 use commands::Commands;
 use invites::Invites;
+use keys::KeyRing;
 use password::{Passwords, PasswordsError};
 use sessions::Sessions;
-use sessions::grant::AccessTokens;
 use sessions::token::RefreshKeys;
+use tokens::Issuer;
 
 use crate::audit::Trail;
 use crate::config;
+use crate::model::master_key::{MasterKey, Purpose};
 use crate::model::random::SharedRng;
 use crate::model::time::SharedClock;
 use crate::store::commit::Committer;
@@ -50,10 +52,8 @@ pub struct Parts {
     pub clock: SharedClock,
     /// Randomness.
     pub rng: SharedRng,
-    /// Who signs access tokens.
-    pub access: Arc<dyn AccessTokens>,
-    /// The subkeys that refresh tokens rest on.
-    pub refresh: RefreshKeys,
+    /// The signing keys, opened.
+    pub keys: KeyRing,
     /// What deleting an account removes beyond this module.
     pub erasure: Erasure,
 }
@@ -69,19 +69,25 @@ pub struct Auth {
     pub invites: Invites,
     /// The blacklist.
     pub bans: Bans,
+    /// Signing keys.
+    pub keys: KeyRing,
 }
 
 impl Auth {
-    /// Starts the services and their hashing threads.
+    /// Starts the services and their hashing threads. Refresh tokens rest on `master`: under another
+    /// one those issued so far are forgeries, and their owners log in again.
     ///
     /// # Errors
     /// [`PasswordsError`] if the configured parameters are none of argon2id's or no thread is to be had.
     pub fn start(
         parts: Parts,
+        master: &MasterKey,
         accounts: &config::accounts::Accounts,
         passwords: &config::passwords::Passwords,
         tokens: &config::tokens::Tokens,
     ) -> Result<Self, PasswordsError> {
+        let refresh = RefreshKeys::new(&master.derive(Purpose::RefreshTokens));
+        let issuer = Issuer::new(parts.keys.live().clone(), tokens);
         let passwords = Passwords::start(accounts, passwords, Arc::clone(&parts.rng))?;
         let commands = Arc::new(Commands {
             auth: parts.auth,
@@ -96,14 +102,15 @@ impl Auth {
             sessions: Sessions::new(
                 Arc::clone(&commands),
                 passwords.clone(),
-                parts.access,
-                parts.refresh,
+                issuer,
+                refresh,
                 accounts,
                 tokens,
             ),
             accounts: Accounts::new(Arc::clone(&commands), passwords, accounts, parts.erasure),
             invites: Invites::new(Arc::clone(&commands), accounts.invite_ttl),
             bans: Bans::new(commands),
+            keys: parts.keys,
         })
     }
 }

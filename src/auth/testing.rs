@@ -1,22 +1,26 @@
-//! A small world for the tests of `auth`: the real services on stores in memory, a clock that
-//! stands still until told, cheap hashes, and a follower that keeps every bundle, so that a test
-//! can ask what was committed together.
+//! A small world for the tests of `auth`: the real services, keys and verifier on stores in memory
+//! or on disk, a clock that stands still until told, cheap hashes, and a follower that keeps every
+//! bundle, so that a test can ask what was committed together.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keepgate_guard::claims::Claims;
-use keepgate_guard::view::RevocationView;
+use keepgate_guard::verifier::{Expectations, Verifier};
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::accounts::NewAccount;
 use super::error::AuthError;
+use super::keys::live::LiveKeys;
+use super::keys::plan::Policy;
+use super::keys::{Foundation, KeyRing};
 use super::revocation::Revocations;
 use super::sessions::Login;
-use super::sessions::grant::{AccessGrant, AccessTokens, Grant};
+use super::sessions::grant::Grant;
 use super::sessions::token::{Genuine, Presented, RefreshKeys};
 use super::{Auth, Parts};
 use crate::audit::Trail;
@@ -25,13 +29,15 @@ use crate::model::account::Account;
 use crate::model::caller::{Actor, Caller, Origin};
 use crate::model::change::{Change, LogChange};
 use crate::model::event::{AuditEvent, Intent, Outcome};
-use crate::model::id::{RequestId, SessionId};
-use crate::model::random::SeededRng;
+use crate::model::id::{AccountId, RequestId, SessionId, TokenId};
+use crate::model::master_key::{MasterKey, Purpose};
+use crate::model::random::{SeededRng, SharedRng};
 use crate::model::role::Role;
 use crate::model::session::Session;
 use crate::model::time::{Clock, ManualClock, SharedClock, Timestamp};
 use crate::store::Stores;
 use crate::store::bundle::Committed;
+use crate::store::commit::Follower;
 
 /// The password of every account here.
 pub const PASSWORD: &str = "correct horse battery";
@@ -42,6 +48,7 @@ pub struct Settings {
     pub accounts: config::accounts::Accounts,
     pub passwords: config::passwords::Passwords,
     pub tokens: config::tokens::Tokens,
+    pub store: config::store::Store,
 }
 
 impl Settings {
@@ -56,29 +63,30 @@ impl Settings {
     }
 }
 
-/// Signs nothing: hands out the token's id and remembers what it says.
-#[derive(Default)]
-pub struct Signer(Mutex<HashMap<String, AccessGrant>>);
-
-impl AccessTokens for Signer {
-    fn sign(&self, grant: &AccessGrant) -> Option<SecretString> {
-        let text = grant.token.to_string();
-        self.0.lock().insert(text.clone(), grant.clone());
-        Some(text.into())
-    }
-}
-
 pub struct World {
     pub auth: Auth,
     pub clock: Arc<ManualClock>,
     pub stores: Stores,
-    signer: Arc<Signer>,
-    view: Arc<RevocationView>,
+    pub verifier: Verifier,
     history: Arc<Mutex<Vec<Committed>>>,
+    /// The data folder, if the stores are on disk.
+    folder: Option<tempfile::TempDir>,
 }
 
+/// Where the stores are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    Memory,
+    Disk,
+}
+
+fn master() -> MasterKey {
+    MasterKey::generate(&SeededRng::new(1))
+}
+
+/// The keys that refresh tokens rest on here.
 pub fn keys() -> RefreshKeys {
-    RefreshKeys::new([1; 32], [2; 32])
+    RefreshKeys::new(&master().derive(Purpose::RefreshTokens))
 }
 
 /// A client at that address.
@@ -93,33 +101,77 @@ pub fn here() -> Origin {
 }
 
 impl World {
-    pub fn new() -> Self {
-        Self::with(&Settings::cheap())
+    pub async fn new() -> Self {
+        Self::with(&Settings::cheap()).await
     }
 
-    pub fn with(settings: &Settings) -> Self {
-        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_790_000_000_000)));
-        let rng = Arc::new(SeededRng::new(7));
+    pub async fn with(settings: &Settings) -> Self {
+        Self::on(Backing::Memory, settings).await
+    }
+
+    pub async fn on(backing: Backing, settings: &Settings) -> Self {
+        let folder = (backing == Backing::Disk).then(|| tempfile::tempdir().unwrap());
+        Self::open(folder, Timestamp::from_millis(1_790_000_000_000), settings).await
+    }
+
+    /// The same data folder and time, opened anew with other settings.
+    pub async fn reopened(self, settings: &Settings) -> Self {
+        let Self { auth, clock, stores, folder, .. } = self;
+        drop(auth);
+        stores.close().unwrap();
+        Self::open(folder, clock.now(), settings).await
+    }
+
+    async fn open(folder: Option<tempfile::TempDir>, now: Timestamp, settings: &Settings) -> Self {
+        let clock = Arc::new(ManualClock::at(now));
+        // A seed of its own for each life, or ids would come again.
+        let rng: SharedRng = Arc::new(SeededRng::new(now.as_millis().unsigned_abs()));
         let revocations = Revocations::new(Arc::default());
+        let live = LiveKeys::default();
         let history = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&history);
         let keep = Box::new(move |committed: &Committed| kept.lock().push(committed.clone()));
         let shared: SharedClock = clock.clone();
-        let stores = Stores::in_memory(Arc::clone(&shared), vec![revocations.follower(), keep]).unwrap();
-        let signer = Arc::new(Signer::default());
+        let followers: Vec<Follower> = vec![revocations.follower(), live.follower(), keep];
+        let stores = match &folder {
+            None => Stores::in_memory(Arc::clone(&shared), followers),
+            Some(folder) => Stores::open(folder.path(), Arc::clone(&shared), &settings.store, followers),
+        }
+        .unwrap();
+        revocations.load(&stores.tokens).unwrap();
+        let trail =
+            Trail::new(stores.logs.clone(), stores.committer.clone(), Arc::clone(&shared), Arc::clone(&rng));
+        let foundation = Foundation {
+            live,
+            auth: stores.auth.clone(),
+            tokens: stores.tokens.clone(),
+            committer: stores.committer.clone(),
+            trail: trail.clone(),
+            clock: Arc::clone(&shared),
+            rng: Arc::clone(&rng),
+        };
+        let policy = Policy::of(&config::keys::Keys::default(), &settings.tokens);
+        let keys = KeyRing::open(foundation, &master(), policy).await.unwrap();
+        let expectations = Expectations {
+            issuer: settings.tokens.issuer.clone(),
+            audience: settings.tokens.audience.clone(),
+            leeway: 0,
+            cache_entries: 64,
+        };
+        let verifier = Verifier::new(expectations, keys.verification_keys(), revocations.view());
         let parts = Parts {
             auth: stores.auth.clone(),
             tokens: stores.tokens.clone(),
             committer: stores.committer.clone(),
-            trail: Trail::new(stores.logs.clone(), stores.committer.clone(), Arc::clone(&shared), rng.clone()),
+            trail,
             clock: shared,
             rng,
-            access: signer.clone(),
-            refresh: keys(),
+            keys,
             erasure: Arc::new(|_, _| {}),
         };
-        let auth = Auth::start(parts, &settings.accounts, &settings.passwords, &settings.tokens).unwrap();
-        Self { auth, clock, stores, signer, view: revocations.view(), history }
+        let Settings { accounts, passwords, tokens, .. } = settings;
+        let auth = Auth::start(parts, &master(), accounts, passwords, tokens).unwrap();
+        Self { auth, clock, stores, verifier, history, folder }
     }
 
     /// An account with that name's address, [`PASSWORD`], and roles.
@@ -146,41 +198,27 @@ impl World {
         self.auth.sessions.refresh(token.expose_secret(), origin).await
     }
 
-    /// What an access token says.
-    pub fn says(&self, grant: &Grant) -> AccessGrant {
-        self.signer.0.lock()[grant.access_token.expose_secret()].clone()
+    /// What an access token says, whether or not it is good now.
+    pub fn says(&self, grant: &Grant) -> Claims {
+        let payload = grant.access_token.expose_secret().split('.').nth(1).unwrap();
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
     }
 
     /// The caller that the edge would make of a grant's access token.
     pub fn caller(&self, grant: &Grant) -> Caller {
         let says = self.says(grant);
         Caller {
-            account: says.account,
-            session: says.session,
-            token: says.token,
-            roles: says.roles.into_iter().collect(),
-            expires_at: says.expires_at,
+            account: AccountId(says.sub),
+            session: SessionId(says.sid),
+            token: TokenId(says.jti),
+            roles: says.roles.iter().map(|role| role.parse().unwrap()).collect(),
+            expires_at: Timestamp::from_millis(says.exp * 1000),
         }
     }
 
     /// Whether the edge lets a grant's access token pass now.
     pub fn passes(&self, grant: &Grant) -> bool {
-        let says = self.says(grant);
-        let claims = Claims {
-            iss: String::new(),
-            aud: String::new(),
-            sub: says.account.0,
-            sid: says.session.0,
-            jti: says.token.0,
-            seq: says.seq.0,
-            iat: says.issued_at.as_secs(),
-            exp: says.expires_at.as_secs(),
-            auth_time: says.authenticated_at.as_secs(),
-            amr: says.amr,
-            roles: vec![],
-            scope: String::new(),
-        };
-        self.clock.now() < says.expires_at && self.view.is_revoked(&claims, "key").is_none()
+        self.verifier.verify(grant.access_token.expose_secret(), self.clock.now().as_secs()).is_ok()
     }
 
     pub fn session(&self, id: SessionId) -> Option<Session> {

@@ -7,40 +7,12 @@ use secrecy::SecretString;
 
 use super::token::{Genuine, RefreshKeys};
 use crate::auth::error::AuthError;
-use crate::model::id::{AccountId, Seq, SessionId, TokenId};
+use crate::auth::tokens::{AccessGrant, Issuer};
+use crate::model::id::{Seq, SessionId, TokenId};
 use crate::model::random::Rng;
 use crate::model::role::Role;
 use crate::model::session::Session;
 use crate::model::time::Timestamp;
-
-/// What an access token shall say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessGrant {
-    /// `sub`
-    pub account: AccountId,
-    /// `sid`
-    pub session: SessionId,
-    /// `jti`
-    pub token: TokenId,
-    /// `seq`: the position whose state the rest speaks of.
-    pub seq: Seq,
-    /// `iat`
-    pub issued_at: Timestamp,
-    /// `exp`
-    pub expires_at: Timestamp,
-    /// `auth_time`
-    pub authenticated_at: Timestamp,
-    /// `amr`
-    pub amr: Vec<String>,
-    /// `roles`
-    pub roles: BTreeSet<Role>,
-}
-
-/// Whoever signs access tokens.
-pub trait AccessTokens: Send + Sync + 'static {
-    /// The signed token in compact form, or `None` if it cannot be signed now.
-    fn sign(&self, grant: &AccessGrant) -> Option<SecretString>;
-}
 
 /// What a client gets.
 #[derive(Debug)]
@@ -59,7 +31,7 @@ pub struct Grant {
 
 /// Makes grants.
 pub(super) struct Granting {
-    pub access: std::sync::Arc<dyn AccessTokens>,
+    pub issuer: Issuer,
     pub refresh: RefreshKeys,
     pub access_ttl: Duration,
 }
@@ -91,8 +63,7 @@ impl Granting {
             amr: record.amr,
             roles,
         };
-        let access_token =
-            self.access.sign(&access).ok_or(AuthError::Internal("the access token could not be signed"))?;
+        let access_token = self.issuer.sign(&access)?;
         Ok(Grant {
             access_token,
             expires_in: expires_at.since(now),

@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use super::commands::Commands;
 use super::password::Passwords;
+use super::tokens::Issuer;
 use crate::config::accounts::Accounts;
 use crate::config::tokens::Tokens;
 use family::Lifetimes;
@@ -59,7 +60,7 @@ impl Sessions {
     pub(in crate::auth) fn new(
         commands: Arc<Commands>,
         passwords: Passwords,
-        access: Arc<dyn grant::AccessTokens>,
+        issuer: Issuer,
         refresh: RefreshKeys,
         accounts: &Accounts,
         tokens: &Tokens,
@@ -67,7 +68,7 @@ impl Sessions {
         Self {
             commands,
             passwords,
-            granting: Arc::new(Granting { access, refresh, access_ttl: tokens.access_ttl }),
+            granting: Arc::new(Granting { issuer, refresh, access_ttl: tokens.access_ttl }),
             lives: Lifetimes {
                 refresh: tokens.refresh_ttl,
                 session: tokens.session_ttl,

@@ -23,6 +23,7 @@ use uuid::Uuid;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::model::id::SessionId;
+use crate::model::master_key::Subkey;
 use crate::model::random::{self, Rng};
 use crate::model::session::TokenHash;
 
@@ -31,7 +32,7 @@ const BODY: usize = 16 + 8 + 32;
 const TAG: usize = 16;
 const LENGTH: usize = BODY + TAG + 4;
 
-/// The two subkeys of the master key that refresh tokens rest on. `Debug` hides them.
+/// The two keys that refresh tokens rest on. `Debug` hides them.
 pub struct RefreshKeys {
     tag: Zeroizing<[u8; 32]>,
     successor: Zeroizing<[u8; 32]>,
@@ -98,9 +99,13 @@ impl Genuine {
 }
 
 impl RefreshKeys {
-    /// From two independent 256-bit subkeys.
-    pub fn new(tag: [u8; 32], successor: [u8; 32]) -> Self {
-        Self { tag: Zeroizing::new(tag), successor: Zeroizing::new(successor) }
+    /// From the master key's subkey for refresh tokens.
+    pub fn new(subkey: &Subkey) -> Self {
+        let derive = |context| Zeroizing::new(blake3::derive_key(context, subkey.expose()));
+        Self {
+            tag: derive("keepgate 2026 refresh token tag v1"),
+            successor: derive("keepgate 2026 refresh token successor v1"),
+        }
     }
 
     /// The first token of a new family.
@@ -159,10 +164,15 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+    use crate::model::master_key::{MasterKey, Purpose};
     use crate::model::random::SeededRng;
 
+    fn keys_of(seed: u64) -> RefreshKeys {
+        RefreshKeys::new(&MasterKey::generate(&SeededRng::new(seed)).derive(Purpose::RefreshTokens))
+    }
+
     fn keys() -> RefreshKeys {
-        RefreshKeys::new([1; 32], [2; 32])
+        keys_of(1)
     }
 
     fn token() -> Genuine {
@@ -185,7 +195,7 @@ mod tests {
         let usual = next(&keys(), &token(), [3; 16]);
         assert_eq!(usual, next(&keys(), &token(), [3; 16]));
         assert_ne!(usual, next(&keys(), &token(), [4; 16]));
-        assert_ne!(usual, next(&RefreshKeys::new([1; 32], [3; 32]), &token(), [3; 16]));
+        assert_ne!(usual, next(&keys_of(2), &token(), [3; 16]));
         assert_ne!(usual, next(&keys(), &Genuine { generation: 1, ..token() }, [3; 16]));
         let other = keys().first(token().session, &SeededRng::new(8));
         assert_ne!(usual, next(&keys(), &other, [3; 16]));
@@ -193,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_token_of_another_deployment_is_a_forgery() {
-        let text = RefreshKeys::new([5; 32], [2; 32]).text(&token());
+        let text = keys_of(2).text(&token());
         assert!(keys().recognise(&Presented::parse(text.expose_secret()).unwrap()).is_none());
     }
 

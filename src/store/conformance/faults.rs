@@ -46,7 +46,7 @@ impl Fault {
 
     pub fn bed(&self) -> Bed {
         match self.breaks {
-            Breaks::Changes(edit) => Bed::in_memory().edited(edit),
+            Breaks::Changes(edit) => Bed::over(Engines::in_memory(), None).edited(edit),
             Breaks::Answers(edit) => {
                 let mut engines = Engines::in_memory();
                 edit(&mut engines);

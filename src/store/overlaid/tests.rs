@@ -47,25 +47,35 @@ fn ended(seq: u64, n: u8) -> SharedCommit {
     Arc::new(Committed { seq: Seq(seq), time: Timestamp::from_millis(0), changes: vec![change] })
 }
 
-/// An engine whose session lookups stop, snapshot taken, until they are let go.
+/// An engine that stops, when told to, until it is let go: a lookup with its snapshot taken, a
+/// listing before that.
 struct Slow {
     engine: Arc<Memory<Tokens>>,
     gate: Mutex<Option<(Sender<()>, Receiver<()>)>>,
 }
 
-impl TokenEngine for Slow {
-    fn session(&self, id: SessionId) -> Result<Option<Session>> {
-        let answer = self.engine.session(id);
-        if let Some((arrived, go)) = self.gate.lock().take() {
+impl Slow {
+    fn stop(&self) {
+        let gate = self.gate.lock().take();
+        if let Some((arrived, go)) = gate {
             arrived.send(()).unwrap();
             go.recv().unwrap();
         }
+    }
+}
+
+impl TokenEngine for Slow {
+    fn session(&self, id: SessionId) -> Result<Option<Session>> {
+        let answer = self.engine.session(id);
+        self.stop();
         answer
     }
     fn sessions_of(&self, account: AccountId) -> Result<AsOf<Vec<Session>>> {
+        self.stop();
         self.engine.sessions_of(account)
     }
     fn sessions(&self, after: Option<SessionId>, limit: usize) -> Result<AsOf<Vec<Session>>> {
+        self.stop();
         self.engine.sessions(after, limit)
     }
     fn revocations(&self) -> Result<AsOf<Vec<(Seq, Revocation)>>> {
@@ -223,5 +233,41 @@ fn readers_never_see_less_than_the_position_they_noted() {
     applying.join().unwrap();
     for reader in readers {
         reader.join().unwrap();
+    }
+}
+
+#[test]
+fn a_page_is_full_though_the_overlay_ended_some_of_its_sessions() {
+    let mut rig = Rig::new();
+    for n in 1..=5 {
+        rig.settle(&rotated(n.into(), n, 1));
+    }
+    rig.record(&ended(6, 2));
+    rig.record(&ended(7, 3));
+    let page = rig.view.sessions(Some(id(1)), 2).unwrap();
+    assert_eq!(page.iter().map(|session| session.id).collect::<Vec<_>>(), [id(4), id(5)]);
+}
+
+#[test]
+fn a_listing_takes_the_snapshot_where_it_is_newer_than_the_overlay() {
+    let mut rig = Rig::new();
+    rig.record(&rotated(1, 1, 1));
+    let account = session(1, 0).account;
+    let listings: [fn(&Overlaid<Slow>, AccountId) -> Vec<Session>; 2] =
+        [|view, account| view.sessions_of(account).unwrap(), |view, _| view.sessions(None, 10).unwrap()];
+    for (seq, list) in [1, 3].into_iter().zip(listings) {
+        // The overlay was read when the engine overtakes it.
+        let (overtaken, newest) = (rotated(seq, 1, seq), ended(seq + 1, 1));
+        rig.record(&overtaken);
+        let view = rig.view.clone();
+        let ((arrived, at_gate), (go, open)) = (channel(), channel());
+        *rig.view.engine.gate.lock() = Some((arrived, open));
+        let reader = std::thread::spawn(move || list(&view, account));
+        at_gate.recv().unwrap();
+        rig.settle(&overtaken);
+        rig.record(&newest);
+        rig.settle(&newest);
+        go.send(()).unwrap();
+        assert_eq!(reader.join().unwrap(), []);
     }
 }

@@ -6,10 +6,11 @@ use secrecy::ExposeSecret;
 
 use crate::auth::error::{AuthError, RefreshRefusal};
 use crate::auth::sessions::token::{Genuine, RefreshKeys};
-use crate::auth::testing::{Settings, World, events, from, genuine, here, keys, poll_once};
+use crate::auth::testing::{PASSWORD, Settings, World, events, from, genuine, here, keys, poll_once};
 use crate::model::caller::Actor;
 use crate::model::change::{Change, TokenChange};
 use crate::model::event::{Intent, Outcome};
+use crate::model::master_key::{MasterKey, Purpose};
 use crate::model::random::SeededRng;
 use crate::model::revocation::{RevocationCause, RevokedSubject};
 
@@ -23,7 +24,7 @@ fn refusal<T>(answer: Result<T, AuthError>) -> RefreshRefusal {
 
 #[tokio::test]
 async fn a_refresh_hands_out_the_next_token_and_the_roles_of_now() {
-    let world = World::new();
+    let world = World::new().await;
     let ada = world.account("ada", &["editor"]).await;
     let first = world.login("ada").await;
     let roles = ["reader".parse().unwrap()].into();
@@ -31,7 +32,7 @@ async fn a_refresh_hands_out_the_next_token_and_the_roles_of_now() {
     assert!(!world.passes(&first), "a token with the old roles is refused at once");
     let second = world.refresh(&first.refresh_token, &here()).await.unwrap();
     assert!(world.passes(&second));
-    assert_eq!(world.says(&second).roles.first().unwrap().as_str(), "reader");
+    assert_eq!(world.says(&second).roles, ["reader"]);
     assert_eq!(genuine(&second.refresh_token).generation, 1);
     assert_ne!(first.refresh_token.expose_secret(), second.refresh_token.expose_secret());
     assert_eq!(world.last_event(), (Intent::Refresh, Outcome::Granted, String::new()));
@@ -39,7 +40,7 @@ async fn a_refresh_hands_out_the_next_token_and_the_roles_of_now() {
 
 #[tokio::test]
 async fn a_replay_by_the_same_client_within_the_grace_window_gives_the_same_successor() {
-    let world = World::new();
+    let world = World::new().await;
     world.account("ada", &[]).await;
     let first = world.login("ada").await;
     let second = world.refresh(&first.refresh_token, &here()).await.unwrap();
@@ -54,7 +55,7 @@ async fn a_replay_by_the_same_client_within_the_grace_window_gives_the_same_succ
 #[tokio::test]
 async fn reuse_ends_the_session_revokes_it_and_says_so_in_one_bundle() {
     for (seconds, address, word) in [(10, "192.0.2.1", "outside_grace"), (0, "192.0.2.9", "other_client")] {
-        let world = World::new();
+        let world = World::new().await;
         world.account("ada", &[]).await;
         let first = world.login("ada").await;
         let second = world.refresh(&first.refresh_token, &here()).await.unwrap();
@@ -83,14 +84,15 @@ async fn reuse_ends_the_session_revokes_it_and_says_so_in_one_bundle() {
 
 #[tokio::test]
 async fn what_was_never_issued_changes_nothing() {
-    let world = World::new();
+    let world = World::new().await;
     world.account("ada", &[]).await;
     let grant = world.login("ada").await;
     let before = world.history().len();
     assert_eq!(refusal(world.refresh(&"kgr_abc".into(), &here()).await), RefreshRefusal::Malformed);
     assert_eq!(world.history().len(), before, "bad input leaves no trace");
     // An attacker who knows the session's id and the token's form.
-    let invented = RefreshKeys::new([9; 32], [9; 32]);
+    let other_master = MasterKey::generate(&SeededRng::new(9)).derive(Purpose::RefreshTokens);
+    let invented = RefreshKeys::new(&other_master);
     let forged = invented.text(&invented.first(grant.session, &SeededRng::new(1)));
     assert_eq!(refusal(world.refresh(&forged, &here()).await), RefreshRefusal::Forged);
     assert_eq!(world.last_event(), (Intent::Refresh, Outcome::Denied, "forged".to_owned()));
@@ -103,7 +105,7 @@ async fn what_was_never_issued_changes_nothing() {
 #[tokio::test]
 async fn a_session_slides_with_use_and_ends_at_its_cap() {
     let settings = Settings::cheap();
-    let world = World::with(&settings);
+    let world = World::with(&settings).await;
     world.account("ada", &[]).await;
     let mut grant = world.login("ada").await;
     for _ in 0..3 {
@@ -120,10 +122,11 @@ async fn a_session_slides_with_use_and_ends_at_its_cap() {
 #[tokio::test]
 async fn a_refresh_whose_answer_was_lost_is_repeated_within_grace_and_is_theft_after_it() {
     for (pause, repeats) in [(9, true), (10, false)] {
-        let world = World::new();
+        let world = World::new().await;
         world.account("ada", &[]).await;
         let first = world.login("ada").await;
-        let mut lost = Box::pin(world.refresh(&first.refresh_token, &from("192.0.2.1")));
+        let origin = here();
+        let mut lost = Box::pin(world.refresh(&first.refresh_token, &origin));
         let _ = poll_once(&mut lost);
         drop(lost);
         // A command behind it in the queue: when it is through, so is the lost one.
@@ -144,7 +147,7 @@ async fn a_refresh_whose_answer_was_lost_is_repeated_within_grace_and_is_theft_a
 #[tokio::test]
 async fn every_ending_refuses_the_refresh_token_and_the_access_token() {
     for ending in ["logout", "logout_all", "revoke", "revoke_any", "disable", "delete", "set_password"] {
-        let world = World::new();
+        let world = World::new().await;
         let ada = world.account("ada", &[]).await;
         let (grant, other) = (world.login("ada").await, world.login("ada").await);
         let (caller, origin, id) = (world.caller(&other), here(), grant.session);
@@ -169,41 +172,42 @@ async fn every_ending_refuses_the_refresh_token_and_the_access_token() {
 
 #[tokio::test]
 async fn a_password_change_keeps_the_callers_session_and_no_other() {
-    let world = World::new();
+    let world = World::new().await;
     world.account("ada", &[]).await;
     let (mine, other) = (world.login("ada").await, world.login("ada").await);
     let caller = world.caller(&mine);
+    let origin = here();
     let change = |current: &str| {
-        world.auth.accounts.change_password(&caller, current.into(), "another long one".into(), &ORIGIN)
+        world.auth.accounts.change_password(&caller, current.into(), "another long one".into(), &origin)
     };
-    static ORIGIN: std::sync::LazyLock<crate::model::caller::Origin> = std::sync::LazyLock::new(here);
     assert!(matches!(change("incorrect horse").await, Err(AuthError::Credentials)));
     assert_eq!(world.last_event(), (Intent::PasswordChange, Outcome::Denied, "wrong_password".to_owned()));
     assert!(world.passes(&other), "a wrong password changes nothing");
-    change(crate::auth::testing::PASSWORD).await.unwrap();
+    change(PASSWORD).await.unwrap();
     assert!(world.passes(&mine), "even the access token in hand stays good");
     assert!(world.refresh(&mine.refresh_token, &here()).await.is_ok());
     assert!(!world.passes(&other));
     assert_eq!(refusal(world.refresh(&other.refresh_token, &here()).await), RefreshRefusal::Unknown);
-    assert!(matches!(change(crate::auth::testing::PASSWORD).await, Err(AuthError::Credentials)));
+    assert!(matches!(change(PASSWORD).await, Err(AuthError::Credentials)));
 }
 
 #[tokio::test]
 async fn a_session_that_was_just_ended_cannot_change_the_password() {
-    let world = World::new();
+    let world = World::new().await;
     let ada = world.account("ada", &[]).await;
     let grant = world.login("ada").await;
     let caller = world.caller(&grant);
     world.auth.sessions.revoke_any(grant.session, Actor::System, &here()).await.unwrap();
-    let current = crate::auth::testing::PASSWORD.into();
-    let answer = world.auth.accounts.change_password(&caller, current, "another long one".into(), &here()).await;
+    let current = PASSWORD.into();
+    let answer =
+        world.auth.accounts.change_password(&caller, current, "another long one".into(), &here()).await;
     assert!(matches!(answer, Err(AuthError::SessionEnded)));
     assert_eq!(world.auth.accounts.get(ada.id).unwrap().password, ada.password);
 }
 
 #[tokio::test]
 async fn somebody_elses_session_is_not_found_and_stays() {
-    let world = World::new();
+    let world = World::new().await;
     world.account("ada", &[]).await;
     world.account("eve", &[]).await;
     let (ada, eve) = (world.login("ada").await, world.login("eve").await);
@@ -217,7 +221,7 @@ async fn somebody_elses_session_is_not_found_and_stays() {
 
 #[tokio::test]
 async fn logging_out_twice_is_success_twice() {
-    let world = World::new();
+    let world = World::new().await;
     world.account("ada", &[]).await;
     let caller = world.caller(&world.login("ada").await);
     world.auth.sessions.logout(&caller, &here()).await.unwrap();
@@ -228,7 +232,7 @@ async fn logging_out_twice_is_success_twice() {
 #[tokio::test]
 async fn a_sweep_removes_what_expired_a_day_ago_page_by_page() {
     let settings = Settings::cheap();
-    let world = World::with(&settings);
+    let world = World::with(&settings).await;
     world.account("ada", &[]).await;
     world.account("eve", &[]).await;
     let old = [world.login("ada").await, world.login("ada").await, world.login("ada").await];
