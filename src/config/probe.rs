@@ -30,7 +30,7 @@ pub fn probe(config: &Config) -> Vec<Problem> {
 
 fn problem(key: &str, path: Option<&Path>, message: String, remedy: &str) -> Problem {
     Problem {
-        place: Place::Unset,
+        place: Place::Machine,
         key: key.to_owned(),
         value: path.map(|path| format!("\"{}\"", path.display())),
         message,

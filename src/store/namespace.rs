@@ -174,6 +174,8 @@ pub struct LogRecord {
     pub payload: Vec<u8>,
     /// `ChainHash::next(previous, index, seq, payload)`.
     pub hash: ChainHash,
+    /// Whether what the engine keeps beside the payload for searches says the same as the payload.
+    pub columns_agree: bool,
 }
 
 /// Where the audit chain stands.

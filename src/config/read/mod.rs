@@ -44,7 +44,7 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
     let text = read_file(path).map_err(|error| {
         whole(
             format!("the file cannot be read: {error}"),
-            "name the configuration with --config, or run `keepgate serve --dev` without one",
+            "name the configuration with --config, or a development folder with --data",
         )
     })?;
     let mut environment = Vec::new();

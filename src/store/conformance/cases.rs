@@ -228,7 +228,7 @@ fn audit_records_form_a_chain(bed: &mut Bed) {
         .map(|(index, seq, event)| {
             let payload = postcard::to_stdvec(&event).unwrap();
             hash = hash.next(index, Seq(seq), &payload);
-            LogRecord { index, seq: Seq(seq), payload, hash }
+            LogRecord { index, seq: Seq(seq), payload, hash, columns_agree: true }
         })
         .collect();
     assert_eq!(bed.logs.records(0, 10).unwrap(), expected);

@@ -46,7 +46,7 @@ struct Inode {
 #[derive(Clone)]
 enum NameChange {
     Add(String, usize),
-    Move(String, String),
+    Move(String, String, usize),
     Remove(String),
 }
 
@@ -137,10 +137,12 @@ fn apply(names: &mut BTreeMap<String, usize>, change: NameChange) {
         NameChange::Add(name, inode) => {
             names.insert(name, inode);
         }
-        NameChange::Move(from, to) => {
-            if let Some(inode) = names.remove(&from) {
-                names.insert(to, inode);
+        // A folder's entry names a file, so a rename is of that file, whatever else is lost.
+        NameChange::Move(from, to, inode) => {
+            if names.get(&from) == Some(&inode) {
+                names.remove(&from);
             }
+            names.insert(to, inode);
         }
         NameChange::Remove(name) => {
             names.remove(&name);
@@ -179,7 +181,8 @@ impl Disk for ModelDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.operate(|state| {
-            rename_all(state, NameChange::Move(from.into(), to.into()));
+            let inode = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+            rename_all(state, NameChange::Move(from.into(), to.into(), inode));
             Ok(())
         })
     }

@@ -163,14 +163,18 @@ impl Journal {
     }
 
     /// Goes on in a new segment. Everything before is durable by now, so its existence proves that
-    /// the old one is complete.
+    /// the old one is complete. A segment that is still empty, but too small for this batch, is
+    /// replaced by a larger one under its name and number.
     fn rotate(&mut self, first: Seq, room: u64) -> std::io::Result<()> {
-        let SegmentHeader { journal, number, .. } = self.segment.header;
-        let header =
-            SegmentHeader { journal, number: number + 1, first, floor: self.time, chain: self.chain };
+        let old = self.segment.header;
+        let empty = old.first == first;
+        let next = SegmentHeader { number: old.number + 1, first, floor: self.time, chain: self.chain, ..old };
+        let header = if empty { old } else { next };
         self.segment = self.maker.make(&header, room)?;
         self.end = SEGMENT_HEADER as u64;
-        self.catalog.add(header);
+        if !empty {
+            self.catalog.add(header);
+        }
         Ok(())
     }
 }

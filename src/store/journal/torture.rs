@@ -1,8 +1,8 @@
 //! Random histories on the disk model, stopped at random operations, in recovery too. The witness
 //! knows what was acknowledged; after every recovery it is compared with what the journal holds.
 //!
-//! `KEEPGATE_TORTURE_IMAGES` sets how many crash images are looked at (3,000 by default, about a
-//! second; a night's run is some tens of millions). A failure names its seed.
+//! `KEEPGATE_TORTURE_IMAGES` sets how many crash images are looked at (10,000 by default, about two
+//! seconds; a night's run is some tens of millions). A failure names its seed.
 
 use std::sync::Arc;
 
@@ -135,7 +135,7 @@ fn history(seed: u64, lies: bool) -> Result<usize, String> {
 }
 
 fn budget() -> usize {
-    std::env::var("KEEPGATE_TORTURE_IMAGES").ok().and_then(|text| text.parse().ok()).unwrap_or(3000)
+    std::env::var("KEEPGATE_TORTURE_IMAGES").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000)
 }
 
 #[test]

@@ -1,0 +1,1 @@
+//! Accounts: registration, administration, and the races between administrators.
