@@ -12,6 +12,7 @@ pub mod event;
 pub mod id;
 pub mod invite;
 pub mod key;
+pub mod master_key;
 pub mod problem;
 pub mod random;
 pub mod revocation;

@@ -49,6 +49,8 @@ pub enum RevocationCause {
     KeyCompromised,
     /// The stores were restored to an earlier state.
     Restored,
+    /// The account had as many sessions as it may: its least recently used one made room.
+    SessionLimit,
 }
 
 /// One revocation. Its position is that of the bundle it was committed in.

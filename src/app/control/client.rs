@@ -1,0 +1,68 @@
+//! The command line's side of the control socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::BufReader;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::command::Command;
+use super::reply::{Failure, Reply};
+use super::wire::{self, Answer, LONGEST_REPLY, PROTOCOL, Request};
+
+/// For the daemon to take a command.
+const TAKE: Duration = Duration::from_secs(10);
+/// For the daemon to answer: proving a long audit chain takes minutes.
+const ANSWER: Duration = Duration::from_secs(3600);
+
+/// A command was not done, or nobody knows whether it was.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// No daemon answers: the stores can be opened directly.
+    #[error("no keepgate answers on {0}")]
+    NotRunning(PathBuf),
+    /// The socket is someone else's.
+    #[error("{0} may only be opened by root and by keepgate's own user")]
+    Forbidden(PathBuf),
+    /// The daemon said no. Nothing was changed.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// The conversation broke off.
+    #[error("the daemon on {path} did not answer ({detail}); whether the command was done is not known")]
+    Broken {
+        /// Which socket.
+        path: PathBuf,
+        /// How it broke.
+        detail: String,
+    },
+}
+
+/// Has the daemon on the socket at `path` execute one command.
+pub async fn send(path: &Path, command: &Command) -> Result<Reply, SendError> {
+    let mut stream = UnixStream::connect(path).await.map_err(|error| match error.kind() {
+        // `InvalidInput`: longer than a socket's address can be, so no daemon is there either.
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::InvalidInput => {
+            SendError::NotRunning(path.to_owned())
+        }
+        io::ErrorKind::PermissionDenied => SendError::Forbidden(path.to_owned()),
+        _ => SendError::Broken { path: path.to_owned(), detail: error.to_string() },
+    })?;
+    match exchange(&mut stream, command).await {
+        Ok(Answer::Done(reply)) => Ok(reply),
+        Ok(Answer::Failed(failure)) => Err(failure.into()),
+        Err(error) => Err(SendError::Broken { path: path.to_owned(), detail: error.to_string() }),
+    }
+}
+
+async fn exchange(stream: &mut UnixStream, command: &Command) -> io::Result<Answer> {
+    let request = Request { protocol: PROTOCOL, command };
+    let sent = timeout(TAKE, wire::write_line(stream, &request)).await?;
+    let mut reader = BufReader::new(stream);
+    match timeout(ANSWER, wire::read_line(&mut reader, LONGEST_REPLY)).await? {
+        Ok(line) => wire::parse(&line).map_err(io::Error::other),
+        // The daemon may refuse before it has read everything; its answer says more than a broken pipe.
+        Err(error) => Err(sent.err().unwrap_or(error)),
+    }
+}

@@ -1,0 +1,169 @@
+//! Commands: everything an operator can ask of a node's state.
+//!
+//! They travel between a command line and a daemon that may be of different versions: a change that
+//! the other side would misunderstand raises [`super::wire`]'s protocol number. Values are parsed
+//! types, so what arrives is well-formed or refused before it is looked at.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use ipnet::IpNet;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::model::email::Email;
+use crate::model::id::{AccountId, InviteId, SessionId};
+use crate::model::key::KeyId;
+use crate::model::role::Role;
+
+/// Most entries one reply carries; lists longer than this come in pages.
+pub const PAGE: u32 = 500;
+
+/// One thing to do. Externally tagged (`{"user_show": {"user": …}}`), because serde ignores unknown
+/// fields of internally tagged unit variants.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// How the node stands. → `Reply::Status`
+    Status,
+    /// Create an account. → `Reply::User`
+    UserAdd {
+        /// Its address.
+        email: Email,
+        /// As the owner wishes to be called; may be empty.
+        name: String,
+        /// What it may do.
+        roles: BTreeSet<Role>,
+        /// Its first password, checked against the policy like any other.
+        password: Password,
+    },
+    /// Accounts in order of id. → `Reply::Users`
+    UserList {
+        /// Those after this id; from the start if `None`.
+        after: Option<AccountId>,
+        /// At most this many, at most [`PAGE`].
+        limit: u32,
+    },
+    /// One account. → `Reply::User`
+    UserShow {
+        /// Id or e-mail address.
+        user: String,
+    },
+    /// Let an account be used again. → `Reply::User`
+    UserEnable {
+        /// Id or e-mail address.
+        user: String,
+    },
+    /// Let an account no longer be used; its sessions end. → `Reply::User`
+    UserDisable {
+        /// Id or e-mail address.
+        user: String,
+    },
+    /// Replace a password; the account's sessions end. → `Reply::User`
+    UserSetPassword {
+        /// Id or e-mail address.
+        user: String,
+        /// The new one.
+        password: Password,
+    },
+    /// Replace an account's roles. → `Reply::User`
+    UserRoles {
+        /// Id or e-mail address.
+        user: String,
+        /// All roles it has from now on.
+        roles: BTreeSet<Role>,
+    },
+    /// Delete an account and its data. → `Reply::Done`
+    UserDelete {
+        /// Id or e-mail address.
+        user: String,
+    },
+    /// Make an invitation. → `Reply::Invited`
+    InviteCreate {
+        /// The only address it can be used with; any if `None`.
+        email: Option<Email>,
+        /// The roles of the account made with it.
+        roles: BTreeSet<Role>,
+        /// How long it is good, seconds; `accounts.invite_ttl` if `None`.
+        ttl_seconds: Option<u64>,
+    },
+    /// All open invitations. → `Reply::Invites`
+    InviteList,
+    /// Withdraw an invitation. → `Reply::Done`
+    InviteRevoke {
+        /// Which.
+        invite: InviteId,
+    },
+    /// An account's sessions. → `Reply::Sessions`
+    SessionList {
+        /// Id or e-mail address.
+        user: String,
+    },
+    /// End a session. → `Reply::Done`
+    SessionRevoke {
+        /// Which.
+        session: SessionId,
+    },
+    /// Ban an address or network. → `Reply::Bans` with the one entry
+    BlacklistAdd {
+        /// What to ban.
+        network: IpNet,
+        /// Why, for whoever finds it later; may be empty.
+        reason: String,
+        /// For how long, seconds; until removed if `None`.
+        ttl_seconds: Option<u64>,
+    },
+    /// All bans that hold. → `Reply::Bans`
+    BlacklistList,
+    /// Lift a ban. → `Reply::Done`
+    BlacklistRemove {
+        /// Exactly as it was banned.
+        network: IpNet,
+    },
+    /// All signing keys. → `Reply::Keys`
+    KeyList,
+    /// Let the next signing key sign. → `Reply::Keys`, all as they are then
+    KeyRotate {
+        /// Even if verifiers may not have heard of the next key yet.
+        force: bool,
+    },
+    /// Take a key out of use. → `Reply::Keys`, all as they are then
+    KeyRetire {
+        /// Which.
+        key: KeyId,
+        /// Whether someone else may have it: then everything it signed is revoked.
+        compromised: bool,
+    },
+    /// Audit events in order. → `Reply::Events`
+    AuditTail {
+        /// Those after this index; the last `limit` if `None`.
+        after: Option<u64>,
+        /// At most this many, at most [`PAGE`].
+        limit: u32,
+    },
+    /// Prove the audit chain from its start. → `Reply::Verified`
+    AuditVerify,
+}
+
+/// A password on its way to be hashed. It has a wire form because that way leads over a socket that
+/// only its owner and root can open; `Debug` hides it and it is wiped when dropped.
+#[derive(Clone)]
+pub struct Password(pub SecretString);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+impl Serialize for Password {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose_secret())
+    }
+}
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(text.into()))
+    }
+}

@@ -1,0 +1,81 @@
+//! Replies: what commands come to, typed, so that the command line can show them as tables or JSON.
+
+use serde::{Deserialize, Serialize};
+
+use super::view::{Ban, Event, Invite, Key, Session, Status, User, Verification};
+
+/// A command was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reply", content = "with", rename_all = "snake_case")]
+pub enum Reply {
+    /// Nothing more to say.
+    Done,
+    /// One account, as it is now.
+    User(User),
+    /// Accounts; if as many as asked for, there may be more.
+    Users(Vec<User>),
+    /// An invitation and its code, which is shown this once.
+    Invited {
+        /// The invitation.
+        invite: Invite,
+        /// What the invited person presents when registering.
+        code: String,
+    },
+    /// Invitations.
+    Invites(Vec<Invite>),
+    /// Sessions.
+    Sessions(Vec<Session>),
+    /// Bans.
+    Bans(Vec<Ban>),
+    /// Signing keys.
+    Keys(Vec<Key>),
+    /// Audit events; if as many as asked for, there may be more.
+    Events(Vec<Event>),
+    /// What the proof of the audit chain found.
+    Verified(Verification),
+    /// How the node stands.
+    Status(Box<Status>),
+}
+
+/// Why a command was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// A value breaks a rule (a password too short).
+    Invalid,
+    /// There is no such account, session, key, ban.
+    NotFound,
+    /// It clashes with what is there (the address is taken).
+    Conflict,
+    /// A rule forbids it (the last administrator, a stranger on the socket).
+    Refused,
+    /// Not now: overloaded, read-only, shutting down. Trying again may help.
+    Unavailable,
+    /// It broke.
+    Internal,
+}
+
+/// A command was not done, and nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Which kind.
+    pub code: Code,
+    /// The cause in one line, with the offending value (never a secret).
+    pub message: String,
+    /// What to do next; may be empty.
+    pub remedy: String,
+}
+
+impl Failure {
+    /// A failure without a remedy.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), remedy: String::new() }
+    }
+
+    /// With what to do next.
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = remedy.into();
+        self
+    }
+}

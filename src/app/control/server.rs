@@ -1,0 +1,176 @@
+//! The daemon's side of the control socket: `data_dir/run/control.sock`, 0600 in a folder of 0700.
+//!
+//! Only root and the daemon's own user are served, by the credentials the kernel gives for the peer
+//! (`SO_PEERCRED`), whatever became of the file modes. One command a connection; commands, bytes and
+//! time are bounded, so that a stuck client costs a place and no more. A command that was begun is
+//! finished even if its client is gone: its effect would be unknown otherwise.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::BufReader;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::command::Command;
+use super::reply::{Code, Failure};
+use super::wire::{self, Answer, Hello, LONGEST_REQUEST, PROTOCOL, Request};
+use super::{Executor, Outcome, socket_path};
+use crate::model::caller::Actor;
+
+/// Commands at once; more wait in the listen queue.
+const PLACES: u32 = 16;
+/// For a command to arrive, and for its answer to be taken.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// For open commands to finish at shutdown.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// A daemon answers on it.
+    #[error("{0} is answered by another keepgate: stop it, or choose another data folder")]
+    InUse(PathBuf),
+    /// The system refused.
+    #[error("the control socket {path} cannot be opened: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why. `InvalidInput` is a path longer than a socket's address can be (107 bytes).
+        source: io::Error,
+    },
+}
+
+/// The open socket; its file is removed when dropped.
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // If it fails the file stays behind; the next daemon finds nobody there and replaces it.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Opens the socket of a data folder. Call it while holding the folder's lock: a file that nobody
+/// answers on is taken for a dead daemon's and replaced.
+pub fn bind(data_dir: &Path) -> Result<Socket, BindError> {
+    let path = socket_path(data_dir);
+    let refused = |source| BindError::Io { path: path.clone(), source };
+    let run = data_dir.join("run");
+    DirBuilder::new().recursive(true).mode(0o700).create(&run).map_err(refused)?;
+    fs::set_permissions(&run, Permissions::from_mode(0o700)).map_err(refused)?;
+    match std::os::unix::net::UnixStream::connect(&path) {
+        Ok(_) => return Err(BindError::InUse(path)),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(&path).map_err(refused)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(refused(error)),
+    }
+    // Nobody can come in before the mode is set: the folder lets only its owner through.
+    let listener = UnixListener::bind(&path).map_err(refused)?;
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(refused)?;
+    Ok(Socket { listener, path })
+}
+
+/// Serves commands until `shutdown` resolves, then finishes those under way.
+pub async fn serve(socket: Socket, executor: Arc<dyn Executor>, shutdown: impl Future<Output = ()> + Send) {
+    let places = Arc::new(Semaphore::new(PLACES as usize));
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let next = async { (Arc::clone(&places).acquire_owned().await, socket.listener.accept().await) };
+        let (place, accepted) = tokio::select! {
+            () = &mut shutdown => break,
+            next = next => next,
+        };
+        match (place, accepted) {
+            (Ok(place), Ok((stream, _))) => {
+                let executor = Arc::clone(&executor);
+                tokio::spawn(async move {
+                    if let Err(error) = connection(stream, &*executor).await {
+                        tracing::debug!(%error, "a control connection ended early");
+                    }
+                    drop(place);
+                });
+            }
+            (_, Err(error)) => {
+                tracing::warn!(%error, "the control socket could not accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            // Nobody closes the semaphore.
+            (Err(_), Ok(_)) => break,
+        }
+    }
+    drop(socket);
+    let _ = timeout(DRAIN, places.acquire_many(PLACES)).await;
+}
+
+async fn connection(mut stream: UnixStream, executor: &dyn Executor) -> io::Result<()> {
+    let peer = stream.peer_cred()?.uid();
+    let answer = match command(&mut stream, peer).await? {
+        Ok(command) => outcome(executor.execute(command, Actor::Console(peer)).await),
+        Err(failure) => Answer::Failed(failure),
+    };
+    timeout(PATIENCE, wire::write_line(&mut stream, &answer)).await?
+}
+
+fn outcome(outcome: Outcome) -> Answer {
+    match outcome {
+        Ok(reply) => Answer::Done(reply),
+        Err(failure) => Answer::Failed(failure),
+    }
+}
+
+/// The command on a connection, if this peer may give it and it is one.
+async fn command(stream: &mut UnixStream, peer: u32) -> io::Result<Result<Command, Failure>> {
+    if !may_command(peer, rustix::process::geteuid().as_raw()) {
+        tracing::warn!(uid = peer, "a stranger on the control socket was refused");
+        let message = format!("user {peer} may not command this keepgate");
+        return Ok(Err(Failure::new(Code::Refused, message).remedy("run it as root or as keepgate's user")));
+    }
+    let mut reader = BufReader::new(stream);
+    let line = match timeout(PATIENCE, wire::read_line(&mut reader, LONGEST_REQUEST)).await? {
+        Ok(line) => line,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Ok(Err(Failure::new(Code::Invalid, error.to_string())));
+        }
+        Err(error) => return Err(error),
+    };
+    let hello: Result<Hello, _> = wire::parse(&line);
+    if let Ok(Hello { protocol }) = hello
+        && protocol != PROTOCOL
+    {
+        let message = format!("the daemon speaks protocol {PROTOCOL}, the command line {protocol}");
+        return Ok(Err(Failure::new(Code::Refused, message).remedy("restart the daemon after an upgrade")));
+    }
+    Ok(wire::parse::<Request>(&line).map(|request| request.command).map_err(|detail| {
+        Failure::new(Code::Invalid, format!("the command is {detail}"))
+            .remedy("use the command line of the daemon's version")
+    }))
+}
+
+/// Root could do it without us, and we could do it ourselves; nobody else.
+const fn may_command(peer: u32, own: u32) -> bool {
+    peer == 0 || peer == own
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_command;
+
+    #[test]
+    fn only_root_and_the_daemons_own_user_may_command() {
+        assert!(may_command(0, 990) && may_command(990, 990));
+        assert!(!may_command(1000, 990) && !may_command(1000, 0));
+    }
+}

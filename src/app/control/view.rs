@@ -1,0 +1,294 @@
+//! Facts as an operator sees them: what replies carry. They leave out what nobody should see
+//! (hashes, sealed keys) and show times as RFC 3339, so that scripts need no knowledge of the model.
+//! Their field names are what `--json` prints, hence stable.
+
+use serde::{Deserialize, Serialize};
+
+use crate::audit::verify::finding::Report;
+use crate::auth::keys::KeySummary;
+use crate::model::account::{Account, AccountStatus};
+use crate::model::event::AuditEvent;
+use crate::model::key::KeyState;
+use crate::model::{ban, caller, invite, session};
+use crate::observe::health;
+
+/// An account without its password hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// UUID.
+    pub id: String,
+    /// Normalised.
+    pub email: String,
+    /// May be empty.
+    pub name: String,
+    /// Sorted.
+    pub roles: Vec<String>,
+    /// `active` or `disabled`.
+    pub status: AccountStatus,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339.
+    pub password_set_at: String,
+}
+
+impl From<&Account> for User {
+    fn from(account: &Account) -> Self {
+        Self {
+            id: account.id.to_string(),
+            email: account.email.to_string(),
+            name: account.name.clone(),
+            roles: account.roles.iter().map(ToString::to_string).collect(),
+            status: account.status,
+            created_at: account.created_at.rfc3339(),
+            password_set_at: account.password_set_at.rfc3339(),
+        }
+    }
+}
+
+/// An invitation without its hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invite {
+    /// UUID.
+    pub id: String,
+    /// The only address it can be used with.
+    pub email: Option<String>,
+    /// Roles of the account made with it.
+    pub roles: Vec<String>,
+    /// Who invited.
+    pub author: String,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339.
+    pub expires_at: String,
+}
+
+impl From<&invite::Invite> for Invite {
+    fn from(invite: &invite::Invite) -> Self {
+        Self {
+            id: invite.id.to_string(),
+            email: invite.email.as_ref().map(ToString::to_string),
+            roles: invite.roles.iter().map(ToString::to_string).collect(),
+            author: invite.author.clone(),
+            created_at: invite.created_at.rfc3339(),
+            expires_at: invite.expires_at.rfc3339(),
+        }
+    }
+}
+
+/// A session without anything of its refresh token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// UUID; `sid` of its access tokens.
+    pub id: String,
+    /// UUID of its account.
+    pub account: String,
+    /// What the client called itself; may be empty.
+    pub device: String,
+    /// Where it was last used from.
+    pub address: Option<String>,
+    /// How often it was refreshed.
+    pub generation: u64,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339.
+    pub used_at: String,
+    /// RFC 3339; when it ends at the latest.
+    pub expires_at: String,
+}
+
+impl From<&session::Session> for Session {
+    fn from(session: &session::Session) -> Self {
+        Self {
+            id: session.id.to_string(),
+            account: session.account.to_string(),
+            device: session.device.clone(),
+            address: session.address.map(|address| address.to_string()),
+            generation: session.generation,
+            created_at: session.created_at.rfc3339(),
+            used_at: session.used_at.rfc3339(),
+            expires_at: session.expires_at.rfc3339(),
+        }
+    }
+}
+
+/// An entry of the blacklist.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    /// Address or network, in CIDR form.
+    pub network: String,
+    /// May be empty.
+    pub reason: String,
+    /// Who added it.
+    pub author: String,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339; `None` until removed.
+    pub expires_at: Option<String>,
+}
+
+impl From<&ban::Ban> for Ban {
+    fn from(ban: &ban::Ban) -> Self {
+        Self {
+            network: ban.network.to_string(),
+            reason: ban.reason.clone(),
+            author: ban.author.clone(),
+            created_at: ban.created_at.rfc3339(),
+            expires_at: ban.expires_at.map(|at| at.rfc3339()),
+        }
+    }
+}
+
+/// A signing key without its private part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// `kid`.
+    pub id: String,
+    /// JWS name.
+    pub algorithm: String,
+    /// Where it is in its life.
+    pub state: KeyState,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339; when it came into this state.
+    pub changed_at: String,
+}
+
+impl From<&KeySummary> for Key {
+    fn from(key: &KeySummary) -> Self {
+        Self {
+            id: key.id.to_string(),
+            algorithm: key.algorithm.name().to_owned(),
+            state: key.state,
+            created_at: key.created_at.rfc3339(),
+            changed_at: key.changed_at.rfc3339(),
+        }
+    }
+}
+
+/// An audit event with its place in the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Place in the chain, from 1.
+    pub index: u64,
+    /// RFC 3339.
+    pub at: String,
+    /// `anonymous`, `system`, `account:UUID` or `console:UID`.
+    pub actor: String,
+    /// From where.
+    pub address: Option<String>,
+    /// Stable word.
+    pub intent: String,
+    /// `granted`, `denied` or `failed`.
+    pub outcome: String,
+    /// To what; may be empty.
+    pub target: String,
+    /// Stable word for why; may be empty.
+    pub reason: String,
+    /// `X-Request-Id`.
+    pub request: Option<String>,
+    /// How many like it this one stands for.
+    pub count: u32,
+}
+
+impl Event {
+    /// The event at `index`.
+    pub fn new(index: u64, event: &AuditEvent) -> Self {
+        Self {
+            index,
+            at: event.at.rfc3339(),
+            actor: actor(&event.actor),
+            address: event.address.map(|address| address.to_string()),
+            intent: word(&event.intent),
+            outcome: word(&event.outcome),
+            target: event.target.clone(),
+            reason: event.reason.clone(),
+            request: event.request.map(|request| request.to_string()),
+            count: event.count,
+        }
+    }
+}
+
+fn actor(actor: &caller::Actor) -> String {
+    match actor {
+        caller::Actor::Anonymous => "anonymous".to_owned(),
+        caller::Actor::Account(id) => format!("account:{id}"),
+        caller::Actor::Console(uid) => format!("console:{uid}"),
+        caller::Actor::System => "system".to_owned(),
+    }
+}
+
+/// The serialised name of a unit variant: the one place where it is spelled is the model.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+/// What the proof of the audit chain found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Whether every record and signed head is as it was written.
+    pub intact: bool,
+    /// Records proven.
+    pub records: u64,
+    /// Signed heads proven.
+    pub heads: u64,
+    /// Hash of the last record, hexadecimal.
+    pub hash: String,
+    /// Records under the newest good signed head; those after it rest on the journal alone.
+    pub signed: u64,
+    /// The key that heads were verified with, hexadecimal: compare it with the one you noted.
+    pub public_key: String,
+    /// What is wrong and where, one sentence each.
+    pub findings: Vec<String>,
+}
+
+impl From<&Report> for Verification {
+    fn from(report: &Report) -> Self {
+        let mut findings: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
+        if report.more_findings > 0 {
+            findings.push(format!("and {} more", report.more_findings));
+        }
+        Self {
+            intact: report.is_clean(),
+            records: report.records,
+            heads: report.heads,
+            hash: report.head.clone(),
+            signed: report.signed_count,
+            public_key: report.public_key.clone(),
+            findings,
+        }
+    }
+}
+
+/// How a node stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Of the binary that answers.
+    pub version: String,
+    /// Whether a daemon answers; `false` when the command line opened the stores itself.
+    pub running: bool,
+    /// Process id of whoever answers.
+    pub pid: u32,
+    /// RFC 3339.
+    pub started_at: String,
+    /// `development`, `stage` or `production`.
+    pub environment: String,
+    /// Absolute.
+    pub data_dir: String,
+    /// `https://ADDRESS`, `http://ADDRESS`, `internal http://ADDRESS`; empty when not running.
+    pub listeners: Vec<String>,
+    /// Newest position of the journal.
+    pub seq: u64,
+    /// How many.
+    pub accounts: u64,
+    /// How many hold.
+    pub bans: u64,
+    /// `kid` of the key that signs.
+    pub signing_key: String,
+    /// Audit records.
+    pub audit_records: u64,
+    /// Every dependency.
+    pub health: health::Report,
+}

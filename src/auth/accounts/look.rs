@@ -1,0 +1,46 @@
+//! Looking accounts up. Answers carry password hashes: surfaces show a projection.
+
+use crate::auth::error::AuthError;
+use crate::model::account::Account;
+use crate::model::email::Email;
+use crate::model::id::AccountId;
+
+use super::Accounts;
+
+impl Accounts {
+    /// The account of that id.
+    ///
+    /// # Errors
+    /// [`AuthError::NotFound`], [`AuthError::Store`].
+    pub fn get(&self, id: AccountId) -> Result<Account, AuthError> {
+        self.commands.auth.account(id)?.ok_or(AuthError::NotFound)
+    }
+
+    /// The account with that id or e-mail address, as a person writes either.
+    ///
+    /// # Errors
+    /// [`AuthError::NotFound`] (also for text that is neither), [`AuthError::Store`].
+    pub fn find(&self, text: &str) -> Result<Account, AuthError> {
+        if let Ok(id) = text.trim().parse::<AccountId>() {
+            return self.get(id);
+        }
+        let email: Email = text.parse().map_err(|_| AuthError::NotFound)?;
+        self.commands.auth.account_by_email(&email)?.ok_or(AuthError::NotFound)
+    }
+
+    /// Accounts in order of id (which is of creation), after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`AuthError::Store`].
+    pub fn list(&self, after: Option<AccountId>, limit: usize) -> Result<Vec<Account>, AuthError> {
+        Ok(self.commands.auth.accounts(after, limit)?)
+    }
+
+    /// How many there are.
+    ///
+    /// # Errors
+    /// [`AuthError::Store`].
+    pub fn count(&self) -> Result<u64, AuthError> {
+        Ok(self.commands.auth.account_count()?)
+    }
+}

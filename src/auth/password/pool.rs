@@ -1,0 +1,275 @@
+//! The threads that hash. Slow hashes get threads of their own and a queue of their own, so that a
+//! login storm neither slows proxied traffic nor takes memory beyond `threads × memory_kib`
+//! (invariants 6 and 7). Past the queue the answer is "come back later", never more memory.
+//!
+//! Not `spawn_blocking`: its pool is shared with file I/O, has 512 threads, and an unbounded queue.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use super::hash::Arena;
+use crate::config::passwords::Passwords;
+
+/// Why there is no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    /// The queue is full, or the wait in it was too long.
+    #[error("too many password hashes wait")]
+    Overloaded,
+    /// The work panicked; the thread lives on.
+    #[error("hashing failed")]
+    Failed,
+}
+
+type Work = Box<dyn FnOnce(&mut Arena) + Send>;
+
+const WAITING: u8 = 0;
+const STARTED: u8 = 1;
+const ABANDONED: u8 = 2;
+
+/// Whether a job's asker still waits. Asker and thread race for it; one compare-and-swap decides.
+#[derive(Clone, Default)]
+struct Claim(Arc<AtomicU8>);
+
+impl Claim {
+    fn take(&self, state: u8) -> bool {
+        self.0.compare_exchange(WAITING, state, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.0.load(Ordering::Acquire) == ABANDONED
+    }
+}
+
+/// Abandons the job when the asker's future is dropped: a client that hung up costs no hash.
+struct Asker(Claim);
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        self.0.take(ABANDONED);
+    }
+}
+
+struct Job {
+    claim: Claim,
+    work: Work,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+}
+
+/// Ends the threads when the last handle goes. They are not joined: a drop may happen on an async
+/// thread, which must not wait for a hash.
+struct Closer(Arc<Shared>);
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.0.queue.lock().closed = true;
+        self.0.filled.notify_all();
+    }
+}
+
+/// A bounded pool of hashing threads. Cheap to clone; the threads end with the last clone.
+#[derive(Clone)]
+pub struct HashingPool {
+    closer: Arc<Closer>,
+    capacity: usize,
+    timeout: Duration,
+}
+
+impl HashingPool {
+    /// Starts the threads. Each keeps an arena of `blocks` KiB between hashes.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn start(config: &Passwords, blocks: usize) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new() });
+        // Made first, so that an error half-way ends the threads already started.
+        let closer = Arc::new(Closer(Arc::clone(&shared)));
+        let half = || std::thread::available_parallelism().map_or(1, |n| n.get() / 2).max(1);
+        let threads = if config.threads == 0 { half() } else { config.threads };
+        for index in 0..threads {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new()
+                .name(format!("keepgate-hash-{index}"))
+                .spawn(move || work_until_closed(&shared, blocks))?;
+        }
+        Ok(Self { closer, capacity: config.queue, timeout: config.queue_timeout })
+    }
+
+    /// Runs `work` on one of the threads. Dropping the future skips work that has not begun.
+    ///
+    /// # Errors
+    /// [`PoolError::Overloaded`] if the queue is full or the work did not begin within the timeout;
+    /// [`PoolError::Failed`] if it panicked.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Arena) -> T + Send + 'static,
+    ) -> Result<T, PoolError> {
+        let (answer, mut answered) = oneshot::channel();
+        let asker = Asker(Claim::default());
+        self.admit(Job {
+            claim: asker.0.clone(),
+            work: Box::new(move |arena| {
+                // A receiver that is gone wants no answer.
+                let _ = answer.send(work(arena));
+            }),
+        })?;
+        let result = match tokio::time::timeout(self.timeout, &mut answered).await {
+            Ok(result) => result,
+            // Too long in the queue; but if it has just begun, it is paid for.
+            Err(_) if asker.0.take(ABANDONED) => return Err(PoolError::Overloaded),
+            Err(_) => answered.await,
+        };
+        result.map_err(|_| PoolError::Failed)
+    }
+
+    fn admit(&self, job: Job) -> Result<(), PoolError> {
+        let shared = &self.closer.0;
+        {
+            let mut queue = shared.queue.lock();
+            if queue.jobs.len() >= self.capacity {
+                // Places of those who left are free.
+                queue.jobs.retain(|job| !job.claim.is_abandoned());
+            }
+            if queue.jobs.len() >= self.capacity {
+                return Err(PoolError::Overloaded);
+            }
+            queue.jobs.push_back(job);
+        }
+        shared.filled.notify_one();
+        Ok(())
+    }
+}
+
+fn work_until_closed(shared: &Shared, blocks: usize) {
+    let mut arena = Arena::default();
+    while let Some(job) = next_job(shared) {
+        if !job.claim.take(STARTED) {
+            continue;
+        }
+        let work = job.work;
+        if catch_unwind(AssertUnwindSafe(|| work(&mut arena))).is_err() {
+            // The answer's sender went with the panic: the asker hears `Failed`.
+            arena.wipe();
+        }
+        // An old hash with larger parameters does not keep its memory.
+        arena.shrink(blocks);
+    }
+}
+
+fn next_job(shared: &Shared) -> Option<Job> {
+    let mut queue = shared.queue.lock();
+    loop {
+        if queue.closed {
+            return None;
+        }
+        if let Some(job) = queue.jobs.pop_front() {
+            return Some(job);
+        }
+        shared.filled.wait(&mut queue);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn pool(queue: usize, queue_timeout: Duration) -> HashingPool {
+        let config = Passwords { threads: 1, queue, queue_timeout, ..Passwords::default() };
+        HashingPool::start(&config, 8).unwrap()
+    }
+
+    fn is_pending(future: &mut (impl Future + Unpin)) -> bool {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        std::pin::Pin::new(future).poll(&mut context).is_pending()
+    }
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    /// Work that has begun and lasts until the sender is dropped.
+    async fn occupy(
+        pool: &HashingPool,
+    ) -> (mpsc::Sender<()>, tokio::task::JoinHandle<Result<(), PoolError>>) {
+        let (release, held) = mpsc::channel::<()>();
+        let (begun, beginning) = oneshot::channel();
+        let pool = pool.clone();
+        let job = tokio::spawn(async move {
+            pool.run(move |_| {
+                begun.send(()).unwrap();
+                let _ = held.recv();
+            })
+            .await
+        });
+        beginning.await.unwrap();
+        (release, job)
+    }
+
+    #[tokio::test]
+    async fn work_past_the_queue_is_refused_and_the_rest_is_done() {
+        let pool = pool(1, LONG);
+        let (release, first) = occupy(&pool).await;
+        let mut second = Box::pin(pool.run(|_| 2));
+        assert!(is_pending(&mut second));
+        assert_eq!(pool.run(|_| 3).await, Err(PoolError::Overloaded));
+        drop(release);
+        assert_eq!(second.await, Ok(2));
+        assert_eq!(first.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_wait_past_the_timeout_is_refused_and_never_begins() {
+        let pool = pool(8, Duration::from_millis(1));
+        let (release, first) = occupy(&pool).await;
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&runs);
+        let late = pool.run(move |_| counted.fetch_add(1, Ordering::SeqCst)).await;
+        assert_eq!(late, Err(PoolError::Overloaded));
+        drop(release);
+        // `first` waited longer than the timeout too, but it had begun.
+        assert_eq!(first.await.unwrap(), Ok(()));
+        // Whatever was queued before this has been passed over.
+        HashingPool { timeout: LONG, ..pool }.run(|_| ()).await.unwrap();
+        assert_eq!(runs.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_request_is_skipped_and_frees_its_place() {
+        let pool = pool(1, LONG);
+        let (release, _first) = occupy(&pool).await;
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&runs);
+        let mut cancelled = Box::pin(pool.run(move |_| counted.fetch_add(1, Ordering::SeqCst)));
+        assert!(is_pending(&mut cancelled));
+        drop(cancelled);
+        let mut next = Box::pin(pool.run(|_| "next"));
+        assert!(is_pending(&mut next), "the place is free");
+        drop(release);
+        assert_eq!(next.await, Ok("next"));
+        assert_eq!(runs.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_its_own_request_and_not_the_thread() {
+        let pool = pool(4, LONG);
+        assert_eq!(pool.run::<()>(|_| panic!("on purpose")).await, Err(PoolError::Failed));
+        assert_eq!(pool.run(|_| 1).await, Ok(1));
+    }
+}

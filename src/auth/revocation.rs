@@ -1,0 +1,108 @@
+//! The way of a revocation from the journal to the verifiers of this process: as a follower of the
+//! committer it is in force before the command that caused it is answered (invariant 3), and after
+//! a restart the kept records are loaded before anything is verified.
+//!
+//! The guard crate decides what a revocation refuses; here its words are only translated.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use keepgate_guard::revocation as guard;
+use keepgate_guard::view::RevocationView;
+
+use crate::model::change::{Change, TokenChange};
+use crate::model::id::Seq;
+use crate::model::revocation::{Revocation, RevocationCause, RevokedSubject};
+use crate::store::bundle::Committed;
+use crate::store::commit::Follower;
+use crate::store::error::StoreError;
+use crate::store::namespace::TokenStore;
+
+/// Feeds a revocation view from the journal. Cheap to clone; clones feed and know the same.
+#[derive(Clone)]
+pub struct Revocations {
+    view: Arc<RevocationView>,
+    newest: Arc<AtomicU64>,
+}
+
+impl Revocations {
+    /// Feeds `view`.
+    pub fn new(view: Arc<RevocationView>) -> Self {
+        Self { view, newest: Arc::default() }
+    }
+
+    /// The view that verifiers ask.
+    pub fn view(&self) -> Arc<RevocationView> {
+        Arc::clone(&self.view)
+    }
+
+    /// The newest position whose revocations, if any, are in the view: the feed's heartbeat.
+    pub fn newest(&self) -> Seq {
+        Seq(self.newest.load(Ordering::Acquire))
+    }
+
+    /// A follower to open the stores with.
+    pub fn follower(&self) -> Follower {
+        let this = self.clone();
+        Box::new(move |committed| this.follow(committed))
+    }
+
+    /// Takes in what one bundle revoked.
+    pub fn follow(&self, committed: &Committed) {
+        for change in &committed.changes {
+            if let Change::Token(TokenChange::Revoked(revocation)) = change {
+                self.view.apply(&to_guard(committed.seq, revocation));
+            }
+        }
+        self.newest.fetch_max(committed.seq.0, Ordering::AcqRel);
+    }
+
+    /// Takes in what the store has kept: once, after the stores are open and before anything is
+    /// verified. What is committed meanwhile comes by the follower; taking one in twice is nothing.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn load(&self, tokens: &TokenStore) -> Result<(), StoreError> {
+        // Loaded first: through this position the answer below is complete.
+        let applied = tokens.applied();
+        for (seq, revocation) in tokens.revocations()? {
+            self.view.apply(&to_guard(seq, &revocation));
+        }
+        self.newest.fetch_max(applied.0, Ordering::AcqRel);
+        Ok(())
+    }
+}
+
+/// A revocation as the feed carries it.
+pub fn to_guard(seq: Seq, revocation: &Revocation) -> guard::Revocation {
+    guard::Revocation {
+        seq: seq.0,
+        subject: match &revocation.subject {
+            RevokedSubject::Token(id) => guard::Subject::Token(id.0),
+            RevokedSubject::Session(id) => guard::Subject::Session(id.0),
+            RevokedSubject::Account(id) => guard::Subject::Account(id.0),
+            RevokedSubject::Key(id) => guard::Subject::Key(id.0.clone()),
+            RevokedSubject::Everything => guard::Subject::Everything,
+        },
+        cause: word(revocation.cause).to_owned(),
+        at: revocation.at.as_millis(),
+        expires_at: revocation.expires_at.as_millis(),
+    }
+}
+
+/// The stable word for a cause.
+pub const fn word(cause: RevocationCause) -> &'static str {
+    match cause {
+        RevocationCause::Logout => "logout",
+        RevocationCause::LogoutAll => "logout_all",
+        RevocationCause::PasswordChanged => "password_changed",
+        RevocationCause::RolesChanged => "roles_changed",
+        RevocationCause::AccountDisabled => "account_disabled",
+        RevocationCause::AccountDeleted => "account_deleted",
+        RevocationCause::RefreshTokenReused => "refresh_token_reused",
+        RevocationCause::Administrator => "administrator",
+        RevocationCause::KeyCompromised => "key_compromised",
+        RevocationCause::Restored => "restored",
+        RevocationCause::SessionLimit => "session_limit",
+    }
+}

@@ -1,0 +1,178 @@
+//! `login`: a password for a session. An unknown address, a wrong password and a disabled account
+//! answer alike and take alike: the same lookup, the same hash, one durable audit event.
+
+use secrecy::SecretString;
+
+use crate::audit::draft::Draft;
+use crate::auth::commands::{Setback, Verdict};
+use crate::auth::error::{AuthError, FieldError};
+use crate::auth::password::Verification;
+use crate::model::account::{Account, AccountStatus, PasswordHash};
+use crate::model::caller::{Actor, Origin};
+use crate::model::change::{AuthChange, TokenChange};
+use crate::model::email::Email;
+use crate::model::event::{Intent, Outcome};
+use crate::model::id::SessionId;
+use crate::model::random;
+use crate::model::revocation::RevocationCause;
+use crate::model::session::Session;
+use crate::model::time::Timestamp;
+use crate::store::bundle::Bundle;
+use crate::store::error::CommitError;
+
+use super::grant::{Grant, Granted};
+use super::{Login, Sessions};
+
+/// Verifications of one login: one more each time the account's hash changed while hashing.
+const VERIFICATIONS: usize = 3;
+
+const LONGEST_DEVICE: usize = 200;
+
+/// What hashing came to, and for which stored hash it did.
+struct Proof {
+    stored: Option<PasswordHash>,
+    verification: Verification,
+    /// The same password under the parameters configured now, if the stored hash is weaker.
+    renewed: Option<PasswordHash>,
+}
+
+impl Sessions {
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// [`AuthError::Invalid`] for an ill-formed `email` or `device`; [`AuthError::Credentials`] for
+    /// an unknown address, a wrong password or a disabled account; otherwise failures of the node.
+    pub async fn login(&self, login: Login, origin: &Origin) -> Result<Grant, AuthError> {
+        let (email, device) = read(&login, origin)?;
+        for _ in 0..VERIFICATIONS {
+            let proof = self.prove(&email, &login.password).await?;
+            let decided =
+                self.commands.decide(|bundle| self.decide_login(bundle, &email, &device, &proof, origin));
+            match decided.await {
+                Ok((verdict, receipt)) => {
+                    return self.granting.make(verdict?, receipt.seq, &*self.commands.rng);
+                }
+                Err(Setback::Overtaken) => {}
+                Err(Setback::Failed(error)) => return Err(error),
+            }
+        }
+        Err(CommitError::Conflict.into())
+    }
+
+    /// Does the slow work outside any decision.
+    async fn prove(&self, email: &Email, password: &SecretString) -> Result<Proof, AuthError> {
+        let stored = self.commands.auth.account_by_email(email)?.map(|account| account.password);
+        let verification = self.passwords.verify(password, stored.as_ref()).await?;
+        let renewed = match verification {
+            Verification::Right { outgrown: true } => Some(self.passwords.hash(password).await?),
+            _ => None,
+        };
+        Ok(Proof { stored, verification, renewed })
+    }
+
+    fn decide_login(
+        &self,
+        bundle: &mut Bundle,
+        email: &Email,
+        device: &str,
+        proof: &Proof,
+        origin: &Origin,
+    ) -> Result<Verdict<Granted>, Setback> {
+        let commands = &self.commands;
+        let account = commands.auth.read_account_by_email(bundle, email)?;
+        if account.as_ref().map(|account| &account.password) != proof.stored.as_ref() {
+            // The account or its password came, went or changed while we hashed: what was verified
+            // says nothing about it.
+            return Err(Setback::Overtaken);
+        }
+        let refusal = match (&account, proof.verification) {
+            (None, _) => Some("unknown_account"),
+            (Some(_), Verification::Wrong) => Some("wrong_password"),
+            (Some(account), _) if account.status != AccountStatus::Active => Some("disabled"),
+            _ => None,
+        };
+        let (None, Some(account)) = (refusal, &account) else {
+            let target = account.map_or_else(String::new, |account| account.id.to_string());
+            let draft = Draft::new(Intent::Login, Outcome::Denied)
+                .target(target)
+                .reason(refusal.unwrap_or_default())
+                .at(origin);
+            return Ok(commands.refuse(bundle, draft, AuthError::Credentials));
+        };
+        let now = commands.now();
+        self.make_room(bundle, account, now)?;
+        if let Some(password) = proof.renewed.clone() {
+            // The password is as old as it was; only its hash is new.
+            let (account, at) = (account.id, account.password_set_at);
+            commands.auth.stage(bundle, AuthChange::PasswordSet { account, password, at });
+        }
+        Ok(Ok(self.open(bundle, account, device, origin, now)))
+    }
+
+    /// Ends the least recently used sessions until one more is within the cap, and expired ones.
+    fn make_room(&self, bundle: &mut Bundle, account: &Account, now: Timestamp) -> Result<(), AuthError> {
+        let sessions = self.commands.tokens.read_sessions_of(bundle, account.id)?;
+        let (mut live, expired): (Vec<_>, Vec<_>) =
+            sessions.into_iter().partition(|session| now < session.expires_at);
+        for session in expired {
+            // Access tokens end with their session, so there is nothing left to revoke.
+            self.commands.end(bundle, session.id, session.account);
+        }
+        live.sort_unstable_by_key(|session| (session.used_at, session.id));
+        let surplus = (live.len() + 1).saturating_sub(self.cap);
+        for session in live.iter().take(surplus) {
+            self.commands.end_and_revoke(bundle, session, RevocationCause::SessionLimit, now);
+        }
+        Ok(())
+    }
+
+    fn open(
+        &self,
+        bundle: &mut Bundle,
+        account: &Account,
+        device: &str,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Granted {
+        let commands = &self.commands;
+        let id = SessionId::new(now, &*commands.rng);
+        let token = self.granting.refresh.first(id, &*commands.rng);
+        let record = Session {
+            id,
+            account: account.id,
+            generation: token.generation,
+            current: token.hash(),
+            previous: None,
+            salt: random::bytes(&*commands.rng),
+            device: device.to_owned(),
+            address: origin.address,
+            amr: vec!["pwd".to_owned()],
+            authenticated_at: now,
+            created_at: now,
+            used_at: now,
+            expires_at: self.lives.expiry(now, now),
+        };
+        commands.tokens.stage(bundle, TokenChange::SessionOpened(record.clone()));
+        let draft = Draft::new(Intent::Login, Outcome::Granted).by(Actor::Account(account.id)).target(id);
+        commands.trail.attach(bundle, draft.at(origin));
+        Granted { record, roles: account.roles.clone(), token, now }
+    }
+}
+
+/// The address and what to call the client. A password may be anything: the policy is for new ones.
+fn read(login: &Login, origin: &Origin) -> Result<(Email, String), AuthError> {
+    let mut faults = Vec::new();
+    let email = login.email.parse::<Email>();
+    if let Err(error) = &email {
+        faults.push(FieldError::new("email", "invalid", error.to_string()));
+    }
+    let device = login.device.as_ref().unwrap_or(&origin.user_agent);
+    if login.device.is_some() && (device.len() > LONGEST_DEVICE || device.contains(char::is_control)) {
+        let detail = format!("use at most {LONGEST_DEVICE} bytes without control characters");
+        faults.push(FieldError::new("device", "invalid", detail));
+    }
+    match email {
+        Ok(email) if faults.is_empty() => Ok((email, device.clone())),
+        _ => Err(AuthError::Invalid(faults)),
+    }
+}

@@ -1,0 +1,189 @@
+//! Keepgate's own log: text or JSON lines on standard output or in daily files, filtered as the
+//! configuration says, and every panic with its backtrace.
+//!
+//! Lines are written by a thread of their own behind a bounded queue. When it is full, lines are
+//! dropped and counted: a stuck disk or terminal must never stop a request. What must not be lost
+//! goes to the audit trail, not here.
+
+use std::backtrace::Backtrace;
+use std::fs::DirBuilder;
+use std::io::{IsTerminal as _, Write};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::panic::PanicHookInfo;
+use std::path::{Path, PathBuf};
+
+use tracing::Subscriber;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::rolling::{RollingFileAppender, Rotation};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::config::log::{Log, LogTarget};
+
+/// Logging could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// `log.level` is not a filter. Reading a configuration refuses it before this.
+    #[error(
+        "log.level = {0:?} is not a log filter: write one such as \"info\" or \"info,keepgate::edge=debug\""
+    )]
+    Filter(String),
+    /// The log folder cannot be made or written.
+    #[error("the log folder {path} cannot be used: {reason}")]
+    Folder {
+        /// Which folder.
+        path: PathBuf,
+        /// Why, in the system's words.
+        reason: String,
+    },
+    /// Something in this process logs already.
+    #[error("logging was started before")]
+    Twice,
+}
+
+/// Keeps the log's thread running; when dropped, what is queued is written.
+#[must_use = "dropping it ends the log"]
+pub struct Guard {
+    _worker: WorkerGuard,
+    dropped: ErrorCounter,
+}
+
+impl Guard {
+    /// Lines dropped so far because the log could not be written fast enough.
+    pub fn dropped_lines(&self) -> usize {
+        self.dropped.dropped_lines()
+    }
+}
+
+/// Starts logging for the whole process and makes panics part of the log. Files go to
+/// `data_dir/log`, one a day in UTC, named `keepgate.DATE.log`.
+pub fn init(log: &Log, data_dir: &Path) -> Result<Guard, LoggingError> {
+    let filter = log.level.parse::<EnvFilter>().map_err(|_| LoggingError::Filter(log.level.clone()))?;
+    let colours = log.target == LogTarget::Stdout && std::io::stdout().is_terminal();
+    let (writer, worker) = match &log.target {
+        LogTarget::Stdout => queue(std::io::stdout()),
+        LogTarget::Files { keep } => queue(files(&data_dir.join("log"), *keep)?),
+    };
+    let guard = Guard { dropped: writer.error_counter(), _worker: worker };
+    let subscriber = subscriber(filter, log.json, colours, writer);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(guard)
+}
+
+fn queue(to: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default().thread_name("log").finish(to)
+}
+
+fn files(folder: &Path, keep: usize) -> Result<RollingFileAppender, LoggingError> {
+    let refused = |reason: String| LoggingError::Folder { path: folder.to_owned(), reason };
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| refused(error.to_string()))?;
+    RollingFileAppender::builder()
+        .rotation(Rotation::DAILY)
+        .filename_prefix("keepgate")
+        .filename_suffix("log")
+        .max_log_files(keep)
+        .build(folder)
+        .map_err(|error| refused(error.to_string()))
+}
+
+fn subscriber<W>(filter: EnvFilter, json: bool, colours: bool, writer: W) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(writer);
+    if json { Box::new(lines.json().flatten_event(true).finish()) } else { Box::new(lines.finish()) }
+}
+
+/// Replaces the default hook, which would write to standard error what no log collector reads.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let text = info.payload_as_str().unwrap_or("(not a text)");
+    let place = info.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+    let backtrace = Backtrace::force_capture();
+    tracing::error!(panic = text, place, thread, %backtrace, "a thread panicked: this is a defect in keepgate");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(level: &str, json: bool, what: impl FnOnce()) -> String {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let subscriber = subscriber(level.parse().unwrap(), json, false, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, what);
+        String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn json_lines_carry_the_fields_at_the_top() {
+        let text = logged("info", true, || tracing::info!(seq = 7, "journal opened"));
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((line["message"].as_str(), line["seq"].as_i64()), (Some("journal opened"), Some(7)));
+        assert_eq!(line["level"], "INFO");
+    }
+
+    #[test]
+    fn the_filter_decides_by_module() {
+        let text = logged("warn,keepgate=debug", false, || {
+            tracing::debug!("ours");
+            tracing::info!(target: "hyper", "theirs");
+        });
+        assert!(text.contains("ours") && !text.contains("theirs"), "{text}");
+    }
+
+    #[test]
+    fn files_are_made_in_a_private_folder_and_flushed_by_the_guard() {
+        use std::os::unix::fs::MetadataExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("log");
+        let (mut writer, guard) = queue(files(&folder, 3).unwrap());
+        writer.write_all(b"a line\n").unwrap();
+        drop(guard);
+        assert_eq!(std::fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+        let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap();
+        assert!(file.file_name().to_str().unwrap().starts_with("keepgate."));
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "a line\n");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_and_a_bad_filter_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("log"), "a file").unwrap();
+        let target = LogTarget::Files { keep: 3 };
+        let error = init(&Log { target, ..Log::default() }, dir.path()).err().unwrap();
+        assert!(error.to_string().contains("/log cannot be used"), "{error}");
+        let error = init(&Log { level: "loud=very".into(), ..Log::default() }, dir.path()).err().unwrap();
+        assert!(matches!(error, LoggingError::Filter(_)));
+    }
+
+    #[test]
+    fn a_panic_is_logged_with_place_thread_and_backtrace() {
+        let text = logged("error", true, || {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(log_panic));
+            let _ = std::panic::catch_unwind(|| panic!("broken {}", 7));
+            std::panic::set_hook(before);
+        });
+        let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(line["panic"], "broken 7");
+        assert!(line["place"].as_str().unwrap().starts_with("src/observe/logging.rs:"));
+        assert!(line["backtrace"].as_str().unwrap().len() > 100);
+    }
+}
