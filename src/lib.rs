@@ -5,10 +5,13 @@
 //! parts together, `cli` starts them. `model` and `config` are the words they share, `observe`
 //! what they tell the operator. `docs/architecture.md` walks through it.
 
+pub mod api;
 pub mod app;
 pub mod audit;
 pub mod auth;
+pub mod cli;
 pub mod config;
+pub mod edge;
 pub mod model;
 pub mod observe;
 pub mod store;

@@ -2,9 +2,15 @@
 //!
 //! Services describe what was decided with a [`draft::Draft`] and either attach it to the bundle
 //! that carries the decision's changes or record it alone. Only this module writes the logs
-//! namespace.
+//! namespace. [`signer`] signs the chain's head from time to time, [`verify`] proves the chain,
+//! [`tail`] reads it.
 
 pub mod draft;
+pub mod head;
+pub mod signer;
+pub mod tail;
+pub mod verify;
+pub mod witness;
 
 use draft::Draft;
 

@@ -17,6 +17,8 @@ pub enum Place {
     Environment(String),
     /// Nowhere: the key is missing, or holds its default.
     Unset,
+    /// The value is fine, but not what it names on this machine.
+    Machine,
 }
 
 /// One thing that is wrong.
@@ -57,6 +59,7 @@ impl fmt::Display for Problems {
                 Place::Environment(name) => write!(f, "(environment {name}): ")?,
                 Place::Unset if problem.key.is_empty() => {}
                 Place::Unset => write!(f, "(not set): ")?,
+                Place::Machine => write!(f, "(on this machine): ")?,
             }
             if let Some(value) = &problem.value {
                 write!(f, "{value} ")?;

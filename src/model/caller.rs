@@ -34,6 +34,14 @@ pub struct Caller {
     pub expires_at: Timestamp,
 }
 
+/// A token was sent and did not verify, on a route that lets such requests pass as anonymous: so that
+/// the API can say `invalid_token` instead of asking for a token (RFC 6750 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedToken {
+    /// A stable word for why: `expired`, `revoked`, `signature` …
+    pub reason: &'static str,
+}
+
 /// Who did it, as the audit log names them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

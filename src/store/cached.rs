@@ -93,4 +93,17 @@ impl SessionCache {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_cache_of_no_entries_keeps_nothing() {
+        let cache = SessionCache::new(0);
+        let id = SessionId(Uuid::from_bytes([1; 16]));
+        cache.replace(id, None);
+        assert!(cache.session(id).is_none());
+        assert_eq!(cache.epoch(id), Epoch(0));
+    }
+}

@@ -21,7 +21,7 @@ pub(in crate::store) fn following(
     })?;
     let index = head.count + 1;
     let hash = head.hash.next(index, seq, &payload);
-    Ok(LogRecord { index, seq, payload, hash })
+    Ok(LogRecord { index, seq, payload, hash, columns_agree: true })
 }
 
 impl LogRecord {

@@ -9,6 +9,8 @@ pub mod bundle;
 mod cached;
 mod chain;
 pub mod commit;
+#[cfg(test)]
+mod conformance;
 mod engines;
 pub mod error;
 mod files;

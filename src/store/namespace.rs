@@ -174,6 +174,8 @@ pub struct LogRecord {
     pub payload: Vec<u8>,
     /// `ChainHash::next(previous, index, seq, payload)`.
     pub hash: ChainHash,
+    /// Whether what the engine keeps beside the payload for searches says the same as the payload.
+    pub columns_agree: bool,
 }
 
 /// Where the audit chain stands.
@@ -186,6 +188,15 @@ pub struct LogHead {
 }
 
 impl LogStore {
+    /// Waits until records through `seq` are applied: a commit does not wait for the log.
+    #[cfg(test)]
+    pub(in crate::store) async fn reached(
+        &self,
+        seq: Seq,
+    ) -> std::result::Result<(), super::progress::Stalled> {
+        self.progress.reached(seq).await
+    }
+
     /// Records with an index greater than `after`, in order, at most `limit`.
     pub fn records(&self, after: u64, limit: usize) -> Result<Vec<LogRecord>> {
         self.view.records(after, limit)

@@ -139,7 +139,9 @@ impl LiveKeys {
 
 impl Snapshot {
     /// The snapshot of a list of keys, and one of them that should be usable but is not.
-    fn of(keys: Vec<SealedKey>, sealer: &Sealer) -> (Self, Option<KeyId>) {
+    fn of(mut keys: Vec<SealedKey>, sealer: &Sealer) -> (Self, Option<KeyId>) {
+        // The stores' order too: made in one bundle, keys share their time.
+        keys.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         let (mut signer, mut unusable) = (None, None);
         let (mut published, mut symmetric) = (Vec::new(), Vec::new());
         for key in keys.iter().filter(|key| key.state != KeyState::Retired) {

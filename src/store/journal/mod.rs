@@ -34,6 +34,9 @@ use io::SharedDisk;
 use recover::{Found, failed};
 use segment::{Catalog, Maker, Segment};
 
+/// A batch larger than this, bytes, has a segment of its own. So recovery knows how far a torn batch
+/// can reach.
+const LARGE_BATCH: u64 = 8 * 1024 * 1024;
 /// The smallest segment, bytes: less would be all headers.
 const SMALLEST_SEGMENT: u64 = 4096;
 
@@ -148,7 +151,8 @@ impl Journal {
     fn write(&mut self) -> std::io::Result<()> {
         let length = (self.staged.len() + format::BATCH_TRAILER) as u64;
         let first = Seq(self.last.0 + 1 - u64::from(self.staged_records));
-        if self.end + length > self.segment.length {
+        let used = self.end > SEGMENT_HEADER as u64;
+        if self.end + length > self.segment.length || (used && length > LARGE_BATCH) {
             self.rotate(first, length)?;
         }
         let SegmentHeader { journal, number, .. } = self.segment.header;
@@ -163,14 +167,19 @@ impl Journal {
     }
 
     /// Goes on in a new segment. Everything before is durable by now, so its existence proves that
-    /// the old one is complete.
+    /// the old one is complete. A segment that is still empty, but too small for this batch, is
+    /// replaced by a larger one under its name and number.
     fn rotate(&mut self, first: Seq, room: u64) -> std::io::Result<()> {
-        let SegmentHeader { journal, number, .. } = self.segment.header;
-        let header =
-            SegmentHeader { journal, number: number + 1, first, floor: self.time, chain: self.chain };
+        let old = self.segment.header;
+        let empty = old.first == first;
+        let next =
+            SegmentHeader { number: old.number + 1, first, floor: self.time, chain: self.chain, ..old };
+        let header = if empty { old } else { next };
         self.segment = self.maker.make(&header, room)?;
         self.end = SEGMENT_HEADER as u64;
-        self.catalog.add(header);
+        if !empty {
+            self.catalog.add(header);
+        }
         Ok(())
     }
 }

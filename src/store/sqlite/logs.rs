@@ -91,12 +91,30 @@ fn read_head(db: &Connection) -> rusqlite::Result<LogHead> {
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<LogRecord> {
-    Ok(LogRecord {
+    let mut record = LogRecord {
         index: number(row, "idx")?,
         seq: Seq(number(row, "seq")?),
         payload: row.get("payload")?,
         hash: ChainHash(row.get("hash")?),
-    })
+        columns_agree: true,
+    };
+    // A payload that is no event has nothing to agree with; whoever reads it notices that itself.
+    if let Ok(event) = record.event() {
+        record.columns_agree = columns_agree(row, &event)?;
+    }
+    Ok(record)
+}
+
+/// Whether the columns for searches say what the event says. The hash does not cover them, and
+/// somebody who looks into the file by hand believes them.
+fn columns_agree(row: &Row<'_>, event: &AuditEvent) -> rusqlite::Result<bool> {
+    let text = |column: &str| row.get::<_, String>(column);
+    Ok(time(row, "at")? == event.at
+        && text("intent")? == word(&event.intent)
+        && text("outcome")? == word(&event.outcome)
+        && text("actor")? == actor(&event.actor)
+        && text("target")? == event.target
+        && row.get::<_, Option<String>>("address")? == event.address.map(|address| address.to_string()))
 }
 
 fn signed_head(row: &Row<'_>) -> rusqlite::Result<SignedHead> {
@@ -111,9 +129,8 @@ fn signed_head(row: &Row<'_>) -> rusqlite::Result<SignedHead> {
 impl LogView for Readers<Logs> {
     fn records(&self, after: u64, limit: usize) -> Result<Vec<LogRecord>, StoreError> {
         self.read(|db| {
-            let mut statement = db.prepare_cached(
-                "SELECT idx, seq, payload, hash FROM events WHERE idx > ?1 ORDER BY idx LIMIT ?2",
-            )?;
+            let mut statement =
+                db.prepare_cached("SELECT * FROM events WHERE idx > ?1 ORDER BY idx LIMIT ?2")?;
             statement.query_map([bound(after), bound(limit)], record)?.collect()
         })
     }

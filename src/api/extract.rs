@@ -1,0 +1,29 @@
+//! What a handler may ask of a request besides its body. Both come from the edge, by type, in the
+//! request's extensions; nothing the client sends can put them there.
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+
+use super::error::Failure;
+use crate::model::caller::{Caller, Origin};
+
+/// The verified caller; without one the handler is not called and the answer is 401.
+pub(in crate::api) struct Authenticated(pub Caller);
+
+impl<S: Sync> FromRequestParts<S> for Authenticated {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        parts.extensions.remove::<Caller>().map(Self).ok_or_else(Failure::unauthenticated)
+    }
+}
+
+/// Who sent the request, from where.
+pub(in crate::api) struct Sender(pub Origin);
+
+impl<S: Sync> FromRequestParts<S> for Sender {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let origin = parts.extensions.get::<Origin>().cloned();
+        origin.map(Self).ok_or_else(|| Failure::internal("the edge gave no origin"))
+    }
+}

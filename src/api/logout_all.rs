@@ -1,0 +1,17 @@
+//! `POST /auth/v1/logout-all`: ends every session of the caller's account, this one too.
+
+use axum::extract::State;
+use http::StatusCode;
+
+use super::error::Failure;
+use super::extract::{Authenticated, Sender};
+use crate::auth::sessions::Sessions;
+
+pub(in crate::api) async fn answer(
+    State(sessions): State<Sessions>,
+    Authenticated(caller): Authenticated,
+    Sender(origin): Sender,
+) -> Result<StatusCode, Failure> {
+    sessions.logout_all(&caller, &origin).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,67 @@
+//! What an operator's commands do: each is one call of a service, and its result as the operator
+//! sees it. Rules live in the services; this finds, calls and translates.
+
+mod node;
+mod people;
+mod refused;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use super::control::command::Command;
+use super::control::reply::Reply;
+use super::control::{Executor, Outcome};
+use super::core::Core;
+use crate::model::caller::{Actor, Origin};
+use crate::model::id::RequestId;
+
+impl Executor for Core {
+    fn execute(&self, command: Command, actor: Actor) -> Pin<Box<dyn Future<Output = Outcome> + Send + '_>> {
+        Box::pin(async move {
+            let request = RequestId::new(self.clock.now(), &*self.rng);
+            let origin = Origin { request, address: None, user_agent: String::new() };
+            self.dispatch(command, Who { actor, origin }).await
+        })
+    }
+}
+
+/// On whose behalf.
+struct Who {
+    actor: Actor,
+    origin: Origin,
+}
+
+impl Core {
+    async fn dispatch(&self, command: Command, who: Who) -> Outcome {
+        match command {
+            Command::Status => self.status().map(|status| Reply::Status(Box::new(status))),
+            Command::UserAdd { email, name, roles, password } => {
+                self.user_add(email, name, roles, password, who).await
+            }
+            Command::UserList { after, limit } => self.user_list(after, limit),
+            Command::UserShow { user } => self.user_show(&user),
+            Command::UserEnable { user } => self.user_enable(&user, who).await,
+            Command::UserDisable { user } => self.user_disable(&user, who).await,
+            Command::UserSetPassword { user, password } => self.user_set_password(&user, password, who).await,
+            Command::UserRoles { user, roles } => self.user_roles(&user, roles, who).await,
+            Command::UserDelete { user } => self.user_delete(&user, who).await,
+            Command::InviteCreate { email, roles, ttl_seconds } => {
+                self.invite_create(email, roles, ttl_seconds, who).await
+            }
+            Command::InviteList => self.invite_list(),
+            Command::InviteRevoke { invite } => self.invite_revoke(invite, who).await,
+            Command::SessionList { user } => self.session_list(&user),
+            Command::SessionRevoke { session } => self.session_revoke(session, who).await,
+            Command::BlacklistAdd { network, reason, ttl_seconds } => {
+                self.blacklist_add(network, reason, ttl_seconds, who).await
+            }
+            Command::BlacklistList => self.blacklist_list(),
+            Command::BlacklistRemove { network } => self.blacklist_remove(network, who).await,
+            Command::KeyList => Ok(self.key_list()),
+            Command::KeyRotate { force } => self.key_rotate(force, who.actor).await,
+            Command::KeyRetire { key, compromised } => self.key_retire(key, compromised, who.actor).await,
+            Command::AuditTail { after, limit } => self.audit_tail(after, limit),
+            Command::AuditVerify => self.audit_verify().await,
+        }
+    }
+}

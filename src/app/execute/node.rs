@@ -1,0 +1,102 @@
+//! Commands about the node: blacklist, signing keys, audit log, status.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::super::control::Outcome;
+use super::super::control::command::PAGE;
+use super::super::control::reply::{Code, Failure, Reply};
+use super::super::control::view::{Event, Status};
+use super::super::core::Core;
+use super::Who;
+use super::refused::{key_refused, missing, refused, unreadable};
+use crate::audit::tail::{self, Filter};
+use crate::audit::verify::{Evidence, verify};
+use crate::audit::witness;
+use crate::auth::bans::NewBan;
+use crate::model::caller::Actor;
+use crate::model::key::{KeyId, KeyState};
+
+impl Core {
+    pub(super) async fn blacklist_add(
+        &self,
+        network: IpNet,
+        reason: String,
+        ttl_seconds: Option<u64>,
+        who: Who,
+    ) -> Outcome {
+        let expires_at = ttl_seconds.map(|seconds| self.clock.now().plus(Duration::from_secs(seconds)));
+        let new = NewBan { network: network.to_string(), reason, expires_at, force: false };
+        let ban = self.auth.bans.add(new, who.actor, &who.origin).await.map_err(refused)?;
+        Ok(Reply::Bans(vec![(&ban).into()]))
+    }
+
+    pub(super) fn blacklist_list(&self) -> Outcome {
+        Ok(Reply::Bans(self.auth.bans.list().map_err(refused)?.iter().map(Into::into).collect()))
+    }
+
+    pub(super) async fn blacklist_remove(&self, network: IpNet, who: Who) -> Outcome {
+        let done = self.auth.bans.remove(&network.to_string(), who.actor, &who.origin).await;
+        done.map_err(|error| missing(error, || format!("{network} is not on the blacklist")))?;
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn key_list(&self) -> Reply {
+        Reply::Keys(self.keys.list().iter().map(Into::into).collect())
+    }
+
+    pub(super) async fn key_rotate(&self, force: bool, actor: Actor) -> Outcome {
+        self.keys.rotate(actor, force).await.map_err(|error| key_refused(&error))?;
+        Ok(self.key_list())
+    }
+
+    pub(super) async fn key_retire(&self, key: KeyId, compromised: bool, actor: Actor) -> Outcome {
+        self.keys.retire(&key, compromised, actor).await.map_err(|error| key_refused(&error))?;
+        Ok(self.key_list())
+    }
+
+    pub(super) fn audit_tail(&self, after: Option<u64>, limit: u32) -> Outcome {
+        let (logs, limit) = (&self.stores.logs, limit.min(PAGE) as usize);
+        let found = match after {
+            Some(after) => tail::following(logs, after, limit),
+            None => tail::tail(logs, &Filter::default(), limit),
+        };
+        let events = found.map_err(|error| unreadable(&error))?.events;
+        Ok(Reply::Events(events.iter().map(|record| Event::new(record.index, &record.event)).collect()))
+    }
+
+    pub(super) async fn audit_verify(&self) -> Outcome {
+        let (logs, history) = (self.stores.logs.clone(), self.stores.history.clone());
+        let (witness, key) = (witness::path(&self.config.data_dir), self.heads.public_key());
+        let proof = tokio::task::spawn_blocking(move || {
+            verify(&Evidence { logs: &logs, history: &history, witness: &witness, key })
+        });
+        match proof.await {
+            Ok(Ok(report)) => Ok(Reply::Verified((&report).into())),
+            Ok(Err(error)) => Err(Failure::new(Code::Internal, error.to_string())),
+            Err(_) => Err(Failure::new(Code::Internal, "the proof was interrupted: try again")),
+        }
+    }
+
+    pub(super) fn status(&self) -> Result<Status, Failure> {
+        let keys = self.keys.list();
+        let active = keys.iter().find(|key| key.state == KeyState::Active);
+        let head = self.stores.logs.head().map_err(|error| unreadable(&error))?;
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            running: !self.listeners.get().is_none_or(Vec::is_empty),
+            pid: std::process::id(),
+            started_at: self.started_at.rfc3339(),
+            environment: self.config.environment.name().to_owned(),
+            data_dir: self.config.data_dir.display().to_string(),
+            listeners: self.listeners.get().cloned().unwrap_or_default(),
+            seq: self.stores.committer.durable().0,
+            accounts: self.auth.accounts.count().map_err(refused)?,
+            bans: self.auth.bans.list().map_err(refused)?.len() as u64,
+            signing_key: active.map(|key| key.id.to_string()).unwrap_or_default(),
+            audit_records: head.count,
+            health: self.health.ready(),
+        })
+    }
+}

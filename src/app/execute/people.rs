@@ -1,0 +1,122 @@
+//! Commands about people: accounts, invitations, sessions.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::super::control::Outcome;
+use super::super::control::command::{PAGE, Password};
+use super::super::control::reply::{Code, Failure, Reply};
+use super::super::core::Core;
+use super::Who;
+use super::refused::{missing, refused};
+use secrecy::ExposeSecret as _;
+
+use crate::auth::accounts::NewAccount;
+use crate::auth::error::AuthError;
+use crate::auth::invites::NewInvite;
+use crate::model::email::Email;
+use crate::model::id::{AccountId, InviteId, SessionId};
+use crate::model::role::Role;
+
+impl Core {
+    pub(super) async fn user_add(
+        &self,
+        email: Email,
+        name: String,
+        roles: BTreeSet<Role>,
+        password: Password,
+        who: Who,
+    ) -> Outcome {
+        let new = NewAccount { email: email.into(), password: password.0, name, roles };
+        let account = self.auth.accounts.create(new, who.actor, &who.origin).await.map_err(refused)?;
+        Ok(Reply::User((&account).into()))
+    }
+
+    pub(super) fn user_list(&self, after: Option<AccountId>, limit: u32) -> Outcome {
+        let page = self.auth.accounts.list(after, limit.min(PAGE) as usize).map_err(refused)?;
+        Ok(Reply::Users(page.iter().map(Into::into).collect()))
+    }
+
+    pub(super) fn user_show(&self, user: &str) -> Outcome {
+        self.user_now(self.find(user)?)
+    }
+
+    pub(super) async fn user_enable(&self, user: &str, who: Who) -> Outcome {
+        let id = self.find(user)?;
+        self.auth.accounts.enable(id, who.actor, &who.origin).await.map_err(refused)?;
+        self.user_now(id)
+    }
+
+    pub(super) async fn user_disable(&self, user: &str, who: Who) -> Outcome {
+        let id = self.find(user)?;
+        self.auth.accounts.disable(id, who.actor, &who.origin).await.map_err(refused)?;
+        self.user_now(id)
+    }
+
+    pub(super) async fn user_set_password(&self, user: &str, password: Password, who: Who) -> Outcome {
+        let id = self.find(user)?;
+        let done = self.auth.accounts.set_password(id, password.0, who.actor, &who.origin).await;
+        done.map_err(refused)?;
+        self.user_now(id)
+    }
+
+    pub(super) async fn user_roles(&self, user: &str, roles: BTreeSet<Role>, who: Who) -> Outcome {
+        let id = self.find(user)?;
+        self.auth.accounts.set_roles(id, roles, who.actor, &who.origin).await.map_err(refused)?;
+        self.user_now(id)
+    }
+
+    pub(super) async fn user_delete(&self, user: &str, who: Who) -> Outcome {
+        self.auth.accounts.delete(self.find(user)?, who.actor, &who.origin).await.map_err(refused)?;
+        Ok(Reply::Done)
+    }
+
+    pub(super) async fn invite_create(
+        &self,
+        email: Option<Email>,
+        roles: BTreeSet<Role>,
+        ttl_seconds: Option<u64>,
+        who: Who,
+    ) -> Outcome {
+        let ttl = ttl_seconds.map(Duration::from_secs);
+        let new = NewInvite { email: email.map(Into::into), roles, ttl };
+        let (invite, code) = self.auth.invites.create(new, who.actor, &who.origin).await.map_err(refused)?;
+        Ok(Reply::Invited { invite: (&invite).into(), code: code.expose_secret().to_owned() })
+    }
+
+    pub(super) fn invite_list(&self) -> Outcome {
+        Ok(Reply::Invites(self.auth.invites.list().map_err(refused)?.iter().map(Into::into).collect()))
+    }
+
+    pub(super) async fn invite_revoke(&self, invite: InviteId, who: Who) -> Outcome {
+        let done = self.auth.invites.revoke(invite, who.actor, &who.origin).await;
+        done.map_err(|error| missing(error, || format!("there is no open invitation {invite}")))?;
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn session_list(&self, user: &str) -> Outcome {
+        let sessions = self.auth.sessions.list_for(self.find(user)?).map_err(refused)?;
+        Ok(Reply::Sessions(sessions.iter().map(Into::into).collect()))
+    }
+
+    pub(super) async fn session_revoke(&self, session: SessionId, who: Who) -> Outcome {
+        let done = self.auth.sessions.revoke_any(session, who.actor, &who.origin).await;
+        done.map_err(|error| missing(error, || format!("there is no session {session}")))?;
+        Ok(Reply::Done)
+    }
+
+    fn user_now(&self, id: AccountId) -> Outcome {
+        Ok(Reply::User((&self.auth.accounts.get(id).map_err(refused)?).into()))
+    }
+
+    fn find(&self, user: &str) -> Result<AccountId, Failure> {
+        match self.auth.accounts.find(user) {
+            Ok(account) => Ok(account.id),
+            Err(AuthError::NotFound) => {
+                let message = format!("there is no account '{user}'");
+                Err(Failure::new(Code::NotFound, message).remedy("`keepgate user list` shows them all"))
+            }
+            Err(error) => Err(refused(error)),
+        }
+    }
+}

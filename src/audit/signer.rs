@@ -1,0 +1,195 @@
+//! When heads are signed: whenever the chain has grown and the last head is older than
+//! `store.audit_head_every`, and at an orderly stop. One step per call; the loop that calls is
+//! `app`'s.
+//!
+//! A head is first committed (so the log has it), then appended to the witness. A crash between the
+//! two is mended at the next start: heads of the log that the witness lacks are appended. The
+//! reverse order would leave heads in the witness that the log never had, which is what tampering
+//! looks like.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::head::{HeadKey, HeadPublicKey};
+use super::witness::{Reader, Witness};
+use crate::model::change::LogChange;
+use crate::model::event::SignedHead;
+use crate::model::time::{SharedClock, Timestamp};
+use crate::store::bundle::Bundle;
+use crate::store::commit::Committer;
+use crate::store::error::{CommitError, StoreError};
+use crate::store::namespace::LogStore;
+
+const CHUNK: usize = 256;
+
+/// A head could not be signed; the chain itself is unharmed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The log could not be read.
+    #[error("the audit log cannot be read: {0}")]
+    Log(#[from] StoreError),
+    /// The head could not be committed.
+    #[error("the signed head cannot be committed: {0}")]
+    Commit(#[from] CommitError),
+    /// The witness file could not be written.
+    #[error("the witness file {path} cannot be written: {source}")]
+    Witness {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// What the signer needs.
+pub struct SignerParts<'a> {
+    /// The log whose head is signed.
+    pub logs: LogStore,
+    /// Where heads are committed.
+    pub committer: Committer,
+    /// The time in heads, and between them.
+    pub clock: SharedClock,
+    /// What signs.
+    pub key: HeadKey,
+    /// `store.audit_head_every`.
+    pub every: Duration,
+    /// The witness file, from `audit::witness::path`.
+    pub witness: &'a Path,
+}
+
+/// Signs heads. Calls may overlap; heads come out in order.
+pub struct HeadSigner {
+    logs: LogStore,
+    committer: Committer,
+    clock: SharedClock,
+    key: HeadKey,
+    every: Duration,
+    path: std::path::PathBuf,
+    state: tokio::sync::Mutex<State>,
+}
+
+struct State {
+    /// Shared with the blocking thread that syncs the file.
+    witness: Arc<parking_lot::Mutex<Witness>>,
+    last: Last,
+}
+
+/// The newest head signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Last {
+    count: u64,
+    at: Timestamp,
+}
+
+impl HeadSigner {
+    /// Opens the witness and appends what it lacks of the log's heads. Reads and syncs files: call
+    /// it where blocking is fine.
+    pub fn open(parts: SignerParts<'_>) -> Result<Self, SignError> {
+        let SignerParts { logs, committer, clock, key, every, witness: path } = parts;
+        let failed = |source| SignError::Witness { path: path.to_owned(), source };
+        let (mut witness, newest) = Witness::open(path).map_err(failed)?;
+        let public = key.public();
+        let newest = match newest {
+            Some(head) if !public.verifies(&head) => newest_genuine(path, &public).map_err(failed)?,
+            other => other,
+        };
+        let mut last = newest.map_or_else(Last::default, |head| Last { count: head.count, at: head.at });
+        let mut after = last.count;
+        loop {
+            let heads = logs.signed_heads(after, CHUNK)?;
+            let Some(end) = heads.last() else { break };
+            after = end.count;
+            // A forged head must neither get into the witness nor keep the next from being signed;
+            // `verify` finds it in the log.
+            for head in heads.iter().filter(|head| public.verifies(head)) {
+                witness.append(head).map_err(failed)?;
+                last = Last { count: head.count, at: head.at };
+            }
+        }
+        let state =
+            tokio::sync::Mutex::new(State { witness: Arc::new(parking_lot::Mutex::new(witness)), last });
+        Ok(Self { logs, committer, clock, key, every, path: path.to_owned(), state })
+    }
+
+    /// The key that heads are verified with.
+    pub fn public_key(&self) -> HeadPublicKey {
+        self.key.public()
+    }
+
+    /// Signs the head if the chain has grown and the interval has passed.
+    pub async fn sign_if_due(&self) -> Result<Option<SignedHead>, SignError> {
+        self.step(self.every).await
+    }
+
+    /// Signs the head if the chain has grown: for an orderly stop.
+    pub async fn sign_now(&self) -> Result<Option<SignedHead>, SignError> {
+        self.step(Duration::ZERO).await
+    }
+
+    async fn step(&self, every: Duration) -> Result<Option<SignedHead>, SignError> {
+        let mut state = self.state.lock().await;
+        let now = self.clock.now();
+        let head = self.logs.head()?;
+        if !is_due(state.last, head.count, now, every) {
+            return Ok(None);
+        }
+        let signed = self.key.sign(head.count, head.hash, now);
+        let mut bundle = Bundle::new();
+        self.logs.stage(&mut bundle, LogChange::HeadSigned(signed.clone()));
+        self.committer.commit(bundle).await?;
+        state.last = Last { count: signed.count, at: now };
+        let (witness, copy) = (Arc::clone(&state.witness), signed.clone());
+        tokio::task::spawn_blocking(move || witness.lock().append(&copy))
+            .await
+            .map_err(std::io::Error::other)
+            .flatten()
+            .map_err(|source| SignError::Witness { path: self.path.clone(), source })?;
+        Ok(Some(signed))
+    }
+}
+
+/// The newest head in a witness whose last line was tampered with.
+fn newest_genuine(path: &Path, key: &HeadPublicKey) -> std::io::Result<Option<SignedHead>> {
+    let mut newest: Option<SignedHead> = None;
+    for entry in Reader::open(path)?.into_iter().flatten() {
+        if let Some(head) = entry?.head
+            && newest.as_ref().is_none_or(|newest| head.count > newest.count)
+            && key.verifies(&head)
+        {
+            newest = Some(head);
+        }
+    }
+    Ok(newest)
+}
+
+/// Whether a head is due. A clock that was set back does not postpone it for longer than it was
+/// set back: a last head from the future counts as due.
+fn is_due(last: Last, count: u64, now: Timestamp, every: Duration) -> bool {
+    count > last.count && (now < last.at || now.since(last.at) >= every)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY: Duration = Duration::from_secs(10);
+
+    fn due(last: (u64, i64), count: u64, now: i64) -> bool {
+        let last = Last { count: last.0, at: Timestamp::from_millis(last.1) };
+        is_due(last, count, Timestamp::from_millis(now), EVERY)
+    }
+
+    #[test]
+    fn a_head_is_due_when_the_chain_grew_and_the_interval_passed() {
+        assert!(due((5, 0), 6, 10_000));
+        assert!(!due((5, 0), 6, 9_999), "too early");
+        assert!(!due((5, 0), 5, 99_999), "nothing new");
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_stop_the_signing() {
+        assert!(due((5, 1_000_000), 6, 0));
+    }
+}

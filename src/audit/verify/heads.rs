@@ -1,0 +1,170 @@
+//! The signed heads beside the chain: every statement we signed must agree with the record it
+//! speaks of, and the two places that keep them (the log database and the witness file) with each
+//! other. Both are read along with the chain, in order of count, a chunk at a time.
+
+use std::iter::Peekable;
+
+use super::super::head::HeadPublicKey;
+use super::super::witness::Entry;
+use super::VerifyError;
+use super::finding::{Finding, Findings, Place, genuine};
+use crate::model::event::{ChainHash, SignedHead};
+
+/// Heads of one place, in order.
+pub(super) struct HeadsWalk<L: Iterator, W: Iterator> {
+    key: HeadPublicKey,
+    log: Peekable<L>,
+    witness: Option<Peekable<W>>,
+    /// Heads of the log that were compared.
+    pub checked: u64,
+    /// The count of the newest genuine head that agrees with the chain.
+    pub signed_count: u64,
+    /// The count of the witness's last line compared.
+    line_count: u64,
+    /// The newest head that only the witness has, and the newest that only the log has.
+    lost_by_log: Option<u64>,
+    lost_by_witness: Option<u64>,
+}
+
+type Result<T> = std::result::Result<T, VerifyError>;
+
+impl<L, W> HeadsWalk<L, W>
+where
+    L: Iterator<Item = Result<SignedHead>>,
+    W: Iterator<Item = std::io::Result<Entry>>,
+{
+    /// `witness` is `None` if there is no such file.
+    pub fn new(key: HeadPublicKey, log: L, witness: Option<W>) -> Self {
+        Self {
+            key,
+            log: log.peekable(),
+            witness: witness.map(Iterator::peekable),
+            checked: 0,
+            signed_count: 0,
+            line_count: 0,
+            lost_by_log: None,
+            lost_by_witness: None,
+        }
+    }
+
+    /// Compares the heads that speak of the record at `place`, whose stored hash is `hash`; those
+    /// that speak of places before it speak of records that are gone, which is said already.
+    pub fn at(&mut self, place: u64, hash: ChainHash, findings: &mut Findings) -> Result<()> {
+        while let Some(count) = self.nearest(place, findings)? {
+            self.compare(count, (place == count).then_some(hash), findings)?;
+        }
+        Ok(())
+    }
+
+    /// The chain ended with record `index`, `place` as it was written: heads beyond it prove that
+    /// it was cut.
+    pub fn finish(&mut self, index: u64, place: u64, findings: &mut Findings) -> Result<()> {
+        let mut expected = 0;
+        while let Some(count) = self.nearest(u64::MAX, findings)? {
+            if self.compare(count, None, findings)? && count > place {
+                expected = expected.max(count);
+            }
+        }
+        if expected > 0 {
+            findings.push(Finding::TruncatedAfter { index, expected });
+        }
+        if self.witness.is_none() && self.checked > 1 {
+            findings.push(Finding::NoWitness);
+        }
+        Ok(())
+    }
+
+    /// The smallest count, at most `limit`, of the heads not yet compared.
+    fn nearest(&mut self, limit: u64, findings: &mut Findings) -> Result<Option<u64>> {
+        let log = match self.log.peek() {
+            Some(Ok(head)) => Some(head.count),
+            Some(Err(_)) => return self.log.next().transpose().map(|_| None),
+            None => None,
+        };
+        let witness = self.witness_count(findings)?;
+        Ok([log, witness].into_iter().flatten().min().filter(|count| *count <= limit))
+    }
+
+    /// The count of the witness's next head, passing over lines that are none or go backwards.
+    fn witness_count(&mut self, findings: &mut Findings) -> Result<Option<u64>> {
+        let Some(witness) = &mut self.witness else { return Ok(None) };
+        loop {
+            match witness.peek() {
+                None => return Ok(None),
+                Some(Ok(Entry { head: Some(head), .. })) if head.count >= self.line_count => {
+                    return Ok(Some(head.count));
+                }
+                Some(Ok(Entry { line, .. })) => findings.push(Finding::WitnessUnreadable { line: *line }),
+                Some(Err(_)) => {}
+            }
+            witness.next().transpose()?;
+        }
+    }
+
+    /// Compares all heads of one count with the record, if it is there. Whether one of them is genuine.
+    fn compare(&mut self, count: u64, record: Option<ChainHash>, findings: &mut Findings) -> Result<bool> {
+        let (mut in_log, mut in_witness) = (false, false);
+        while let Some(head) = self.log.next_if(|next| next.as_ref().map_or(true, |head| head.count == count))
+        {
+            let head = head?;
+            self.checked += 1;
+            in_log |= self.judge(&head, Place::Log, record, findings);
+        }
+        while let Some(head) = self.witness_head(count, findings)? {
+            self.line_count = count;
+            in_witness |= self.judge(&head, Place::Witness, record, findings);
+        }
+        self.note_lost(count, in_log, in_witness, findings);
+        Ok(in_log || in_witness)
+    }
+
+    fn witness_head(&mut self, count: u64, findings: &mut Findings) -> Result<Option<SignedHead>> {
+        if self.witness_count(findings)? != Some(count) {
+            return Ok(None);
+        }
+        Ok(self.witness.as_mut().and_then(Iterator::next).transpose()?.and_then(|entry| entry.head))
+    }
+
+    fn judge(
+        &mut self,
+        head: &SignedHead,
+        place: Place,
+        record: Option<ChainHash>,
+        findings: &mut Findings,
+    ) -> bool {
+        let good = genuine(head, place, &self.key, findings);
+        match record {
+            Some(hash) if good && hash != head.hash => {
+                findings.push(Finding::HeadMismatch { count: head.count, place });
+            }
+            Some(_) if good => self.signed_count = head.count,
+            _ => {}
+        }
+        good
+    }
+
+    /// Remembers a head that only one place has, and says so once that place is seen to have a
+    /// newer one: the newest of all may just be on its way (or lost to a crash in between).
+    fn note_lost(&mut self, count: u64, in_log: bool, in_witness: bool, findings: &mut Findings) {
+        if in_log && let Some(count) = self.lost_by_log.take() {
+            findings.push(Finding::HeadMissing { count });
+        }
+        if in_witness && let Some(count) = self.lost_by_witness.take() {
+            findings.push(Finding::NotWitnessed { count });
+        }
+        if in_witness
+            && !in_log
+            && let Some(count) = self.lost_by_log.replace(count)
+        {
+            findings.push(Finding::HeadMissing { count });
+        }
+        let watched = self.witness.is_some();
+        if in_log
+            && !in_witness
+            && watched
+            && let Some(count) = self.lost_by_witness.replace(count)
+        {
+            findings.push(Finding::NotWitnessed { count });
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The journal beside the chain: every event that the retained journal committed must be in the
+//! log as it was written, and nothing else. So the end of the log, which no head covers yet, is
+//! proven too.
+//!
+//! The two are merged by position. A window of the journal's events is looked ahead, so that one
+//! broken record is not taken for many; memory is bounded by it.
+
+use std::collections::VecDeque;
+
+use super::VerifyError;
+use super::finding::{Finding, Findings};
+use crate::model::change::Namespace;
+use crate::model::event::{AuditEvent, Intent, Outcome};
+use crate::model::id::Seq;
+use crate::store::error::StoreError;
+use crate::store::namespace::LogRecord;
+
+/// Events looked ahead.
+const WINDOW: usize = 256;
+
+/// An event that the journal committed.
+struct Expected {
+    seq: Seq,
+    payload: Vec<u8>,
+    intent: Intent,
+    outcome: Outcome,
+    found: Found,
+}
+
+/// Whether an expected event was met in the log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Not,
+    /// At a record where the chain holds.
+    InOrder,
+    /// At one where it does not, which is named for that.
+    Astray,
+}
+
+impl Expected {
+    fn is(&self, record: &LogRecord) -> bool {
+        self.found == Found::Not && self.seq == record.seq && self.payload == record.payload
+    }
+}
+
+/// The journal's events in order, from position `from` on.
+pub(super) struct JournalWalk<J: Iterator> {
+    events: J,
+    /// The oldest position that the journal still has.
+    from: Seq,
+    /// Events up to here must be in the log; later ones may be on their way.
+    applied: Seq,
+    window: VecDeque<Expected>,
+    /// Events left behind without being met: one that was moved may still come.
+    late: VecDeque<Expected>,
+    /// Events found in the log.
+    pub compared: u64,
+}
+
+impl<J> JournalWalk<J>
+where
+    J: Iterator<Item = Result<(Seq, AuditEvent), VerifyError>>,
+{
+    pub fn new(events: J, from: Seq, applied: Seq) -> Self {
+        Self { events, from, applied, window: VecDeque::new(), late: VecDeque::new(), compared: 0 }
+    }
+
+    /// Takes the next record; `linked` says whether the chain holds at it. One at which it does not
+    /// is only looked for: it is named already.
+    pub fn push(
+        &mut self,
+        record: &LogRecord,
+        linked: bool,
+        findings: &mut Findings,
+    ) -> Result<(), VerifyError> {
+        if record.seq < self.from {
+            return Ok(());
+        }
+        if !linked {
+            return self.look_for(record);
+        }
+        self.advance(record.seq, findings)?;
+        let Some(at) = self.window.iter().position(|event| event.is(record)) else {
+            findings.push(Finding::NotInJournal { index: record.index, seq: record.seq });
+            return Ok(());
+        };
+        let met_before = |event: &Expected| event.found == Found::InOrder && event.seq == record.seq;
+        if self.window.iter().skip(at + 1).any(met_before) {
+            findings.push(Finding::OutOfOrder { index: record.index, seq: record.seq });
+        }
+        self.window.get_mut(at).into_iter().for_each(|event| event.found = Found::InOrder);
+        self.compared += 1;
+        Ok(())
+    }
+
+    /// Looks for a record that is out of its place, ahead and behind.
+    fn look_for(&mut self, record: &LogRecord) -> Result<(), VerifyError> {
+        self.fill()?;
+        if let Some(event) = self.window.iter_mut().chain(&mut self.late).find(|event| event.is(record)) {
+            event.found = Found::Astray;
+            self.compared += 1;
+        }
+        Ok(())
+    }
+
+    /// The log ended: what the journal has beyond it must not be applied yet.
+    pub fn finish(&mut self, findings: &mut Findings) -> Result<(), VerifyError> {
+        self.advance(Seq(u64::MAX), findings)?;
+        self.give_up(0, findings);
+        Ok(())
+    }
+
+    /// Leaves the events before `seq` behind, and looks ahead from there.
+    fn advance(&mut self, seq: Seq, findings: &mut Findings) -> Result<(), VerifyError> {
+        self.fill()?;
+        while let Some(event) = self.window.pop_front_if(|event| event.seq < seq) {
+            if event.found == Found::Not && event.seq <= self.applied {
+                self.late.push_back(event);
+                self.give_up(WINDOW, findings);
+            }
+            self.fill()?;
+        }
+        Ok(())
+    }
+
+    /// Says of all but the last `keep` late events that the log does not hold them.
+    fn give_up(&mut self, keep: usize, findings: &mut Findings) {
+        while self.late.len() > keep {
+            if let Some(Expected { seq, intent, outcome, found: Found::Not, .. }) = self.late.pop_front() {
+                findings.push(Finding::NotInLog { seq, intent, outcome });
+            }
+        }
+    }
+
+    /// Fills the window, and to the end of its first bundle however many events that has.
+    fn fill(&mut self) -> Result<(), VerifyError> {
+        while self.window.len() < WINDOW
+            || self.window.front().map(|e| e.seq) == self.window.back().map(|e| e.seq)
+        {
+            let Some((seq, event)) = self.events.next().transpose()? else { break };
+            let (intent, outcome) = (event.intent, event.outcome);
+            let payload = encoded(&event)?;
+            self.window.push_back(Expected { seq, payload, intent, outcome, found: Found::Not });
+        }
+        Ok(())
+    }
+}
+
+/// The event's bytes as the log keeps them.
+fn encoded(event: &AuditEvent) -> Result<Vec<u8>, StoreError> {
+    postcard::to_stdvec(event).map_err(|error| StoreError::Engine {
+        namespace: Namespace::Logs,
+        detail: format!("event {} cannot be encoded: {error}", event.id),
+    })
+}

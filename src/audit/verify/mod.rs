@@ -1,0 +1,202 @@
+//! Proving the audit log. Three witnesses are heard, each of which catches what the one before
+//! cannot: the chain of hashes in the log itself (`chain`), the heads that were signed with a key
+//! the log's writer does not have, in the log and in a file beside it (`heads`), and the journal
+//! that every event went through (`journal`).
+//!
+//! The log is read once from its start, in chunks; memory does not grow with it. It may be written
+//! meanwhile. What is wrong with the log is a [`Finding`]; what kept us from reading it a
+//! [`VerifyError`].
+//!
+//! What this cannot find: whoever controls the machine and removes the log, the journal and the
+//! witness together leaves nothing to contradict them but a copy of the witness elsewhere.
+
+mod chain;
+pub mod finding;
+mod heads;
+mod journal;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use chain::ChainWalk;
+use finding::{Findings, Report};
+use heads::HeadsWalk;
+use journal::JournalWalk;
+
+use super::head::HeadPublicKey;
+use super::witness::{Entry, Reader};
+use crate::model::change::{Change, LogChange};
+use crate::model::event::{AuditEvent, SignedHead};
+use crate::model::id::Seq;
+use crate::store::bundle::Committed;
+use crate::store::error::StoreError;
+use crate::store::history::History;
+use crate::store::namespace::{LogRecord, LogStore};
+
+const CHUNK: usize = 512;
+
+/// The log could not be read to its end, so nothing is proven.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// A store could not be read.
+    #[error("the audit log cannot be proven: {0}")]
+    Store(#[from] StoreError),
+    /// The witness file could not be read.
+    #[error("the audit log cannot be proven: the witness file {path} cannot be read: {source}")]
+    Witness {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl From<std::io::Error> for VerifyError {
+    fn from(source: std::io::Error) -> Self {
+        Self::Witness { path: PathBuf::new(), source }
+    }
+}
+
+/// What the log is proven with.
+pub struct Evidence<'a> {
+    /// The log.
+    pub logs: &'a LogStore,
+    /// The journal's retained bundles.
+    pub history: &'a History,
+    /// The witness file, from `audit::witness::path`.
+    pub witness: &'a Path,
+    /// The key that heads are verified with.
+    pub key: HeadPublicKey,
+}
+
+/// Proves the whole log. Blocking, and as long as reading the log takes.
+pub fn verify(evidence: &Evidence<'_>) -> Result<Report, VerifyError> {
+    let Evidence { logs, history, witness, key } = *evidence;
+    // In this order: what is applied by now is in the log that is read afterwards, and so is every
+    // record that a head read now speaks of.
+    let applied = logs.applied();
+    let path = witness;
+    let witness = Reader::open(path).map_err(|source| unreadable(path, source))?;
+    let limit = newest_head(logs)?;
+    let heads = chunks(move |after: Option<&SignedHead>| {
+        Ok(logs.signed_heads(after.map_or(0, |head| head.count), CHUNK)?)
+    })
+    .take_while(move |head| head.as_ref().map_or(true, |head| head.count <= limit));
+    let records = chunks(move |after: Option<&LogRecord>| {
+        Ok(logs.records(after.map_or(0, |record| record.index), CHUNK)?)
+    });
+    let oldest = history.oldest();
+    let before = Seq(oldest.0.saturating_sub(1));
+    let bundles = chunks(move |after: Option<&Committed>| {
+        Ok(history.committed_after(after.map_or(before, |bundle| bundle.seq), CHUNK)?)
+    });
+    let sources = Sources { records, heads, witness, bundles, oldest, applied, key };
+    sources.prove().map_err(|error| match error {
+        VerifyError::Witness { source, .. } => unreadable(path, source),
+        other => other,
+    })
+}
+
+fn unreadable(path: &Path, source: std::io::Error) -> VerifyError {
+    VerifyError::Witness { path: path.to_owned(), source }
+}
+
+/// The count of the newest head in the log, found by halving: heads can only be asked for in order.
+fn newest_head(logs: &LogStore) -> Result<u64, StoreError> {
+    let (mut low, mut high) = (0, i64::MAX.unsigned_abs());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match logs.signed_heads(middle, 1)?.first() {
+            Some(head) => low = head.count,
+            None => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+/// A source that is asked for what comes after its last item, as one iterator.
+fn chunks<T: Clone>(
+    mut ask: impl FnMut(Option<&T>) -> Result<Vec<T>, VerifyError>,
+) -> impl Iterator<Item = Result<T, VerifyError>> {
+    let (mut last, mut chunk) = (None::<T>, Vec::new().into_iter());
+    std::iter::from_fn(move || {
+        if chunk.as_slice().is_empty() {
+            match ask(last.as_ref()) {
+                Ok(next) => chunk = next.into_iter(),
+                Err(error) => return Some(Err(error)),
+            }
+            last = chunk.as_slice().last().cloned().or(last.take());
+        }
+        chunk.next().map(Ok)
+    })
+    .fuse()
+}
+
+/// What is walked along, each in its order.
+struct Sources<R, H, W, B> {
+    records: R,
+    heads: H,
+    witness: Option<W>,
+    bundles: B,
+    oldest: Seq,
+    applied: Seq,
+    key: HeadPublicKey,
+}
+
+impl<R, H, W, B> Sources<R, H, W, B>
+where
+    R: Iterator<Item = Result<LogRecord, VerifyError>>,
+    H: Iterator<Item = Result<SignedHead, VerifyError>>,
+    W: Iterator<Item = std::io::Result<Entry>>,
+    B: Iterator<Item = Result<Committed, VerifyError>>,
+{
+    fn prove(self) -> Result<Report, VerifyError> {
+        let mut findings = Findings::default();
+        let mut chain = ChainWalk::default();
+        let mut heads = HeadsWalk::new(self.key, self.heads, self.witness);
+        let mut journal = JournalWalk::new(events(self.bundles), self.oldest, self.applied);
+        let (mut records, mut place) = (0, 0);
+        for record in self.records {
+            let record = record?;
+            let step = chain.push(&record, &mut findings);
+            heads.at(step.place, record.hash, &mut findings)?;
+            journal.push(&record, step.linked, &mut findings)?;
+            records += 1;
+            place = step.place;
+        }
+        chain.finish(&mut findings);
+        heads.finish(chain.index, place, &mut findings)?;
+        journal.finish(&mut findings)?;
+        let findings = findings.sorted();
+        Ok(Report {
+            records,
+            heads: heads.checked,
+            compared: journal.compared,
+            findings: findings.list,
+            more_findings: findings.more,
+            count: chain.index,
+            head: chain.hash.hex(),
+            signed_count: heads.signed_count,
+            public_key: self.key.to_string(),
+        })
+    }
+}
+
+/// The audit events among the journal's bundles.
+fn events(
+    bundles: impl Iterator<Item = Result<Committed, VerifyError>>,
+) -> impl Iterator<Item = Result<(Seq, AuditEvent), VerifyError>> {
+    bundles.flat_map(|bundle| {
+        let (seq, changes, error) = match bundle {
+            Ok(Committed { seq, changes, .. }) => (seq, changes, None),
+            Err(error) => (Seq::default(), Vec::new(), Some(Err(error))),
+        };
+        let events = changes.into_iter().filter_map(move |change| match change {
+            Change::Log(LogChange::Event(event)) => Some(Ok((seq, event))),
+            _ => None,
+        });
+        events.chain(error)
+    })
+}

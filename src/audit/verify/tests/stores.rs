@@ -1,0 +1,259 @@
+//! Tampering with the real files: the SQLite database of the log, by SQL as an intruder would, and
+//! the witness. Keepgate writes them, is stopped, and is asked for a proof after its next start.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::*;
+use crate::audit::Trail;
+use crate::audit::draft::Draft;
+use crate::audit::signer::{HeadSigner, SignerParts};
+use crate::audit::tail::{Filter, tail};
+use crate::audit::witness;
+use crate::model::time::{ManualClock, SharedClock};
+use crate::store::Stores;
+
+/// A data folder.
+struct Node {
+    folder: TempDir,
+    clock: Arc<ManualClock>,
+}
+
+impl Node {
+    /// Twelve events; heads signed after the fourth and the eighth.
+    async fn written() -> Self {
+        let node = Self { folder: tempfile::tempdir().unwrap(), clock: Arc::new(ManualClock::at(at(1_000))) };
+        let stores = node.open();
+        let signer = node.signer(&stores);
+        for number in 1..=12 {
+            node.clock.advance(Duration::from_secs(20));
+            node.record(&stores, number).await;
+            if [4, 8].contains(&number) {
+                let head = signer.sign_if_due().await.unwrap().expect("a head is due");
+                assert_eq!(head.count, number);
+            }
+        }
+        drop(signer);
+        stores.close().unwrap();
+        node
+    }
+
+    fn open(&self) -> Stores {
+        let clock: SharedClock = self.clock.clone();
+        Stores::open(self.folder.path(), clock, &Default::default(), vec![]).unwrap()
+    }
+
+    fn witness(&self) -> PathBuf {
+        witness::path(self.folder.path())
+    }
+
+    fn signer(&self, stores: &Stores) -> HeadSigner {
+        HeadSigner::open(SignerParts {
+            logs: stores.logs.clone(),
+            committer: stores.committer.clone(),
+            clock: self.clock.clone(),
+            key: key(),
+            every: Duration::from_secs(10),
+            witness: &self.witness(),
+        })
+        .unwrap()
+    }
+
+    /// Records an event and waits until the log has it: it follows in the background.
+    async fn record(&self, stores: &Stores, number: u64) {
+        let trail = Trail::new(
+            stores.logs.clone(),
+            stores.committer.clone(),
+            self.clock.clone(),
+            Arc::new(SeededRng::new(number)),
+        );
+        let draft = Draft::new(Intent::Login, Outcome::Denied).target(format!("target {number}"));
+        trail.record(draft).await.unwrap();
+        while stores.logs.head().unwrap().count < number {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn sql(&self, sql: &str) {
+        let path = self.folder.path().join("store/logs/view.sqlite");
+        let db = Connection::open(path).unwrap();
+        db.pragma_update(None, "ignore_check_constraints", true).unwrap();
+        db.execute_batch(sql).unwrap();
+    }
+
+    /// Recomputes the whole chain in the database from what its records say now.
+    fn rechain(&self) {
+        let db = Connection::open(self.folder.path().join("store/logs/view.sqlite")).unwrap();
+        let rows: Vec<(i64, i64, Vec<u8>)> = db
+            .prepare("SELECT idx, seq, payload FROM events ORDER BY idx")
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let mut before = ChainHash::default();
+        for (index, seq, payload) in rows {
+            before = before.next(index.unsigned_abs(), Seq(seq.unsigned_abs()), &payload);
+            db.execute("UPDATE events SET hash = ?1 WHERE idx = ?2", (before.0, index)).unwrap();
+        }
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let stores = self.open();
+        let findings = self.report(&stores).findings;
+        stores.close().unwrap();
+        findings
+    }
+
+    fn report(&self, stores: &Stores) -> Report {
+        verify(&Evidence {
+            logs: &stores.logs,
+            history: &stores.history,
+            witness: &self.witness(),
+            key: key().public(),
+        })
+        .unwrap()
+    }
+}
+
+fn names(findings: &[Finding], wanted: &Finding) -> bool {
+    findings.contains(wanted)
+}
+
+#[tokio::test]
+async fn what_keepgate_wrote_is_proven_after_a_restart() {
+    let node = Node::written().await;
+    let stores = node.open();
+    let report = node.report(&stores);
+    assert_eq!(report.findings, []);
+    assert_eq!((report.records, report.heads, report.compared, report.signed_count), (12, 2, 12, 8));
+}
+
+#[tokio::test]
+async fn every_tampering_with_the_database_is_named() {
+    let swap = "UPDATE events SET idx = -3 WHERE idx = 3; UPDATE events SET idx = 3 WHERE idx = 6;
+                UPDATE events SET idx = 6 WHERE idx = -3;";
+    let insert = "UPDATE events SET idx = -idx - 1 WHERE idx > 5; UPDATE events SET idx = -idx WHERE idx < 0;
+                  INSERT INTO events SELECT 6, seq, payload, hash, at, intent, outcome, actor, target, address
+                  FROM events WHERE idx = 2;";
+    let cases = [
+        (
+            "UPDATE events SET payload = CAST(payload || x'00' AS BLOB) WHERE idx = 6",
+            Finding::Changed { from: 6, to: 6 },
+        ),
+        ("UPDATE events SET seq = seq + 1 WHERE idx = 6", Finding::Changed { from: 6, to: 6 }),
+        ("UPDATE events SET hash = zeroblob(32) WHERE idx = 6", Finding::Changed { from: 6, to: 6 }),
+        ("UPDATE events SET outcome = 'granted' WHERE idx = 6", Finding::ColumnsDiffer { index: 6 }),
+        ("UPDATE events SET address = '192.0.2.1' WHERE idx = 6", Finding::ColumnsDiffer { index: 6 }),
+        ("DELETE FROM events WHERE idx = 6", Finding::Missing { from: 6, to: 6 }),
+        ("DELETE FROM events WHERE idx > 6", Finding::TruncatedAfter { index: 6, expected: 8 }),
+        ("DELETE FROM events", Finding::TruncatedAfter { index: 0, expected: 8 }),
+        (swap, Finding::Reordered { index: 3, belongs: 6 }),
+        (insert, Finding::Inserted { from: 6, to: 6 }),
+        (
+            "UPDATE signed_heads SET hash = zeroblob(32) WHERE count = 4",
+            Finding::BadSignature { count: 4, place: Place::Log },
+        ),
+        ("DELETE FROM signed_heads WHERE count = 4", Finding::HeadMissing { count: 4 }),
+    ];
+    for (sql, expected) in cases {
+        let node = Node::written().await;
+        node.sql(sql);
+        let findings = node.findings();
+        assert!(names(&findings, &expected), "{sql}: {findings:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_tail_cut_after_the_last_head_is_found_by_the_journal() {
+    let node = Node::written().await;
+    node.sql("DELETE FROM events WHERE idx > 10");
+    let findings = node.findings();
+    assert_eq!(findings.len(), 2);
+    assert!(findings.iter().all(|finding| matches!(finding, Finding::NotInLog { .. })), "{findings:?}");
+}
+
+#[tokio::test]
+async fn a_database_rewritten_whole_is_contradicted_by_the_witness_and_the_journal() {
+    let node = Node::written().await;
+    node.sql("UPDATE events SET payload = (SELECT payload FROM events WHERE idx = 1) WHERE idx = 3");
+    node.sql("DELETE FROM signed_heads");
+    node.rechain();
+    let findings = node.findings();
+    for count in [4, 8] {
+        assert!(names(&findings, &mismatch(count, Place::Witness)), "{findings:?}");
+    }
+    assert!(
+        findings.iter().any(|finding| matches!(finding, Finding::NotInJournal { index: 3, .. })),
+        "{findings:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_cut_log_that_went_on_being_written_is_still_found() {
+    let node = Node::written().await;
+    node.sql("DELETE FROM events WHERE idx > 6");
+    let stores = node.open();
+    for number in 7..=10 {
+        node.record(&stores, number).await;
+    }
+    let findings = node.report(&stores).findings;
+    assert!(names(&findings, &mismatch(8, Place::Log)), "{findings:?}");
+    assert!(findings.iter().any(|finding| matches!(finding, Finding::NotInLog { .. })), "{findings:?}");
+}
+
+#[tokio::test]
+async fn a_head_that_a_crash_kept_from_the_witness_is_appended_at_the_next_start() {
+    let node = Node::written().await;
+    let whole = std::fs::read_to_string(node.witness()).unwrap();
+    let first = whole.lines().next().unwrap();
+    std::fs::write(node.witness(), format!("{first}\n{{\"count\":8,\"ha")).unwrap();
+    let stores = node.open();
+    drop(node.signer(&stores));
+    assert_eq!(std::fs::read_to_string(node.witness()).unwrap(), whole);
+    assert_eq!(node.report(&stores).findings, []);
+}
+
+#[tokio::test]
+async fn a_forged_head_neither_enters_the_witness_nor_stops_the_signing() {
+    let node = Node::written().await;
+    node.sql("INSERT INTO signed_heads VALUES (900, zeroblob(32), 5, zeroblob(64))");
+    let stores = node.open();
+    let signer = node.signer(&stores);
+    assert_eq!(std::fs::read_to_string(node.witness()).unwrap().lines().count(), 2);
+    let head = signer.sign_now().await.unwrap().expect("four records are unsigned");
+    assert_eq!(head.count, 12);
+    let findings = node.report(&stores).findings;
+    assert_eq!(findings, [Finding::BadSignature { count: 900, place: Place::Log }]);
+}
+
+#[tokio::test]
+async fn nothing_new_is_not_signed_again() {
+    let node = Node::written().await;
+    let stores = node.open();
+    let signer = node.signer(&stores);
+    assert!(signer.sign_now().await.unwrap().is_some());
+    node.clock.advance(Duration::from_secs(60));
+    assert_eq!(signer.sign_if_due().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_tail_shows_the_newest_events_that_the_filter_admits() {
+    let node = Node::written().await;
+    node.sql("UPDATE events SET payload = x'ff' WHERE idx = 11");
+    let stores = node.open();
+    let indexes = |filter: Filter, limit| {
+        let found = tail(&stores.logs, &filter, limit).unwrap();
+        (found.events.iter().map(|record| record.index).collect::<Vec<_>>(), found.unreadable)
+    };
+    assert_eq!(indexes(Filter::default(), 3), (vec![9, 10, 12], vec![11]));
+    assert_eq!(indexes(Filter { after: 8, ..Filter::default() }, 2), (vec![10, 12], vec![11]));
+    assert_eq!(indexes(Filter { after: 12, ..Filter::default() }, 2), (vec![], vec![]));
+    assert_eq!(indexes(Filter { intent: Some(Intent::Logout), ..Filter::default() }, 9).0, Vec::<u64>::new());
+    let third = tail(&stores.logs, &Filter::default(), 99).unwrap().events[2].event.at;
+    assert_eq!(indexes(Filter { since: Some(third), ..Filter::default() }, 99).0.first(), Some(&3));
+}

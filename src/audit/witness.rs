@@ -1,0 +1,208 @@
+//! The witness: an append-only file of signed heads outside the log database, one JSON object a
+//! line, fsynced. Whoever rewrites the whole database, its table of heads included, is still
+//! contradicted by it; copying it to another machine is the operator's cheapest protection against
+//! someone who owns this one.
+//!
+//! It is written by `audit::signer` alone and read by `audit::verify`. Nothing is ever removed from
+//! it but an unterminated last line, which a crash left and which nobody was told is there: the log
+//! still has that head, and [`Witness::open`]'s caller appends it again.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use crate::model::event::{ChainHash, SignedHead};
+use crate::model::time::Timestamp;
+
+/// Longest line that is looked at; a line we write has about 220 bytes.
+const MAX_LINE: u64 = 1024;
+
+/// Where the witness file stands under a data folder.
+pub fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join("audit").join("heads.jsonl")
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    count: u64,
+    hash: String,
+    at: i64,
+    signature: String,
+}
+
+fn render(head: &SignedHead) -> io::Result<Vec<u8>> {
+    let line = Line {
+        count: head.count,
+        hash: head.hash.hex(),
+        at: head.at.as_millis(),
+        signature: STANDARD.encode(&head.signature),
+    };
+    let mut bytes = serde_json::to_vec(&line)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn parse(bytes: &[u8]) -> Option<SignedHead> {
+    let line: Line = serde_json::from_slice(bytes).ok()?;
+    let hash = ChainHash(*blake3::Hash::from_hex(line.hash).ok()?.as_bytes());
+    let signature = STANDARD.decode(line.signature).ok()?;
+    Some(SignedHead { count: line.count, hash, at: Timestamp::from_millis(line.at), signature })
+}
+
+/// The file, open for appending.
+#[derive(Debug)]
+pub(in crate::audit) struct Witness(File);
+
+impl Witness {
+    /// Opens or creates the file (its folder 0700, itself 0600), cuts an unterminated last line,
+    /// and gives the last head in it.
+    pub fn open(path: &Path) -> io::Result<(Self, Option<SignedHead>)> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+        let end = cut_torn_line(&mut file)?;
+        file.sync_all()?;
+        File::open(folder)?.sync_all()?;
+        let last = last_line(&mut file, end)?;
+        Ok((Self(file), last))
+    }
+
+    /// Appends a head and waits until it is durable.
+    pub fn append(&mut self, head: &SignedHead) -> io::Result<()> {
+        self.0.write_all(&render(head)?)?;
+        self.0.sync_data()
+    }
+}
+
+/// The last `MAX_LINE * 2` bytes before `end`: enough to hold a whole line and a torn one.
+fn tail(file: &mut File, end: u64) -> io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(end.saturating_sub(2 * MAX_LINE)))?;
+    let mut bytes = Vec::new();
+    file.take(2 * MAX_LINE).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn cut_torn_line(file: &mut File) -> io::Result<u64> {
+    let end = file.metadata()?.len();
+    let bytes = tail(file, end)?;
+    let torn = bytes.iter().rev().take_while(|byte| **byte != b'\n').count();
+    let keep = end.saturating_sub(torn as u64);
+    if keep < end {
+        file.set_len(keep)?;
+    }
+    Ok(keep)
+}
+
+fn last_line(file: &mut File, end: u64) -> io::Result<Option<SignedHead>> {
+    let bytes = tail(file, end)?;
+    Ok(bytes.split(|byte| *byte == b'\n').rev().find(|line| !line.is_empty()).and_then(parse))
+}
+
+/// A line of the witness.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::audit) struct Entry {
+    /// Its number, from 1.
+    pub line: u64,
+    /// What it holds; `None` if that is no head.
+    pub head: Option<SignedHead>,
+}
+
+/// Reads the file from its start to where it ended when opened, in bounded memory.
+pub(in crate::audit) struct Reader {
+    lines: BufReader<io::Take<File>>,
+    number: u64,
+}
+
+impl Reader {
+    /// `None` if there is no such file.
+    pub fn open(path: &Path) -> io::Result<Option<Self>> {
+        match File::open(path) {
+            Ok(file) => {
+                let length = file.metadata()?.len();
+                Ok(Some(Self { lines: BufReader::new(file.take(length)), number: 0 }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn entry(&mut self) -> io::Result<Option<Entry>> {
+        let mut line = Vec::new();
+        (&mut self.lines).take(MAX_LINE).read_until(b'\n', &mut line)?;
+        // Without its end the last line was torn by a crash, or is being written at this moment.
+        if line.is_empty() || (line.last() != Some(&b'\n') && self.lines.fill_buf()?.is_empty()) {
+            return Ok(None);
+        }
+        self.number += 1;
+        Ok(Some(Entry { line: self.number, head: parse(&line) }))
+    }
+}
+
+impl Iterator for Reader {
+    type Item = io::Result<Entry>;
+    fn next(&mut self) -> Option<Self::Item> {
+        self.entry().transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::head::HeadKey;
+
+    fn head(count: u64) -> SignedHead {
+        HeadKey::from_seed(&[1; 32]).sign(count, ChainHash([9; 32]), Timestamp::from_millis(5))
+    }
+
+    fn entries(path: &Path) -> Vec<Option<SignedHead>> {
+        Reader::open(path).unwrap().unwrap().map(|entry| entry.unwrap().head).collect()
+    }
+
+    #[test]
+    fn what_was_appended_is_read_back_and_survives_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path(folder.path());
+        let (mut witness, last) = Witness::open(&path).unwrap();
+        assert_eq!(last, None);
+        witness.append(&head(1)).unwrap();
+        witness.append(&head(2)).unwrap();
+        let (mut witness, last) = Witness::open(&path).unwrap();
+        assert_eq!(last, Some(head(2)));
+        witness.append(&head(3)).unwrap();
+        assert_eq!(entries(&path), [1, 2, 3].map(|count| Some(head(count))));
+    }
+
+    #[test]
+    fn a_line_torn_by_a_crash_is_passed_over_and_cut_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path(folder.path());
+        Witness::open(&path).unwrap().0.append(&head(1)).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [&whole[..], &whole[..30]].concat()).unwrap();
+        assert_eq!(entries(&path), [Some(head(1))]);
+        assert_eq!(Witness::open(&path).unwrap().1, Some(head(1)));
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+    }
+
+    #[test]
+    fn a_line_that_is_no_head_is_named_by_its_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path(folder.path());
+        Witness::open(&path).unwrap().0.append(&head(1)).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [&whole[..], b"{}\n", &whole[..]].concat()).unwrap();
+        assert_eq!(entries(&path), [Some(head(1)), None, Some(head(1))]);
+    }
+
+    #[test]
+    fn a_missing_file_is_none_not_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Reader::open(&path(folder.path())).unwrap().is_none());
+    }
+}

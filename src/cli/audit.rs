@@ -1,0 +1,76 @@
+//! `keepgate audit`: what was decided, and the proof that nobody has changed it since.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::exit::{FAILED, Usage};
+use super::output::Reader;
+use super::{Console, output};
+use crate::app::control::command::{Command, PAGE};
+use crate::app::control::reply::Reply;
+use crate::app::control::view::Event;
+
+/// Between two looks for new events. A look is one command on the socket; holding a connection open
+/// instead would hold one of its few places.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// `audit …`
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Audit {
+    /// Show the last events; with --json one object a line
+    Tail {
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=i64::from(PAGE)))]
+        lines: u32,
+        /// Then show new ones as they come, until interrupted
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Prove the whole chain; exit code 1 if anything was changed, dropped, reordered or truncated
+    Verify,
+}
+
+impl Audit {
+    pub(super) async fn run(self, console: &mut Console) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Tail { lines, follow } => tail(console, lines, follow).await,
+            Self::Verify => verify(console).await,
+        }
+    }
+}
+
+async fn tail(console: &mut Console, lines: u32, follow: bool) -> anyhow::Result<ExitCode> {
+    let mut command = Command::AuditTail { after: None, limit: lines };
+    let mut last = 0;
+    loop {
+        let events = match console.node.execute(command).await? {
+            Reply::Events(events) => events,
+            other => return Err(output::unexpected(&other)),
+        };
+        if follow && !console.node.is_running() {
+            let message = "there is nothing to follow: no daemon runs".to_owned();
+            return Err(Usage { message, remedy: "leave out --follow, or start the daemon" }.into());
+        }
+        let text: String = events.iter().map(|event| line(event, console.json)).collect::<Result<_, _>>()?;
+        if output::print(&text)? == Reader::Gone || !follow {
+            return Ok(ExitCode::SUCCESS);
+        }
+        last = events.last().map_or(last, |event| event.index);
+        command = Command::AuditTail { after: Some(last), limit: PAGE };
+        if events.len() < PAGE as usize {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+fn line(event: &Event, json: bool) -> serde_json::Result<String> {
+    if json { serde_json::to_string(event).map(|line| line + "\n") } else { Ok(output::event_line(event)) }
+}
+
+async fn verify(console: &mut Console) -> anyhow::Result<ExitCode> {
+    let reply = console.node.execute(Command::AuditVerify).await?;
+    let Reply::Verified(found) = &reply else { return Err(output::unexpected(&reply)) };
+    let intact = found.intact;
+    console.show(&reply)?;
+    Ok(if intact { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}

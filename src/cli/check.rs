@@ -1,0 +1,27 @@
+//! `keepgate check`: everything that is wrong with the configuration, here and now.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::output;
+use super::place::Place;
+use crate::config::probe::probe;
+use crate::config::problem::Problems;
+
+pub(super) fn run(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
+    let config = place.config()?;
+    let file = place.name();
+    let problems = probe(&config);
+    if !problems.is_empty() {
+        return Err(Problems { file, problems }.into());
+    }
+    let (routes, upstreams) = (config.routes.len(), config.upstreams.len());
+    let text = if json {
+        output::pretty(&json!({ "file": file, "ok": true, "routes": routes, "upstreams": upstreams }))?
+    } else {
+        format!("{file} is good: {routes} routes, {upstreams} upstreams\n")
+    };
+    output::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,141 @@
+//! The command line: arguments, one file per subcommand, exit codes. It holds no rule of what a
+//! command does; it words the command, has it executed by the daemon or in this process, and shows
+//! what came of it.
+
+mod audit;
+mod blacklist;
+mod check;
+mod exit;
+mod key;
+mod open;
+mod output;
+mod password;
+mod place;
+mod serve;
+mod session;
+mod status;
+#[cfg(test)]
+mod tests;
+mod user;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::control::command::Command;
+use crate::app::control::reply::Reply;
+use open::Node;
+use place::Place;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  failed: it broke, or is not possible now; trying again may help
+  2  the command line is wrong
+  3  the configuration is wrong
+  4  refused: a rule forbids it, a value breaks a rule, or there is no such thing
+
+Commands reach the running daemon through DATA_DIR/run/control.sock, as root or as keepgate's own
+user. When no daemon runs, they open the stores themselves.";
+
+/// TLS edge, identity and durable stores for the applications behind it, in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "keepgate", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    place: Place,
+    /// Print JSON instead of text
+    #[arg(long, global = true, help_heading = "Global options")]
+    json: bool,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Run the gate
+    Serve(serve::Serve),
+    /// Name everything that is wrong with the configuration
+    Check,
+    /// Accounts and invitations
+    #[command(subcommand)]
+    User(user::User),
+    /// Sessions
+    #[command(subcommand)]
+    Session(session::Session),
+    /// Banned addresses
+    #[command(subcommand)]
+    Blacklist(blacklist::Blacklist),
+    /// Signing keys
+    #[command(subcommand)]
+    Key(key::Key),
+    /// The audit log
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// How the node stands; exit code 1 unless it runs and is ready
+    Status,
+}
+
+/// Runs the command line, arguments beginning with the program's name, and says how it ended.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        // Help and version are no errors, but come this way; clap knows stream and code.
+        Err(error) => {
+            let code = u8::try_from(error.exit_code()).unwrap_or(exit::FAILED);
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let json = cli.json;
+    let ended = match cli.what {
+        What::Serve(serve) => serve.run(&cli.place),
+        What::Check => check::run(&cli.place, json),
+        other => command(&cli.place, json, other),
+    };
+    match ended {
+        Ok(code) => code,
+        Err(error) => exit::report(&error, json),
+    }
+}
+
+/// Commands to a node need one thread: the daemon does the work, or the stores' own threads.
+fn command(place: &Place, json: bool, what: What) -> anyhow::Result<ExitCode> {
+    let config = place.config()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut console = Console { node: Node::of(config), json };
+        let ended = match what {
+            What::User(user) => user.run(&mut console).await,
+            What::Session(session) => session.run(&mut console).await,
+            What::Blacklist(blacklist) => blacklist.run(&mut console).await,
+            What::Key(key) => key.run(&mut console).await,
+            What::Audit(audit) => audit.run(&mut console).await,
+            What::Status | What::Serve(_) | What::Check => status::run(&mut console).await,
+        };
+        let closed = console.node.close().await;
+        // What the command came to matters more than how the stores were closed.
+        let code = ended?;
+        closed.map(|()| code)
+    })
+}
+
+/// Where commands are given and replies shown.
+struct Console {
+    node: Node,
+    json: bool,
+}
+
+impl Console {
+    /// Has a command executed and shows its reply.
+    async fn run(&mut self, command: Command) -> anyhow::Result<ExitCode> {
+        let reply = self.node.execute(command).await?;
+        self.show(&reply)
+    }
+
+    fn show(&self, reply: &Reply) -> anyhow::Result<ExitCode> {
+        output::print(&output::render(reply, self.json)?)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

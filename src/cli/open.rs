@@ -1,0 +1,90 @@
+//! Reaching a node: its daemon if one answers, else its stores opened in this process. The two
+//! calls into `app` stand here and nowhere else in the command line.
+
+use std::future::Future;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use rustix::process::{Gid, Uid, geteuid, getuid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use crate::app::App;
+use crate::app::control::client::{SendError, send};
+use crate::app::control::command::Command;
+use crate::app::control::reply::Reply;
+use crate::app::control::socket_path;
+use crate::app::ready::Ready;
+use crate::config::Config;
+use crate::model::caller::Actor;
+
+/// Serves until `shutdown` resolves and everything is drained and closed.
+pub(super) async fn serve(
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send,
+    on_ready: impl FnOnce(&Ready) + Send,
+) -> anyhow::Result<()> {
+    let app = App::open(config).await?;
+    app.serve(shutdown, on_ready).await?;
+    Ok(())
+}
+
+/// One node, reached when the first command is executed.
+pub(super) struct Node {
+    config: Config,
+    /// The stores opened in this process, once no daemon was found.
+    app: Option<App>,
+}
+
+impl Node {
+    pub(super) const fn of(config: Config) -> Self {
+        Self { config, app: None }
+    }
+
+    /// Has a command executed.
+    pub(super) async fn execute(&mut self, command: Command) -> anyhow::Result<Reply> {
+        if self.app.is_none() {
+            match send(&socket_path(&self.config.data_dir), &command).await {
+                Err(SendError::NotRunning(_)) => {
+                    // Only now: the socket's peer should be who really asks.
+                    become_owner(&self.config.data_dir)?;
+                    // An open folder stays open: its lock keeps a daemon from starting in between.
+                    self.app = Some(App::open(self.config.clone()).await?);
+                }
+                other => return Ok(other?),
+            }
+        }
+        let app = self.app.as_ref().context("the stores were just opened")?;
+        Ok(app.execute(command, Actor::Console(getuid().as_raw())).await?)
+    }
+
+    /// Whether a daemon answered; only known after a command.
+    pub(super) const fn is_running(&self) -> bool {
+        self.app.is_none()
+    }
+
+    /// Closes what was opened.
+    pub(super) async fn close(self) -> anyhow::Result<()> {
+        match self.app {
+            Some(app) => Ok(app.close().await?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Becomes the owner of the data folder if this is root and the folder is someone else's: files that
+/// root makes there would keep the daemon from starting. The real user id stays, for the audit log.
+///
+/// The calls change this thread alone. The command line's runtime has no other, and the stores'
+/// threads, started after it, inherit it.
+fn become_owner(data_dir: &Path) -> anyhow::Result<()> {
+    let Ok(folder) = std::fs::metadata(data_dir) else { return Ok(()) };
+    if !geteuid().is_root() || folder.uid() == 0 {
+        return Ok(());
+    }
+    let (uid, gid) = (Uid::from_raw(folder.uid()), Gid::from_raw(folder.gid()));
+    set_thread_groups(&[gid])
+        .and_then(|()| set_thread_res_gid(gid, gid, gid))
+        .and_then(|()| set_thread_res_uid(None, uid, uid))
+        .with_context(|| format!("cannot become the owner of {} (user {})", data_dir.display(), uid.as_raw()))
+}

@@ -1,0 +1,232 @@
+//! What replies look like: aligned tables for people, JSON for scripts.
+//!
+//! Much of what is shown was written by strangers (device names, reasons, user names): control
+//! characters are escaped, so that nobody's session list can command an operator's terminal.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+
+use crate::app::control::reply::Reply;
+use crate::app::control::view::{Ban, Event, Invite, Key, Session, Status, User, Verification};
+use crate::observe::health::Check;
+
+/// Whether anyone still reads standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// Someone does.
+    There,
+    /// Nobody does: going on makes no sense, but it is no error.
+    Gone,
+}
+
+/// Writes to standard output. A reader that has gone (`| head`) is not an error.
+pub(super) fn print(text: &str) -> io::Result<Reader> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(error),
+    }
+}
+
+/// A reply of another kind than the command's own: a defect, or a daemon of another version.
+pub(super) fn unexpected(reply: &Reply) -> anyhow::Error {
+    let kind = serde_json::to_value(reply).ok().and_then(|value| value.get("reply").cloned());
+    anyhow::anyhow!("the daemon answered with {}, which was not asked for", kind.unwrap_or_default())
+}
+
+/// Writes to standard error; if that fails there is nobody to tell.
+pub(super) fn complain(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// A reply as text or as JSON without its envelope.
+pub(super) fn render(reply: &Reply, json: bool) -> serde_json::Result<String> {
+    if json { as_json(reply) } else { Ok(as_text(reply)) }
+}
+
+/// Any value as the JSON that scripts get.
+pub(super) fn pretty(value: &impl Serialize) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(value).map(|text| text + "\n")
+}
+
+fn as_json(reply: &Reply) -> serde_json::Result<String> {
+    let mut value = serde_json::to_value(reply)?;
+    let payload = value.get_mut("with").map(serde_json::Value::take);
+    pretty(&payload.unwrap_or_else(|| serde_json::json!({})))
+}
+
+fn as_text(reply: &Reply) -> String {
+    match reply {
+        Reply::Done => "done\n".to_owned(),
+        Reply::User(user) => one_user(user),
+        Reply::Users(users) => table(["ID", "E-MAIL", "NAME", "ROLES", "STATUS", "CREATED"], users, user_row),
+        Reply::Invited { invite, code } => {
+            format!("{}\nThe code, shown this once:\n{code}\n", invites(std::slice::from_ref(invite)))
+        }
+        Reply::Invites(list) => invites(list),
+        Reply::Sessions(sessions) => {
+            table(["ID", "DEVICE", "ADDRESS", "REFRESHED", "LAST USED", "ENDS"], sessions, session_row)
+        }
+        Reply::Bans(bans) => table(["NETWORK", "REASON", "AUTHOR", "SINCE", "UNTIL"], bans, ban_row),
+        Reply::Keys(keys) => table(["ID", "ALGORITHM", "STATE", "CREATED", "CHANGED"], keys, key_row),
+        Reply::Events(events) => events.iter().map(event_line).collect(),
+        Reply::Verified(verification) => verified(verification),
+        Reply::Status(status) => node(status),
+    }
+}
+
+fn one_user(user: &User) -> String {
+    fields(&[
+        ("id", user.id.clone()),
+        ("e-mail", user.email.clone()),
+        ("name", user.name.clone()),
+        ("roles", user.roles.join(", ")),
+        ("status", word(&user.status)),
+        ("created", user.created_at.clone()),
+        ("password set", user.password_set_at.clone()),
+    ])
+}
+
+fn user_row(user: &User) -> [String; 6] {
+    let User { id, email, name, roles, status, created_at, .. } = user;
+    [id.clone(), email.clone(), name.clone(), roles.join(","), word(status), created_at.clone()]
+}
+
+fn invites(list: &[Invite]) -> String {
+    let row = |invite: &Invite| {
+        let email = invite.email.clone().unwrap_or_else(|| "anyone".to_owned());
+        [invite.id.clone(), email, invite.roles.join(","), invite.author.clone(), invite.expires_at.clone()]
+    };
+    table(["ID", "E-MAIL", "ROLES", "AUTHOR", "UNTIL"], list, row)
+}
+
+fn session_row(session: &Session) -> [String; 6] {
+    let address = session.address.clone().unwrap_or_default();
+    let refreshed = format!("{}×", session.generation);
+    let (used, ends) = (session.used_at.clone(), session.expires_at.clone());
+    [session.id.clone(), session.device.clone(), address, refreshed, used, ends]
+}
+
+fn ban_row(ban: &Ban) -> [String; 5] {
+    let until = ban.expires_at.clone().unwrap_or_else(|| "removed".to_owned());
+    [ban.network.clone(), ban.reason.clone(), ban.author.clone(), ban.created_at.clone(), until]
+}
+
+fn key_row(key: &Key) -> [String; 5] {
+    let (created, changed) = (key.created_at.clone(), key.changed_at.clone());
+    [key.id.clone(), key.algorithm.clone(), word(&key.state), created, changed]
+}
+
+/// One event in one line: what is always there first, what may be missing as `key=value`.
+pub(super) fn event_line(event: &Event) -> String {
+    let Event { index, at, actor, intent, outcome, .. } = event;
+    let mut line = format!("{index} {at} {outcome} {intent} by {}", plain(actor));
+    let rest = [
+        ("from", event.address.as_deref().unwrap_or_default()),
+        ("target", &event.target),
+        ("reason", &event.reason),
+        ("request", event.request.as_deref().unwrap_or_default()),
+    ];
+    for (name, value) in rest.into_iter().filter(|(_, value)| !value.is_empty()) {
+        let _ = write!(line, " {name}={}", plain(value));
+    }
+    if event.count > 1 {
+        let _ = write!(line, " count={}", event.count);
+    }
+    line + "\n"
+}
+
+fn verified(found: &Verification) -> String {
+    let proven = format!("{} records, signed heads: {}", found.records, found.heads);
+    if found.intact {
+        return format!(
+            "The audit log is intact. Proven: {proven}, last hash {}.\nSigned through record {} by key {}.\n",
+            found.hash, found.signed, found.public_key
+        );
+    }
+    let findings: String = found.findings.iter().map(|finding| format!("  {}\n", plain(finding))).collect();
+    format!("THE AUDIT LOG IS NOT INTACT:\n{findings}Read: {proven}.\n")
+}
+
+fn node(status: &Status) -> String {
+    let running = if status.running { "running" } else { "stopped (the stores were opened for this)" };
+    let mut rows = vec![
+        ("state", format!("{running}, {}", word(&status.health.status))),
+        ("version", status.version.clone()),
+        ("environment", status.environment.clone()),
+        ("data folder", status.data_dir.clone()),
+    ];
+    if status.running {
+        rows.push(("process", format!("{} since {}", status.pid, status.started_at)));
+    }
+    rows.extend(status.listeners.iter().map(|listener| ("listens on", listener.clone())));
+    rows.extend([
+        ("journal", format!("position {}", status.seq)),
+        ("accounts", status.accounts.to_string()),
+        ("bans", status.bans.to_string()),
+        ("signing key", status.signing_key.clone()),
+        ("audit records", status.audit_records.to_string()),
+    ]);
+    let row = |check: &Check| [check.name.clone(), word(&check.status), check.detail.clone()];
+    let checks = table(["CHECK", "STATUS", "DETAIL"], &status.health.checks, row);
+    format!("{}\n{checks}", fields(&rows))
+}
+
+fn fields(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    rows.iter().map(|(name, value)| format!("{name:width$}  {}\n", plain(value))).collect()
+}
+
+/// Columns as wide as their widest cell. Nothing but a word where there are no rows, so that `grep`
+/// and eyes are not misled by a lonely heading.
+fn table<T, const N: usize>(head: [&str; N], items: &[T], row: impl Fn(&T) -> [String; N]) -> String {
+    if items.is_empty() {
+        return "none\n".to_owned();
+    }
+    let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned))
+        .chain(items.iter().map(|item| row(item).map(|cell| plain(&cell))))
+        .collect();
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (width, cell) in widths.iter().zip(row) {
+            let _ = write!(line, "{cell:width$}  ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Text without control characters, which could command a terminal, and without the invisible ones
+/// that reorder a line.
+fn plain(text: &str) -> String {
+    let reorders =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || reorders(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// The serialised name of a unit variant.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}

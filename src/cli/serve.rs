@@ -1,0 +1,117 @@
+//! `keepgate serve`: checks everything that can be checked before, starts logging, runs the house
+//! until a signal.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::exit::FAILED;
+use super::{open, output};
+use super::place::Place;
+use crate::app::ready::{FirstAdministrator, Ready};
+use crate::config::Config;
+use crate::config::development::Listeners;
+use crate::config::probe::probe;
+use crate::config::problem::Problems;
+use crate::observe::logging;
+
+/// `serve`
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    /// Run everything from an empty folder, for development: local CA, open registration, an echo
+    /// upstream [default --data: ./keepgate-dev]
+    #[arg(long)]
+    dev: bool,
+    /// Listen here for HTTPS, in place of `listen.https`; port 0 lets the system choose
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    https: Option<SocketAddr>,
+    /// Listen here for plain HTTP, in place of `listen.http`
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    http: Option<SocketAddr>,
+    /// Answer metrics and health here, in place of `listen.internal`
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    internal: Option<SocketAddr>,
+}
+
+impl Serve {
+    pub(super) fn run(self, place: &Place) -> anyhow::Result<ExitCode> {
+        let config = self.config(place)?;
+        let problems = probe(&config);
+        if !problems.is_empty() {
+            return Err(Problems { file: place.name(), problems }.into());
+        }
+        // Made before the runtime's threads, flushed after they are gone.
+        let _log = logging::init(&config.log, &config.data_dir)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let shutdown = shutdown()?;
+            open::serve(config, shutdown, |ready| {
+                // Whoever closed standard output does not want to know.
+                let _ = output::print(&banner(ready));
+            })
+            .await
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn config(&self, place: &Place) -> anyhow::Result<Config> {
+        let listeners = Listeners { https: self.https, http: self.http, internal: self.internal };
+        if self.dev {
+            return place.development(&listeners);
+        }
+        let mut config = place.served()?;
+        listeners.apply(&mut config);
+        Ok(config)
+    }
+}
+
+/// What a person who started it wants to see: where it is, and how to come in.
+fn banner(ready: &Ready) -> String {
+    let mut text = String::from("Keepgate is ready\n");
+    for line in ready.listeners.lines() {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text.push_str(&format!("  data in {}\n", ready.data_dir.display()));
+    if let Some(ca) = &ready.ca {
+        text.push_str(&format!("  certificates by the local CA: {}\n", ca.display()));
+    }
+    if let Some(FirstAdministrator { email, password }) = &ready.administrator {
+        let password = password.expose_secret();
+        text.push_str(&format!("  first administrator {email}, password (shown this once): {password}\n"));
+    }
+    text
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:8443 or [::1]:8443")
+}
+
+/// Resolves at the first SIGTERM or SIGINT. The second ends the process at once: the journal holds
+/// everything that was acknowledged, so there is nothing to lose but open requests.
+fn shutdown() -> anyhow::Result<impl Future<Output = ()> + Send> {
+    let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
+    let mut int = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
+    Ok(async move {
+        let name = either(&mut term, &mut int).await;
+        tracing::info!(
+            signal = name,
+            "stopping: open requests are finished first; a second signal stops at once"
+        );
+        tokio::spawn(async move {
+            let name = either(&mut term, &mut int).await;
+            tracing::warn!(signal = name, "stopped at once by a second signal");
+            std::process::exit(i32::from(FAILED));
+        });
+    })
+}
+
+async fn either(term: &mut Signal, int: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = int.recv() => "SIGINT",
+    }
+}

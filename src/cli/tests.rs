@@ -1,0 +1,248 @@
+//! What a person meets: help, tables, JSON, errors; and what the arguments become.
+
+use clap::CommandFactory as _;
+
+use super::*;
+use crate::app::control::client::SendError;
+use crate::app::control::reply::{Code, Failure};
+use crate::app::control::view;
+use crate::config::problem::Problems;
+use crate::model::account::AccountStatus;
+use crate::model::key::KeyState;
+use crate::observe::health::Health;
+
+fn help(path: &[&str]) -> String {
+    let mut arguments = vec!["keepgate"];
+    arguments.extend(path);
+    arguments.push("--help");
+    // A fixed width: help is wrapped to the terminal, and tests may have one.
+    Cli::command().term_width(100).try_get_matches_from(arguments).unwrap_err().to_string()
+}
+
+fn usage(arguments: &[&str]) -> String {
+    let error = Cli::try_parse_from(["keepgate"].iter().chain(arguments)).unwrap_err();
+    assert_eq!(error.exit_code(), i32::from(exit::USAGE));
+    error.to_string()
+}
+
+#[test]
+fn the_arguments_are_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn help_names_every_command_and_the_exit_codes() {
+    insta::assert_snapshot!(help(&[]));
+}
+
+#[test]
+fn every_command_has_help() {
+    let commands: [&[&str]; 9] = [
+        &["serve"],
+        &["check"],
+        &["user"],
+        &["user", "add"],
+        &["user", "invite"],
+        &["session"],
+        &["blacklist", "add"],
+        &["key", "retire"],
+        &["audit", "tail"],
+    ];
+    let all: String =
+        commands.iter().map(|path| format!("$ keepgate {}\n{}\n", path.join(" "), help(path))).collect();
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn a_wrong_argument_is_named_with_what_is_right() {
+    let wrong: [&[&str]; 7] = [
+        &["user", "add", "ada"],
+        &["user", "add", "ada@example.com", "--role", "Admin"],
+        &["user", "add", "ada@example.com", "--generate", "--password-stdin"],
+        &["user", "roles", "ada@example.com"],
+        &["session", "revoke", "7"],
+        &["blacklist", "add", "example.com"],
+        &["serve", "--https", "8443"],
+    ];
+    let all: String =
+        wrong.iter().map(|line| format!("$ keepgate {}\n{}\n", line.join(" "), usage(line))).collect();
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn a_password_cannot_be_an_argument() {
+    usage(&["user", "add", "ada@example.com", "--password", "hunter2"]);
+    usage(&["user", "set-password", "ada@example.com", "hunter2"]);
+}
+
+fn place(arguments: &[&str]) -> Place {
+    Cli::try_parse_from(["keepgate"].iter().chain(arguments).chain(&["status"])).unwrap().place
+}
+
+#[test]
+fn a_data_folder_alone_is_a_development_node_but_must_be_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().to_str().unwrap();
+    let config = place(&["--data", folder]).config().unwrap();
+    assert_eq!(config.environment, crate::config::Environment::Development);
+    assert_eq!(config.data_dir, dir.path());
+    let missing = format!("{folder}/mistyped");
+    let error = place(&["--data", &missing]).config().unwrap_err();
+    assert!(exit::as_text(&error).contains("mistyped: No such file"), "{error:#}");
+    assert!(!dir.path().join("mistyped").exists());
+}
+
+#[test]
+fn a_data_folder_replaces_that_of_a_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.toml");
+    std::fs::write(&file, "environment = \"development\"\n[[routes]]\npath = \"/\"\napi = true\n").unwrap();
+    let arguments = ["--config", file.to_str().unwrap(), "--data", "relative"];
+    let config = place(&arguments).config().unwrap();
+    assert!(config.data_dir.is_absolute() && config.data_dir.ends_with("relative"));
+    let error = place(&arguments).development().unwrap_err();
+    assert_eq!(exit::code(&error), exit::USAGE, "--dev and --config exclude each other");
+}
+
+const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+const AT: &str = "2026-11-22T10:53:05.12Z";
+
+fn user(email: &str, name: &str, roles: &[&str]) -> view::User {
+    view::User {
+        id: ID.into(),
+        email: email.into(),
+        name: name.into(),
+        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        status: AccountStatus::Active,
+        created_at: AT.into(),
+        password_set_at: AT.into(),
+    }
+}
+
+fn status() -> Reply {
+    let health = Health::new();
+    health.register("journal", || Ok("position 42".into()));
+    health.register("disk", || Err("2 % free: make room, or the node turns read-only".into()));
+    Reply::Status(Box::new(view::Status {
+        version: "0.1.0".into(),
+        running: true,
+        pid: 4711,
+        started_at: AT.into(),
+        environment: "production".into(),
+        data_dir: "/var/lib/keepgate".into(),
+        listeners: vec!["https://0.0.0.0:443".into(), "http://0.0.0.0:80".into()],
+        seq: 42,
+        accounts: 2,
+        bans: 1,
+        signing_key: "kid".into(),
+        audit_records: 7,
+        health: health.ready(),
+    }))
+}
+
+fn replies() -> Vec<Reply> {
+    let (at, id) = (|| AT.to_owned(), || ID.to_owned());
+    let event = view::Event {
+        index: 7,
+        at: at(),
+        actor: "anonymous".into(),
+        address: Some("192.0.2.7".into()),
+        intent: "login".into(),
+        outcome: "denied".into(),
+        target: String::new(),
+        reason: "wrong_password".into(),
+        request: Some(id()),
+        count: 3,
+    };
+    vec![
+        Reply::Done,
+        Reply::User(user("ada@example.com", "Ada", &["admin", "member"])),
+        Reply::Users(vec![user("ada@example.com", "Ada", &["admin"]), user("bob@example.com", "Bob ß", &[])]),
+        Reply::Users(Vec::new()),
+        Reply::Invited {
+            invite: view::Invite {
+                id: id(),
+                email: None,
+                roles: vec!["member".into()],
+                author: "console:0".into(),
+                created_at: at(),
+                expires_at: at(),
+            },
+            code: "kgi_CODE".into(),
+        },
+        Reply::Sessions(vec![view::Session {
+            id: id(),
+            account: id(),
+            device: "evil \u{1b}[2J\u{202e}phone".into(),
+            address: Some("2001:db8::7".into()),
+            generation: 12,
+            created_at: at(),
+            used_at: at(),
+            expires_at: at(),
+        }]),
+        Reply::Bans(vec![view::Ban {
+            network: "192.0.2.0/24".into(),
+            reason: "scans".into(),
+            author: "console:0".into(),
+            created_at: at(),
+            expires_at: None,
+        }]),
+        Reply::Keys(vec![view::Key {
+            id: "kid".into(),
+            algorithm: "EdDSA".into(),
+            state: KeyState::Active,
+            created_at: at(),
+            changed_at: at(),
+        }]),
+        Reply::Events(vec![event]),
+        Reply::Verified(view::Verification {
+            intact: false,
+            records: 6,
+            heads: 1,
+            hash: "ab".into(),
+            finding: Some("record 7 was changed".into()),
+        }),
+        Reply::Verified(view::Verification {
+            intact: true,
+            records: 7,
+            heads: 1,
+            hash: "ab".into(),
+            finding: None,
+        }),
+        status(),
+    ]
+}
+
+#[test]
+fn replies_are_tables_for_people() {
+    let all: String = replies().iter().map(|reply| output::render(reply, false).unwrap() + "---\n").collect();
+    assert!(!all.contains('\u{1b}') && !all.contains('\u{202e}'), "control characters must be escaped");
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn replies_are_json_for_scripts() {
+    let all: String = replies().iter().map(|reply| output::render(reply, true).unwrap() + "---\n").collect();
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn an_error_says_cause_and_next_step_and_ends_with_its_code() {
+    let no_account =
+        || Failure::new(Code::NotFound, "no account x@example.com").remedy("see `keepgate user list`");
+    let path = || "/var/lib/keepgate/run/control.sock".into();
+    let errors: [anyhow::Error; 6] = [
+        no_account().into(),
+        SendError::Failed(no_account()).into(),
+        Failure::new(Code::Unavailable, "this node is read-only: disk full").into(),
+        SendError::Forbidden(path()).into(),
+        SendError::Broken { path: path(), detail: "timed out".into() }.into(),
+        anyhow::Error::new(std::io::Error::other("no space left")).context("the data folder /x"),
+    ];
+    let codes: Vec<_> = errors.iter().map(exit::code).collect();
+    assert_eq!(codes, [exit::REFUSED, exit::REFUSED, exit::FAILED, exit::FAILED, exit::FAILED, exit::FAILED]);
+    let problems = Problems { file: "config.toml".into(), problems: Vec::new() };
+    assert_eq!(exit::code(&problems.into()), exit::CONFIGURATION);
+    let all: String = errors.iter().map(exit::as_text).collect();
+    insta::assert_snapshot!(all);
+}

@@ -1,0 +1,163 @@
+//! Which connections are taken in at all: the first stage, before a byte is read or a cipher run.
+//!
+//! A connection past a budget, or from a banned address, is closed at once: it has cost an
+//! `accept(2)` and nothing else. Counted for each address so that one client cannot have them all;
+//! an IPv6 client counts as its /64, which is what one customer gets (RFC 6177).
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+
+use super::guard::blacklist::Blacklist;
+use crate::model::time::Timestamp;
+use crate::observe::metrics::Turned;
+
+/// Locks that the per-address counts are spread over.
+const SHARDS: usize = 16;
+
+/// The connections that are open, over all edge threads.
+#[derive(Debug)]
+pub struct Budget {
+    limit: usize,
+    per_address: usize,
+    open: AtomicUsize,
+    addresses: [Mutex<HashMap<u128, usize>>; SHARDS],
+}
+
+/// A connection counted; dropping it counts it out.
+#[derive(Debug)]
+pub struct Permit {
+    budget: Arc<Budget>,
+    client: u128,
+}
+
+/// A connection that was taken in.
+#[derive(Debug)]
+pub struct Accepted {
+    stream: TcpStream,
+    address: IpAddr,
+    permit: Permit,
+}
+
+/// The number that stands for a client: its IPv4 address, or its IPv6 /64.
+pub fn client_number(address: IpAddr) -> u128 {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits() & (u128::MAX << 64),
+    }
+}
+
+impl Budget {
+    /// At most `limit` connections, and `per_address` from one client.
+    pub fn new(limit: usize, per_address: usize) -> Arc<Self> {
+        let addresses = std::array::from_fn(|_| Mutex::default());
+        Arc::new(Self { limit, per_address, open: AtomicUsize::new(0), addresses })
+    }
+
+    fn shard(&self, client: u128) -> &Mutex<HashMap<u128, usize>> {
+        // An IPv6 client's bits are all in the upper half, an IPv4 one's in the lower.
+        let mixed = (client >> 64) ^ client;
+        let [first, ..] = &self.addresses;
+        let place = usize::try_from((mixed ^ (mixed >> 16)) % SHARDS as u128).unwrap_or(0);
+        self.addresses.get(place).unwrap_or(first)
+    }
+
+    fn take(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Turned> {
+        if self.open.fetch_add(1, Ordering::AcqRel) >= self.limit {
+            self.open.fetch_sub(1, Ordering::AcqRel);
+            return Err(Turned::Budget);
+        }
+        let client = client_number(address);
+        let mut counts = self.shard(client).lock();
+        let count = counts.entry(client).or_insert(0);
+        if *count >= self.per_address {
+            drop(counts);
+            self.open.fetch_sub(1, Ordering::AcqRel);
+            return Err(Turned::AddressBudget);
+        }
+        *count += 1;
+        drop(counts);
+        Ok(Permit { budget: Arc::clone(self), client })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.budget.open.fetch_sub(1, Ordering::AcqRel);
+        let mut counts = self.budget.shard(self.client).lock();
+        if let Some(count) = counts.get_mut(&self.client) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                counts.remove(&self.client);
+            }
+        }
+    }
+}
+
+impl Accepted {
+    /// Takes a connection in, or says why not.
+    pub fn admit(
+        stream: TcpStream,
+        address: IpAddr,
+        (budget, blacklist, now): (&Arc<Budget>, &Blacklist, Timestamp),
+    ) -> Result<Self, Turned> {
+        let address = address.to_canonical();
+        if blacklist.contains(address, now) {
+            return Err(Turned::Blacklist);
+        }
+        let permit = budget.take(address)?;
+        // Small answers must not wait for an ACK; failing to say so is no reason to refuse.
+        let _ = stream.set_nodelay(true);
+        Ok(Self { stream, address, permit })
+    }
+
+    /// The client's address.
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// For the stage that reads from it.
+    pub fn into_parts(self) -> (TcpStream, IpAddr, Permit) {
+        (self.stream, self.address, self.permit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_closed_connection_makes_room_for_the_next() {
+        let budget = Budget::new(2, 2);
+        let first = budget.take(address("192.0.2.1")).unwrap();
+        let _second = budget.take(address("192.0.2.2")).unwrap();
+        assert_eq!(budget.take(address("192.0.2.3")).unwrap_err(), Turned::Budget);
+        drop(first);
+        assert!(budget.take(address("192.0.2.3")).is_ok());
+    }
+
+    #[test]
+    fn one_address_cannot_have_all_connections() {
+        let budget = Budget::new(10, 1);
+        let _held = budget.take(address("192.0.2.1")).unwrap();
+        assert_eq!(budget.take(address("::ffff:192.0.2.1")).unwrap_err(), Turned::AddressBudget);
+        assert!(budget.take(address("192.0.2.2")).is_ok());
+        assert_eq!(budget.open.load(Ordering::Acquire), 1);
+    }
+
+    #[test]
+    fn an_ipv6_client_counts_as_its_subnet() {
+        let budget = Budget::new(10, 1);
+        let _held = budget.take(address("2001:db8:1:2::1")).unwrap();
+        assert_eq!(budget.take(address("2001:db8:1:2:ffff::9")).unwrap_err(), Turned::AddressBudget);
+        assert!(budget.take(address("2001:db8:1:3::1")).is_ok());
+    }
+}

@@ -1,0 +1,68 @@
+//! The access log: one event for each request, when its response's head is ready.
+//!
+//! Target `keepgate::access`, so that a filter turns it off. The query is left out: it is where
+//! tokens and personal data end up. Formatting and writing are the subscriber's, off this thread.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::{Method, Request, Uri, Version};
+use uuid::Uuid;
+
+use crate::model::id::RequestId;
+
+/// What the log says of one request, gathered on the way.
+#[derive(Debug)]
+pub struct Entry {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    /// The client's address.
+    pub client: IpAddr,
+    /// The request's id.
+    pub request: RequestId,
+    /// The account, once it is proved.
+    pub account: Option<Uuid>,
+    /// The route's name, once it is found.
+    pub route: Option<std::sync::Arc<str>>,
+    /// Why the edge refused, if it did.
+    pub refused: Option<&'static str>,
+}
+
+impl Entry {
+    /// The start of an entry. Copies reference counts, not text.
+    pub fn of<B>(request: &Request<B>, client: IpAddr, id: RequestId) -> Self {
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            client,
+            request: id,
+            account: None,
+            route: None,
+            refused: None,
+        }
+    }
+
+    /// The version the client speaks.
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Writes it.
+    pub fn write(&self, status: u16, took: Duration) {
+        tracing::info!(
+            target: "keepgate::access",
+            method = self.method.as_str(),
+            path = self.uri.path(),
+            status,
+            micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            client = %self.client,
+            request = %self.request.0,
+            version = ?self.version,
+            account = self.account.map(tracing::field::display),
+            route = self.route.as_deref(),
+            refused = self.refused,
+        );
+    }
+}

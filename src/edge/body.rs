@@ -1,0 +1,254 @@
+//! Bodies on their way through the edge: streamed, never gathered. Each is bounded by its size
+//! (requests) and by progress (both ways): a peer may be slow, but it may not stop.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use super::connection::Busy;
+use super::proxy::answer::UpstreamBody;
+
+/// Any error of a body.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A body that the local API answers with.
+pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// Why a body broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// More bytes than the route takes.
+    #[error("the body is longer than {limit} bytes")]
+    TooLarge {
+        /// What the route takes, bytes.
+        limit: u64,
+    },
+    /// No byte for too long.
+    #[error("the body made no progress")]
+    Stalled,
+    /// The connection failed.
+    #[error("the body could not be read: {0}")]
+    Broken(#[from] hyper::Error),
+}
+
+/// A timer that runs only while a body makes no progress. Most bodies never arm it.
+#[derive(Debug)]
+pub struct Stall {
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    armed: bool,
+}
+
+impl Stall {
+    /// Patience of this long.
+    pub const fn new(limit: Duration) -> Self {
+        Self { limit, timer: None, armed: false }
+    }
+
+    /// Something moved.
+    pub const fn progress(&mut self) {
+        self.armed = false;
+    }
+
+    /// Nothing moved: ready once patience has run out.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        if !self.armed {
+            self.armed = true;
+            timer.as_mut().reset(tokio::time::Instant::now() + limit);
+        }
+        timer.as_mut().poll(cx)
+    }
+}
+
+/// When a request's body last moved, for whoever waits for the response.
+#[derive(Debug)]
+pub struct Upload {
+    started: Instant,
+    moved_after: AtomicU64,
+}
+
+impl Upload {
+    /// An upload that starts now.
+    pub fn start() -> Arc<Self> {
+        Arc::new(Self { started: Instant::now(), moved_after: AtomicU64::new(0) })
+    }
+
+    fn moved(&self) {
+        let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.moved_after.store(millis, Ordering::Relaxed);
+    }
+
+    /// The last movement.
+    pub fn last_moved(&self) -> Instant {
+        self.started + Duration::from_millis(self.moved_after.load(Ordering::Relaxed))
+    }
+}
+
+/// A request's body: what the client sends, counted and watched.
+#[derive(Debug)]
+pub struct RequestBody {
+    inner: Option<Incoming>,
+    limit: u64,
+    left: u64,
+    stall: Stall,
+    upload: Option<Arc<Upload>>,
+}
+
+impl RequestBody {
+    /// At most `limit` bytes of `inner`, with patience of `stall`.
+    pub const fn new(inner: Incoming, limit: u64, stall: Duration) -> Self {
+        Self { inner: Some(inner), limit, left: limit, stall: Stall::new(stall), upload: None }
+    }
+
+    /// No body.
+    pub const fn empty() -> Self {
+        Self { inner: None, limit: 0, left: 0, stall: Stall::new(Duration::ZERO), upload: None }
+    }
+
+    /// Watches the upload's progress.
+    pub fn watched(&mut self) -> Arc<Upload> {
+        Arc::clone(self.upload.get_or_insert_with(Upload::start))
+    }
+
+    fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyError> {
+        let size = frame.data_ref().map_or(0, |data| data.len() as u64);
+        self.left = self.left.checked_sub(size).ok_or(BodyError::TooLarge { limit: self.limit })?;
+        Ok(())
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let frame = match Pin::new(inner).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                ready!(self.stall.poll(cx));
+                self.inner = None;
+                return Poll::Ready(Some(Err(BodyError::Stalled)));
+            }
+        };
+        self.stall.progress();
+        if let Some(upload) = &self.upload {
+            upload.moved();
+        }
+        Poll::Ready(match frame {
+            None => None,
+            Some(Err(error)) => Some(Err(BodyError::Broken(error))),
+            Some(Ok(frame)) => match self.count(&frame) {
+                Ok(()) => Some(Ok(frame)),
+                Err(error) => {
+                    self.inner = None;
+                    Some(Err(error))
+                }
+            },
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// A response's body on its way to the client, and the mark that its request is under way.
+#[derive(Debug)]
+pub struct Outgoing {
+    source: Source,
+    busy: Option<Rc<Busy>>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Empty,
+    Full(Bytes),
+    Api(ResponseBody),
+    Upstream(UpstreamBody),
+}
+
+impl Outgoing {
+    /// Nothing.
+    pub const fn empty() -> Self {
+        Self { source: Source::Empty, busy: None }
+    }
+
+    /// These bytes.
+    pub const fn full(bytes: Bytes) -> Self {
+        Self { source: Source::Full(bytes), busy: None }
+    }
+
+    /// What the local API answers.
+    pub const fn api(body: ResponseBody) -> Self {
+        Self { source: Source::Api(body), busy: None }
+    }
+
+    /// What an upstream answers.
+    pub const fn upstream(body: UpstreamBody) -> Self {
+        Self { source: Source::Upstream(body), busy: None }
+    }
+
+    /// Keeps the connection marked busy until the body has gone.
+    pub fn holding(mut self, busy: Rc<Busy>) -> Self {
+        self.busy = Some(busy);
+        self
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.source {
+            Source::Empty => Poll::Ready(None),
+            Source::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.source = Source::Empty;
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Source::Api(body) => Pin::new(body).poll_frame(cx),
+            Source::Upstream(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Full(bytes) => bytes.is_empty(),
+            Source::Api(body) => body.is_end_stream(),
+            Source::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Api(body) => body.size_hint(),
+            Source::Upstream(body) => body.size_hint(),
+        }
+    }
+}

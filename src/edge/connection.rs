@@ -1,0 +1,279 @@
+//! One connection's life beneath its requests: how long it may be silent, how long a request's
+//! head may take, how long a write may stand still, and how it ends at shutdown.
+//!
+//! One timer for each connection, armed for the nearest deadline and looked at only when it fires
+//! or a nearer one appears, so that a request costs no timer. (hyper's own header timeout arms one
+//! for each request, and counts the idle time between two requests as if a head were late.)
+
+use std::cell::Cell;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use http::HeaderValue;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::futures::Notified;
+use tokio::time::Sleep;
+
+use super::body::Stall;
+use super::drain::Drain;
+use crate::config::limits::Limits;
+
+/// The far end of a connection, as every request on it sees it.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its address, IPv4-mapped ones as IPv4.
+    pub address: IpAddr,
+    /// The same as a header's value, made once.
+    pub header: HeaderValue,
+    /// Whether it is a trusted proxy.
+    pub trusted: bool,
+    /// The blacklist's version at which it was last found free.
+    pub cleared_at: Cell<u64>,
+}
+
+impl Peer {
+    /// The far end of a connection that the blacklist's `version` let in.
+    pub fn new(address: IpAddr, trusted: bool, version: u64) -> Self {
+        let header = HeaderValue::try_from(address.to_string());
+        let header = header.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Self { address, header, trusted, cleared_at: Cell::new(version) }
+    }
+}
+
+/// What a connection is doing.
+#[derive(Debug)]
+pub struct Activity {
+    requests: Cell<usize>,
+    idle_since: Cell<Instant>,
+    head_since: Cell<Option<Instant>>,
+    watches_head: bool,
+}
+
+impl Activity {
+    /// A connection that just opened. `watches_head`: HTTP/1, where bytes while no request is under
+    /// way are the beginning of a head.
+    pub fn new(watches_head: bool) -> Rc<Self> {
+        Rc::new(Self {
+            requests: Cell::new(0),
+            idle_since: Cell::new(Instant::now()),
+            head_since: Cell::new(None),
+            watches_head,
+        })
+    }
+
+    fn bytes_arrived(&self) {
+        if self.watches_head && self.requests.get() == 0 && self.head_since.get().is_none() {
+            self.head_since.set(Some(Instant::now()));
+        }
+    }
+
+    fn deadline(&self, limits: &Limits) -> Option<Instant> {
+        if self.requests.get() > 0 {
+            return None;
+        }
+        let idle = self.idle_since.get() + limits.idle_timeout;
+        Some(self.head_since.get().map_or(idle, |since| since + limits.head_timeout))
+    }
+}
+
+/// A request is under way on this connection, until this is dropped.
+#[derive(Debug)]
+pub struct Busy(Rc<Activity>);
+
+impl Busy {
+    /// A request's head has arrived.
+    pub fn start(activity: &Rc<Activity>) -> Rc<Self> {
+        activity.requests.set(activity.requests.get() + 1);
+        activity.head_since.set(None);
+        Rc::new(Self(Rc::clone(activity)))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let left = self.0.requests.get().saturating_sub(1);
+        self.0.requests.set(left);
+        if left == 0 {
+            self.0.idle_since.set(Instant::now());
+        }
+    }
+}
+
+/// The client's byte stream, watched: reads mark activity, writes that stand still fail.
+#[derive(Debug)]
+pub struct ClientIo<T> {
+    inner: T,
+    stall: Stall,
+    activity: Rc<Activity>,
+}
+
+impl<T> ClientIo<T> {
+    /// Watches a stream.
+    pub const fn new(inner: T, stall: Duration, activity: Rc<Activity>) -> Self {
+        Self { inner, stall: Stall::new(stall), activity }
+    }
+
+    fn watch<R>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+        if result.is_ready() {
+            self.stall.progress();
+            return result;
+        }
+        self.stall.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.inner).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.activity.bytes_arrived();
+        }
+        result
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.watch(cx, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.watch(cx, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.inner).poll_flush(cx);
+        self.watch(cx, result)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.watch(cx, result)
+    }
+}
+
+/// How long a connection that was asked to finish may take when it has nothing to do.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Runs a connection to its end, or to its deadline.
+pub struct Serve<'a, C> {
+    connection: Pin<Box<C>>,
+    finish: fn(Pin<&mut C>),
+    activity: Rc<Activity>,
+    limits: &'a Limits,
+    timer: Pin<Box<Sleep>>,
+    drain: &'a Drain,
+    shutdown: Pin<Box<Notified<'a>>>,
+    started: bool,
+    finishing: bool,
+}
+
+impl<'a, C: Future> Serve<'a, C> {
+    /// Runs `connection` until it ends, falls silent, or is told to finish by `drain`. `finish` makes
+    /// it take no more requests: `Connection: close` in HTTP/1, GOAWAY in HTTP/2.
+    pub fn new(
+        (connection, finish): (C, fn(Pin<&mut C>)),
+        activity: Rc<Activity>,
+        limits: &'a Limits,
+        drain: &'a Drain,
+    ) -> Self {
+        let timer = Box::pin(tokio::time::sleep(limits.idle_timeout));
+        Self {
+            connection: Box::pin(connection),
+            finish,
+            activity,
+            limits,
+            timer,
+            drain,
+            shutdown: Box::pin(drain.begun()),
+            started: false,
+            finishing: false,
+        }
+    }
+
+    /// Registers for what wakes this task. Once is enough: the task's waker never changes.
+    fn start(&mut self, cx: &mut Context<'_>) {
+        self.started = true;
+        let _ = self.shutdown.as_mut().poll(cx);
+        let _ = self.timer.as_mut().poll(cx);
+    }
+
+    fn finish(&mut self) {
+        self.finishing = true;
+        (self.finish)(self.connection.as_mut());
+    }
+
+    fn arm(&mut self, at: Instant, cx: &mut Context<'_>) {
+        self.timer.as_mut().reset(at.into());
+        let _ = self.timer.as_mut().poll(cx);
+    }
+
+    /// Whether the connection's time is up.
+    fn timed_out(&mut self, cx: &mut Context<'_>) -> bool {
+        let deadline = self.activity.deadline(self.limits);
+        if !self.timer.is_elapsed() {
+            if let Some(nearer) =
+                deadline.filter(|at| tokio::time::Instant::from(*at) < self.timer.deadline())
+            {
+                self.arm(nearer, cx);
+            }
+            return false;
+        }
+        let now = Instant::now();
+        match deadline {
+            Some(at) if at <= now && self.finishing => return true,
+            Some(at) if at <= now => {
+                let late_head = self.activity.head_since.get().is_some();
+                self.finish();
+                if late_head {
+                    return true;
+                }
+                self.arm(now + FAREWELL, cx);
+            }
+            Some(at) => self.arm(at, cx),
+            None => self.arm(now + self.limits.idle_timeout, cx),
+        }
+        false
+    }
+}
+
+impl<C: Future> Future for Serve<'_, C> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.started {
+            self.start(cx);
+        }
+        if self.drain.is_draining() && !self.finishing {
+            self.finish();
+        }
+        // How a connection ended is its peer's business; failures worth knowing are counted where
+        // they happen.
+        if self.connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if self.timed_out(cx) {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}

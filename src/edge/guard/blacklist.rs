@@ -1,0 +1,242 @@
+//! The IP blacklist as the edge consults it: is this address banned now?
+//!
+//! A fast copy, not the truth: the token store holds the bans, whoever follows the journal feeds
+//! this through [`Blacklist::insert`] and [`Blacklist::remove`]. Networks are kept in one hash map
+//! for each prefix length in use, so a look-up costs the same with ten entries and with a million.
+//! An IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) is the IPv4 address it maps.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ipnet::IpNet;
+use parking_lot::RwLock;
+
+use crate::model::ban::Ban;
+use crate::model::time::Timestamp;
+
+/// Bits that a mapped IPv4 network's prefix is longer by.
+const MAPPED: u8 = 96;
+
+/// Banned networks. Shared by every edge thread and whoever feeds it.
+#[derive(Debug, Default)]
+pub struct Blacklist {
+    nets: RwLock<Nets>,
+    version: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Nets {
+    v4: Lengths,
+    v6: Lengths,
+}
+
+/// For each prefix length in use, longest life first does not matter: any hit bans.
+type Lengths = Vec<(u8, HashMap<u128, Timestamp>)>;
+
+impl Blacklist {
+    /// An empty blacklist.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in a ban; one of the same network is replaced.
+    pub fn insert(&self, ban: &Ban) {
+        let end = ban.expires_at.unwrap_or(Timestamp::MAX);
+        let (family, length, bits) = place(ban.network);
+        let mut nets = self.nets.write();
+        let lengths = nets.of(family);
+        match lengths.iter_mut().find(|(known, _)| *known == length) {
+            Some((_, map)) => {
+                map.insert(bits, end);
+            }
+            None => lengths.push((length, HashMap::from([(bits, end)]))),
+        }
+        drop(nets);
+        // After the entry: whoever sees the new version finds the entry.
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Lifts the ban of exactly this network.
+    pub fn remove(&self, network: IpNet) {
+        let (family, length, bits) = place(network);
+        let mut nets = self.nets.write();
+        let lengths = nets.of(family);
+        if let Some((_, map)) = lengths.iter_mut().find(|(known, _)| *known == length) {
+            map.remove(&bits);
+        }
+        lengths.retain(|(_, map)| !map.is_empty());
+    }
+
+    /// Whether a ban covers this address at `now`.
+    pub fn contains(&self, address: IpAddr, now: Timestamp) -> bool {
+        let (family, bits) = number(address);
+        let nets = self.nets.read();
+        let lengths = match family {
+            Family::V4 => &nets.v4,
+            Family::V6 => &nets.v6,
+        };
+        lengths
+            .iter()
+            .any(|(length, map)| map.get(&family.masked(bits, *length)).is_some_and(|end| now < *end))
+    }
+
+    /// Grows with every ban taken in. An address found free at one version stays free until the
+    /// next, so that an open connection's requests cost one load instead of a look-up.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Drops bans that have lapsed: memory only, they ban nobody any more.
+    pub fn forget_lapsed(&self, now: Timestamp) {
+        let mut nets = self.nets.write();
+        for family in [Family::V4, Family::V6] {
+            let lengths = nets.of(family);
+            lengths.iter_mut().for_each(|(_, map)| map.retain(|_, end| now < *end));
+            lengths.retain(|(_, map)| !map.is_empty());
+        }
+    }
+
+    /// How many bans there are, lapsed ones that are not forgotten yet included.
+    pub fn len(&self) -> usize {
+        let nets = self.nets.read();
+        nets.v4.iter().chain(&nets.v6).map(|(_, map)| map.len()).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Nets {
+    const fn of(&mut self, family: Family) -> &mut Lengths {
+        match family {
+            Family::V4 => &mut self.v4,
+            Family::V6 => &mut self.v6,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    fn masked(self, bits: u128, length: u8) -> u128 {
+        let width: u32 = match self {
+            Self::V4 => 32,
+            Self::V6 => 128,
+        };
+        let host_bits = width.saturating_sub(u32::from(length));
+        bits.checked_shr(host_bits).and_then(|kept| kept.checked_shl(host_bits)).unwrap_or(0)
+    }
+}
+
+fn number(address: IpAddr) -> (Family, u128) {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => (Family::V4, u128::from(v4.to_bits())),
+        IpAddr::V6(v6) => (Family::V6, v6.to_bits()),
+    }
+}
+
+fn place(network: IpNet) -> (Family, u8, u128) {
+    let length = network.prefix_len();
+    let (family, bits) = match network.addr() {
+        IpAddr::V6(v6) if length < MAPPED => (Family::V6, v6.to_bits()),
+        address => number(address),
+    };
+    let length = match (family, network) {
+        (Family::V4, IpNet::V6(_)) => length - MAPPED,
+        _ => length,
+    };
+    (family, length, family.masked(bits, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+    fn ban(network: &str, expires_at: Option<i64>) -> Ban {
+        Ban {
+            network: network.parse().unwrap(),
+            reason: "test".into(),
+            author: "test".into(),
+            created_at: Timestamp::default(),
+            expires_at: expires_at.map(Timestamp::from_millis),
+        }
+    }
+
+    fn banned(list: &Blacklist, address: &str) -> bool {
+        list.contains(address.parse().unwrap(), NOW)
+    }
+
+    #[test]
+    fn a_network_bans_its_addresses_and_no_others() {
+        let list = Blacklist::new();
+        list.insert(&ban("192.0.2.0/24", None));
+        list.insert(&ban("198.51.100.7/32", None));
+        list.insert(&ban("2001:db8::/32", None));
+        assert!(banned(&list, "192.0.2.255"));
+        assert!(!banned(&list, "192.0.3.0"));
+        assert!(banned(&list, "198.51.100.7"));
+        assert!(!banned(&list, "198.51.100.8"));
+        assert!(banned(&list, "2001:db8:ffff::1"));
+        assert!(!banned(&list, "2001:db9::1"));
+    }
+
+    #[test]
+    fn everything_can_be_banned_by_family() {
+        let list = Blacklist::new();
+        list.insert(&ban("0.0.0.0/0", None));
+        assert!(banned(&list, "203.0.113.9"));
+        assert!(!banned(&list, "2001:db8::1"));
+        list.insert(&ban("::/0", None));
+        assert!(banned(&list, "2001:db8::1"));
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_ipv4_address_it_maps() {
+        let list = Blacklist::new();
+        list.insert(&ban("192.0.2.1/32", None));
+        assert!(banned(&list, "::ffff:192.0.2.1"));
+        list.insert(&ban("::ffff:198.51.100.0/120", None));
+        assert!(banned(&list, "198.51.100.77"));
+        assert!(!banned(&list, "198.51.101.1"));
+    }
+
+    #[test]
+    fn a_ban_lapses_and_is_forgotten() {
+        let list = Blacklist::new();
+        list.insert(&ban("192.0.2.1/32", Some(1_000)));
+        list.insert(&ban("192.0.2.2/32", Some(1_001)));
+        assert!(!banned(&list, "192.0.2.1"));
+        assert!(banned(&list, "192.0.2.2"));
+        list.forget_lapsed(NOW);
+        assert_eq!(list.len(), 1);
+    }
+
+    #[test]
+    fn a_removed_ban_bans_no_more_and_a_wider_one_stays() {
+        let list = Blacklist::new();
+        list.insert(&ban("192.0.2.1/32", None));
+        list.insert(&ban("192.0.2.0/24", None));
+        list.remove("192.0.2.0/24".parse().unwrap());
+        assert!(banned(&list, "192.0.2.1"));
+        assert!(!banned(&list, "192.0.2.2"));
+        list.remove("192.0.2.1/32".parse().unwrap());
+        assert!(list.is_empty());
+    }
+
+    #[test]
+    fn every_new_ban_raises_the_version() {
+        let list = Blacklist::new();
+        let before = list.version();
+        list.insert(&ban("192.0.2.1/32", None));
+        assert!(list.version() > before);
+    }
+}

@@ -1,0 +1,293 @@
+//! The guard: what a request must be before anything is decided about it.
+//!
+//! It takes a request as hyper parsed it and returns it as [`Admitted`]: one host, one reading of
+//! the path, framing without contradictions, within the limits, from an address that is not banned,
+//! and without any header that only Keepgate may set. It never looks at who the caller is.
+
+pub mod address;
+pub mod blacklist;
+pub mod headers;
+pub mod host;
+pub mod target;
+
+use std::net::IpAddr;
+
+use http::header::{ALLOW, EXPECT, USER_AGENT};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+
+use self::address::TrustedProxies;
+use self::blacklist::Blacklist;
+use self::host::Host;
+use super::connection::Peer;
+use super::decisions::Denied;
+use super::respond::{REQUEST_ID, Refused};
+use crate::config::limits::Limits;
+use crate::model::caller::Origin;
+use crate::model::id::RequestId;
+use crate::model::time::Timestamp;
+use crate::observe::metrics::Denial;
+
+/// Longest request target, bytes.
+const TARGET_BYTES: usize = 8 * 1024;
+/// Longest `User-Agent` that is kept, bytes.
+const USER_AGENT_BYTES: usize = 200;
+
+/// What the guard goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// Sizes.
+    pub limits: &'a Limits,
+    /// Whose forwarding headers are believed.
+    pub trusted: &'a TrustedProxies,
+    /// Who may not come in.
+    pub blacklist: &'a Blacklist,
+}
+
+/// Where a request came from.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The client's address.
+    pub address: IpAddr,
+    /// For `X-Real-IP`.
+    pub real_ip: HeaderValue,
+    /// For `X-Forwarded-For`.
+    pub forwarded_for: HeaderValue,
+}
+
+/// A request that may be routed.
+#[derive(Debug)]
+pub struct Admitted {
+    parts: Parts,
+    body: Incoming,
+    host: Host,
+    plain_path: Option<String>,
+    client: Client,
+    id: RequestId,
+    hop_by_hop: bool,
+}
+
+/// A request from a banned address.
+#[derive(Debug)]
+pub struct Banned(Origin);
+
+impl Banned {
+    /// As the audit log tells it.
+    pub fn into_denied(self) -> Denied {
+        Denied { origin: self.0, reason: "blacklisted", target: "guard".into(), caller: None }
+    }
+}
+
+/// Why the guard refuses.
+#[derive(Debug)]
+pub enum Stopped {
+    /// The request is wrong.
+    Refused(Refused),
+    /// The client is banned.
+    Banned(Banned),
+}
+
+impl From<Refused> for Stopped {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+/// The id of a request: the one a trusted proxy gave it, or `fresh`.
+pub fn request_id(parts: &http::HeaderMap, peer: &Peer, fresh: RequestId) -> RequestId {
+    if !peer.trusted {
+        return fresh;
+    }
+    let given = parts.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    given.and_then(|text| text.parse().ok()).unwrap_or(fresh)
+}
+
+/// Admits a request, or says why not.
+pub fn admit(
+    rules: Rules<'_>,
+    peer: &Peer,
+    request: Request<Incoming>,
+    (id, now): (RequestId, Timestamp),
+) -> Result<Admitted, Stopped> {
+    let (mut parts, body) = request.into_parts();
+    // Framing first: when it is contradictory nothing else in the request means anything.
+    headers::check_framing(parts.version, &parts.headers)
+        .map_err(|error| Refused::bad_request(error.to_string()).closing())?;
+    check_method(&parts.method)?;
+    let host = Host::of(&parts).map_err(|error| Refused::bad_request(error.to_string()).closing())?;
+    // The address is read before the headers it stands in are deleted.
+    let client = client(rules.trusted, peer, &parts);
+    let seen = headers::clean(&mut parts.headers, peer.trusted);
+    check_size(rules.limits, &parts, &seen)?;
+    if seen.expects {
+        check_expectation(&parts)?;
+    }
+    if is_banned(rules.blacklist, peer, client.address, now) {
+        return Err(Stopped::Banned(Banned(origin(&parts, &client, id))));
+    }
+    let plain_path = settle_path(&mut parts)?;
+    Ok(Admitted { parts, body, host, plain_path, client, id, hop_by_hop: seen.hop_by_hop })
+}
+
+/// 403 for a banned address.
+pub fn banned() -> Refused {
+    Refused::new(StatusCode::FORBIDDEN, "blacklisted", "Forbidden")
+        .detail("requests from this address are not accepted")
+        .denial(Denial::Blacklist)
+        .closing()
+}
+
+fn check_method(method: &Method) -> Result<(), Refused> {
+    // CONNECT makes a tunnel of the proxy, TRACE reads other people's headers back.
+    if !matches!(*method, Method::CONNECT | Method::TRACE) {
+        return Ok(());
+    }
+    let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
+        .detail("CONNECT and TRACE are not served")
+        .header(ALLOW, allow)
+        .closing())
+}
+
+fn check_size(limits: &Limits, parts: &Parts, seen: &headers::Seen) -> Result<(), Refused> {
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > TARGET_BYTES {
+        return Err(Refused::new(StatusCode::URI_TOO_LONG, "target-too-long", "Request target too long")
+            .detail(format!("a request target has at most {TARGET_BYTES} bytes")));
+    }
+    if seen.lines > limits.header_count || seen.bytes + target > limits.head_bytes {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Err(Refused::new(status, "head-too-large", "Request head too large").detail(format!(
+            "a request head has at most {} header lines and {} bytes",
+            limits.header_count, limits.head_bytes
+        )));
+    }
+    Ok(())
+}
+
+/// RFC 9110 §10.1.1. hyper sends the 100 itself, but only once the body is asked for, which is after
+/// authentication.
+fn check_expectation(parts: &Parts) -> Result<(), Refused> {
+    let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if parts.headers.get_all(EXPECT).iter().all(known) {
+        return Ok(());
+    }
+    Err(Refused::new(StatusCode::EXPECTATION_FAILED, "expectation-failed", "Expectation failed")
+        .detail("the only expectation supported is 100-continue")
+        .closing())
+}
+
+fn client(trusted: &TrustedProxies, peer: &Peer, parts: &Parts) -> Client {
+    if !peer.trusted {
+        let (real_ip, forwarded_for) = (peer.header.clone(), peer.header.clone());
+        return Client { address: peer.address, real_ip, forwarded_for };
+    }
+    let (address, forwarded_for) = address::behind_proxy(&parts.headers, peer.address, trusted);
+    let real_ip = HeaderValue::try_from(address.to_string()).unwrap_or_else(|_| peer.header.clone());
+    Client { address, real_ip, forwarded_for }
+}
+
+/// The peer itself was looked up when it connected; it is looked up again only when there are new
+/// bans since.
+fn is_banned(blacklist: &Blacklist, peer: &Peer, client: IpAddr, now: Timestamp) -> bool {
+    if client != peer.address && blacklist.contains(client, now) {
+        return true;
+    }
+    let version = blacklist.version();
+    if peer.cleared_at.get() == version {
+        return false;
+    }
+    let banned = blacklist.contains(peer.address, now);
+    if !banned {
+        peer.cleared_at.set(version);
+    }
+    banned
+}
+
+/// Gives the request the one path that is matched and forwarded; returns its plain reading where
+/// that differs.
+fn settle_path(parts: &mut Parts) -> Result<Option<String>, Refused> {
+    let malformed = || Refused::bad_request("the request target is malformed");
+    let reading =
+        target::read_path(parts.uri.path()).map_err(|error| Refused::bad_request(error.to_string()))?;
+    let plain = reading.plain;
+    let rewritten = match (&reading.path, parts.uri.query()) {
+        (std::borrow::Cow::Borrowed(_), _) => None,
+        (std::borrow::Cow::Owned(path), None) => Some(path.clone()),
+        (std::borrow::Cow::Owned(path), Some(query)) => Some(format!("{path}?{query}")),
+    };
+    let target = match rewritten {
+        Some(text) => Some(PathAndQuery::try_from(text).map_err(|_| malformed())?),
+        None if parts.uri.authority().is_some() => parts.uri.path_and_query().cloned(),
+        None => None,
+    };
+    if let Some(target) = target {
+        parts.uri = Uri::from(target);
+    }
+    Ok(plain)
+}
+
+fn origin(parts: &Parts, client: &Client, id: RequestId) -> Origin {
+    let agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let user_agent = agent.get(..agent.len().min(USER_AGENT_BYTES)).unwrap_or_default().to_owned();
+    Origin { request: id, address: Some(client.address), user_agent }
+}
+
+impl Admitted {
+    /// The host's name in lower case.
+    pub fn host(&self) -> &str {
+        self.host.name()
+    }
+
+    /// The path that is matched and forwarded.
+    pub fn path(&self) -> &str {
+        self.parts.uri.path()
+    }
+
+    /// How a lenient upstream might read the path, where that differs.
+    pub fn plain_path(&self) -> Option<&str> {
+        self.plain_path.as_deref()
+    }
+
+    /// The method.
+    pub const fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    /// The headers that are left.
+    pub const fn headers(&self) -> &http::HeaderMap {
+        &self.parts.headers
+    }
+
+    /// The version the client speaks.
+    pub const fn version(&self) -> Version {
+        self.parts.version
+    }
+
+    /// The client.
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The value for `Host`.
+    pub const fn host_header(&self) -> &HeaderValue {
+        self.host.value()
+    }
+
+    /// Whether there are headers that end here.
+    pub const fn hop_by_hop(&self) -> bool {
+        self.hop_by_hop
+    }
+
+    /// Where the request came from, for services and audit events. Allocates.
+    pub fn origin(&self) -> Origin {
+        origin(&self.parts, &self.client, self.id)
+    }
+
+    /// For the stage that sends it on.
+    pub fn into_parts(self) -> (Parts, Incoming, Client, Host) {
+        (self.parts, self.body, self.client, self.host)
+    }
+}

@@ -1,0 +1,196 @@
+//! One reading of the request's path, for routing and for forwarding alike.
+//!
+//! A path is normalised once: percent-encoded unreserved characters are decoded (RFC 3986
+//! §6.2.2.2), so `/%61dmin` is `/admin`. What no honest client sends is refused: dot segments in
+//! any dress (`..`, `%2e%2e`, `..;x`), backslashes, NUL, control bytes, broken escapes, and the
+//! bytes `%C0`/`%C1`, which only overlong UTF-8 uses. Doubled slashes and `%2F` have honest uses,
+//! but an upstream may read them as one slash: such a path carries a second, *plain* reading, and the
+//! router refuses it when the two readings lead to different routes.
+
+use std::borrow::Cow;
+
+/// Why a path is refused. The text goes to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathRefused {
+    /// Not `/…`.
+    #[error("the request target must be a path that starts with '/'")]
+    NotAbsolute,
+    /// `.` or `..` as a segment.
+    #[error("the path must not contain '.' or '..' segments, encoded or not")]
+    DotSegment,
+    /// `\`, `%5C`
+    #[error("the path must not contain a backslash, encoded or not")]
+    Backslash,
+    /// NUL or another control byte, or one that no UTF-8 has.
+    #[error("the path must not contain control bytes or invalid UTF-8")]
+    Control,
+    /// `%` without two hexadecimal digits.
+    #[error("the path contains a '%' that is not followed by two hexadecimal digits")]
+    Escape,
+}
+
+/// A path that may be routed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PathReading<'a> {
+    /// What is matched and forwarded.
+    pub path: Cow<'a, str>,
+    /// How a lenient upstream might read it, where that differs: `%2F` decoded, slashes merged.
+    pub plain: Option<String>,
+}
+
+/// Reads a path. Borrows unless there is something to decode.
+pub fn read_path(path: &str) -> Result<PathReading<'_>, PathRefused> {
+    if !path.starts_with('/') {
+        return Err(PathRefused::NotAbsolute);
+    }
+    // Most paths need one look at each byte and nothing else.
+    if !needs_care(path.as_bytes()) {
+        return Ok(PathReading { path: Cow::Borrowed(path), plain: None });
+    }
+    let decoded = decode_unreserved(path)?;
+    let plain = plain_reading(&decoded);
+    if plain.split('/').any(is_dot_segment) || decoded.split('/').any(is_dot_segment) {
+        return Err(PathRefused::DotSegment);
+    }
+    let plain = (plain != decoded).then_some(plain);
+    let path = if decoded == path { Cow::Borrowed(path) } else { Cow::Owned(decoded) };
+    Ok(PathReading { path, plain })
+}
+
+fn needs_care(path: &[u8]) -> bool {
+    let mut previous = 0;
+    path.iter().any(|byte| {
+        let after_slash = previous == b'/' && matches!(byte, b'/' | b'.');
+        previous = *byte;
+        after_slash || matches!(byte, b'%' | b'\\' | 0..=0x1f | 0x7f)
+    })
+}
+
+fn decode_unreserved(path: &str) -> Result<String, PathRefused> {
+    let mut out = String::with_capacity(path.len());
+    let mut chars = path.chars();
+    while let Some(next) = chars.next() {
+        match next {
+            '\\' => return Err(PathRefused::Backslash),
+            '\0'..='\x1f' | '\x7f' => return Err(PathRefused::Control),
+            '%' => {
+                let high = chars.next().and_then(|digit| digit.to_digit(16)).ok_or(PathRefused::Escape)?;
+                let low = chars.next().and_then(|digit| digit.to_digit(16)).ok_or(PathRefused::Escape)?;
+                push_escaped(&mut out, u8::try_from(high * 16 + low).unwrap_or_default())?;
+            }
+            plain => out.push(plain),
+        }
+    }
+    Ok(out)
+}
+
+fn push_escaped(out: &mut String, byte: u8) -> Result<(), PathRefused> {
+    const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    match byte {
+        b'\\' => return Err(PathRefused::Backslash),
+        0..=0x1f | 0x7f | 0xc0 | 0xc1 | 0xf5..=0xff => return Err(PathRefused::Control),
+        b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+        _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
+        _ => {
+            let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or('0');
+            out.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+        }
+    }
+    Ok(())
+}
+
+/// `decoded` has its escapes in upper case by now.
+fn plain_reading(decoded: &str) -> String {
+    let mut out = String::with_capacity(decoded.len());
+    for next in decoded.replace("%2F", "/").chars() {
+        if next != '/' || !out.ends_with('/') {
+            out.push(next);
+        }
+    }
+    out
+}
+
+/// `..;x` too: servlet containers cut a segment at the semicolon before they resolve it.
+fn is_dot_segment(segment: &str) -> bool {
+    let name = segment.split_once(';').map_or(segment, |(name, _)| name);
+    let name = name.split_once("%3B").map_or(name, |(name, _)| name);
+    matches!(name, "." | "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn path(text: &str) -> Result<String, PathRefused> {
+        read_path(text).map(|reading| reading.path.into_owned())
+    }
+
+    #[test]
+    fn an_ordinary_path_is_borrowed_and_has_one_reading() {
+        let reading = read_path("/app/users/42/photo.jpg").unwrap();
+        assert_eq!(reading, PathReading { path: Cow::Borrowed("/app/users/42/photo.jpg"), plain: None });
+        assert!(matches!(reading.path, Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn encoded_unreserved_characters_are_decoded_once() {
+        assert_eq!(path("/%61dm%69n").unwrap(), "/admin");
+        assert_eq!(path("/a%2561").unwrap(), "/a%2561");
+        assert_eq!(path("/caf%c3%a9").unwrap(), "/caf%C3%A9");
+        assert_eq!(path("/.well-known/x").unwrap(), "/.well-known/x");
+        assert_eq!(path("/a/...").unwrap(), "/a/...");
+    }
+
+    #[test]
+    fn dot_segments_are_refused_in_every_dress() {
+        for bad in [
+            "/a/../b",
+            "/..",
+            "/a/./b",
+            "/a/%2e%2e/b",
+            "/a/%2E./b",
+            "/a/..;/b",
+            "/a/..;x=1/b",
+            "/a/..%3b/b",
+            "/a/..%2fb",
+            "/a%2f..%2fb",
+            "/a/.",
+            "//../a",
+        ] {
+            assert_eq!(path(bad), Err(PathRefused::DotSegment), "{bad}");
+        }
+    }
+
+    #[test]
+    fn backslashes_control_bytes_and_broken_escapes_are_refused() {
+        assert_eq!(path("/a\\b"), Err(PathRefused::Backslash));
+        assert_eq!(path("/a%5cb"), Err(PathRefused::Backslash));
+        assert_eq!(path("/a%00b"), Err(PathRefused::Control));
+        assert_eq!(path("/a%0d%0ab"), Err(PathRefused::Control));
+        assert_eq!(path("/a%c0%afb"), Err(PathRefused::Control));
+        for bad in ["/a%", "/a%2", "/a%zz", "/a%+1"] {
+            assert_eq!(path(bad), Err(PathRefused::Escape), "{bad}");
+        }
+        assert_eq!(path("*"), Err(PathRefused::NotAbsolute));
+    }
+
+    #[test]
+    fn encoded_and_doubled_slashes_give_a_second_reading() {
+        let reading = read_path("//admin%2fx").unwrap();
+        assert_eq!(reading.path, "//admin%2Fx");
+        assert_eq!(reading.plain.as_deref(), Some("/admin/x"));
+    }
+
+    proptest! {
+        #[test]
+        fn reading_twice_is_reading_once(text in "/[a-c./%25ef;\\\\]{0,24}") {
+            if let Ok(first) = read_path(&text) {
+                let once = first.path.into_owned();
+                let again = read_path(&once).unwrap();
+                prop_assert_eq!(again.path.as_ref(), once.as_str());
+                prop_assert_eq!(again.plain, first.plain);
+            }
+        }
+    }
+}

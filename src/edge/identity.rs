@@ -1,0 +1,144 @@
+//! A verified caller as request headers, and as the value the local API gets.
+//!
+//! The headers of a token are made once and kept for its next request: making them means a handful
+//! of allocations, using them again a handful of reference counts.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue};
+use keepgate_guard::claims::Claims;
+use keepgate_guard::refusal::Refusal;
+use quick_cache::unsync::Cache;
+use uuid::Uuid;
+
+use crate::model::caller::Caller;
+use crate::model::id::{AccountId, SessionId, TokenId};
+use crate::model::time::Timestamp;
+
+/// The account's id.
+pub const SUBJECT: HeaderName = HeaderName::from_static("x-auth-subject");
+/// The session's id.
+pub const SESSION: HeaderName = HeaderName::from_static("x-auth-session");
+/// The account's roles, separated by commas.
+pub const ROLES: HeaderName = HeaderName::from_static("x-auth-roles");
+/// The token's scopes, separated by spaces.
+pub const SCOPE: HeaderName = HeaderName::from_static("x-auth-scope");
+
+/// Tokens whose headers one edge thread keeps.
+const KEPT: usize = 8192;
+
+/// The identity headers of one token.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    subject: HeaderValue,
+    session: HeaderValue,
+    roles: Option<HeaderValue>,
+    scope: Option<HeaderValue>,
+}
+
+impl Identity {
+    fn of(claims: &Claims) -> Option<Self> {
+        let value = |text: String| HeaderValue::from_maybe_shared(Bytes::from(text)).ok();
+        let some = |text: String| if text.is_empty() { Some(None) } else { value(text).map(Some) };
+        Some(Self {
+            subject: value(claims.sub.to_string())?,
+            session: value(claims.sid.to_string())?,
+            roles: some(claims.roles.join(","))?,
+            scope: some(claims.scope.clone())?,
+        })
+    }
+
+    /// Sets the headers. What the client sent under these names is gone by now.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        headers.insert(SUBJECT, self.subject.clone());
+        headers.insert(SESSION, self.session.clone());
+        if let Some(roles) = &self.roles {
+            headers.insert(ROLES, roles.clone());
+        }
+        if let Some(scope) = &self.scope {
+            headers.insert(SCOPE, scope.clone());
+        }
+    }
+}
+
+/// The identities one edge thread has met lately.
+pub struct Identities(RefCell<Cache<Uuid, (Arc<Claims>, Identity)>>);
+
+impl Default for Identities {
+    fn default() -> Self {
+        Self(RefCell::new(Cache::new(KEPT)))
+    }
+}
+
+impl Identities {
+    /// The headers for a token's claims. Refused where a claim cannot stand in a header.
+    pub fn of(&self, claims: &Arc<Claims>) -> Result<Identity, Refusal> {
+        let mut kept = self.0.borrow_mut();
+        if let Some((known, identity)) = kept.get(&claims.jti)
+            && (Arc::ptr_eq(known, claims) || known == claims)
+        {
+            return Ok(identity.clone());
+        }
+        let identity = Identity::of(claims).ok_or(Refusal::Malformed)?;
+        kept.insert(claims.jti, (Arc::clone(claims), identity.clone()));
+        Ok(identity)
+    }
+}
+
+/// The caller, as services know it. Refused where a role's name is not one.
+pub fn caller(claims: &Claims) -> Result<Caller, Refusal> {
+    let roles: Result<_, _> = claims.roles.iter().map(|role| role.parse()).collect();
+    Ok(Caller {
+        account: AccountId(claims.sub),
+        session: SessionId(claims.sid),
+        token: TokenId(claims.jti),
+        roles: roles.map_err(|_| Refusal::Malformed)?,
+        expires_at: Timestamp::from_millis(claims.exp.saturating_mul(1000)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(roles: &[&str], scope: &str) -> Arc<Claims> {
+        Arc::new(Claims {
+            iss: "i".into(),
+            aud: "a".into(),
+            sub: Uuid::from_u128(1),
+            sid: Uuid::from_u128(2),
+            jti: Uuid::from_u128(3),
+            seq: 1,
+            iat: 0,
+            exp: 9,
+            auth_time: 0,
+            amr: Vec::new(),
+            roles: roles.iter().map(|&role| role.to_owned()).collect(),
+            scope: scope.to_owned(),
+        })
+    }
+
+    #[test]
+    fn claims_become_headers_and_empty_ones_none() {
+        let identities = Identities::default();
+        let mut headers = HeaderMap::new();
+        identities.of(&claims(&["admin", "staff"], "a b")).unwrap().write(&mut headers);
+        assert_eq!(headers[SUBJECT], Uuid::from_u128(1).to_string());
+        assert_eq!(headers[SESSION], Uuid::from_u128(2).to_string());
+        assert_eq!(headers[ROLES], "admin,staff");
+        assert_eq!(headers[SCOPE], "a b");
+        let mut headers = HeaderMap::new();
+        identities.of(&claims(&[], "")).unwrap().write(&mut headers);
+        assert_eq!(headers.len(), 2, "the same jti with other claims is not served from memory");
+    }
+
+    #[test]
+    fn a_claim_that_cannot_stand_in_a_header_is_refused() {
+        let identities = Identities::default();
+        assert_eq!(identities.of(&claims(&["a\r\nx: y"], "")).unwrap_err(), Refusal::Malformed);
+        assert_eq!(caller(&claims(&["Not A Role"], "")).unwrap_err(), Refusal::Malformed);
+    }
+}

@@ -1,0 +1,66 @@
+//! Listening sockets: one for each edge thread on the same port (SO_REUSEPORT), so that the kernel
+//! spreads connections and threads share no accept queue.
+
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::EdgeError;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Binds one address `count` times. With port 0 the system chooses for the first, and the others
+/// follow. The address returned has the port.
+pub fn bind(
+    address: SocketAddr,
+    count: usize,
+    beside: &[SocketAddr],
+) -> Result<(SocketAddr, Vec<TcpListener>), EdgeError> {
+    let refused = |source| EdgeError::Bind { address, source };
+    if address.port() != 0 {
+        // SO_REUSEPORT would let a second Keepgate share the port unnoticed: ask without it first.
+        socket(address, false, beside).map_err(refused)?;
+    }
+    let mut chosen = address;
+    let mut listeners = Vec::with_capacity(count);
+    for _ in 0..count {
+        let socket = socket(chosen, true, beside).map_err(refused)?;
+        socket.listen(BACKLOG).map_err(refused)?;
+        let listener = TcpListener::from(socket);
+        chosen = listener.local_addr().map_err(refused)?;
+        listeners.push(listener);
+    }
+    Ok((chosen, listeners))
+}
+
+fn socket(address: SocketAddr, shared: bool, beside: &[SocketAddr]) -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // `[::]` takes IPv4 too, unless that has its own listener.
+    if address.is_ipv6() && beside.iter().any(|other| other.is_ipv4() && other.port() == address.port()) {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_listeners_share_the_port_the_system_chose() {
+        let (address, listeners) = bind("127.0.0.1:0".parse().unwrap(), 3, &[]).unwrap();
+        assert_ne!(address.port(), 0);
+        assert!(listeners.iter().all(|listener| listener.local_addr().unwrap() == address));
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused_even_though_ports_are_shared() {
+        let (address, _held) = bind("127.0.0.1:0".parse().unwrap(), 1, &[]).unwrap();
+        assert!(matches!(bind(address, 1, &[]), Err(EdgeError::Bind { .. })));
+    }
+}

@@ -1,0 +1,225 @@
+//! A certificate authority of one's own, for development and for names no public CA would sign:
+//! `tls/ca.pem` to hand out, `tls/ca.key` (0600) to keep.
+//!
+//! Only the CA is kept on disk. The leaf is issued anew at every start and before it runs out, so it
+//! follows the configured names and its key never touches a disk.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SerialNumber,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use time::OffsetDateTime;
+
+use super::certificates::TlsError;
+use crate::model::random::{self, Rng};
+use crate::model::time::Timestamp;
+
+/// Life of the CA.
+const CA_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Life of a leaf: what browsers accept, with room.
+const LEAF_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Certificates are valid from a little before they are made, for clients whose clock is behind.
+const BACKDATED: Duration = Duration::from_secs(3600);
+
+/// The CA, ready to issue.
+pub struct LocalCa {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+    ends: Timestamp,
+}
+
+/// A leaf and its key.
+pub struct Issued {
+    /// Leaf, then CA.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The leaf's key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+impl LocalCa {
+    /// Opens the CA in `folder`, or makes one there.
+    pub fn open(folder: &Path, now: Timestamp, rng: &dyn Rng) -> Result<Self, TlsError> {
+        let (key_path, pem_path) = (folder.join("ca.key"), folder.join("ca.pem"));
+        if key_path.exists() || pem_path.exists() {
+            let key = super::certificates::read_private(&key_path)?;
+            let pem = super::certificates::read(&pem_path)?;
+            return Self::load(&key, &pem, &pem_path, now);
+        }
+        let key = KeyPair::generate().map_err(|error| cannot_make(&error))?;
+        let pem = ca_params(now, rng)?.self_signed(&key).map_err(|error| cannot_make(&error))?.pem();
+        let write = |path: &Path, text: &str, mode| {
+            write_new(path, text, mode)
+                .map_err(|source| TlsError::Io { path: path.to_owned(), source: Arc::new(source) })
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|source| TlsError::Io { path: folder.to_owned(), source: Arc::new(source) })?;
+        write(&key_path, &key.serialize_pem(), 0o600)?;
+        write(&pem_path, &pem, 0o644)?;
+        Self::load(&key.serialize_pem(), &pem, &pem_path, now)
+    }
+
+    fn load(key: &str, pem: &str, path: &Path, now: Timestamp) -> Result<Self, TlsError> {
+        let unusable = |reason: String| TlsError::Unusable { path: path.to_owned(), reason };
+        let key = KeyPair::from_pem(key).map_err(|error| unusable(format!("its key: {error}")))?;
+        let chain = super::certificates::parse_chain(pem.as_bytes(), path)?;
+        let certificate = chain.into_iter().next().ok_or_else(|| unusable("no certificate in it".into()))?;
+        let (start, ends, same_key) = inspect(&certificate, &key).map_err(unusable)?;
+        if !same_key {
+            return Err(unusable("ca.key is not its key: restore the pair, or delete both".into()));
+        }
+        if now < start || now >= ends {
+            let reason = "not valid now: check the clock, or delete ca.pem and ca.key to make a new CA";
+            return Err(unusable(reason.into()));
+        }
+        let issuer =
+            Issuer::from_ca_cert_der(&certificate, key).map_err(|error| unusable(error.to_string()))?;
+        Ok(Self { issuer, certificate, ends })
+    }
+
+    /// Issues for DNS names and IP addresses.
+    pub fn issue(&self, names: &[String], now: Timestamp, rng: &dyn Rng) -> Result<Issued, TlsError> {
+        let mut params = CertificateParams::new(names.to_vec())
+            .map_err(|error| TlsError::Names { names: names.join(", "), reason: error.to_string() })?;
+        let end = now.plus(LEAF_LIFE).min(self.ends);
+        valid(&mut params, now, end, rng)?;
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, names.first().map_or("keepgate", String::as_str));
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate().map_err(|error| cannot_make(&error))?;
+        let leaf = params.signed_by(&key, &self.issuer).map_err(|error| cannot_make(&error))?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        Ok(Issued { chain: vec![leaf.der().clone(), self.certificate.clone()], key })
+    }
+}
+
+fn ca_params(now: Timestamp, rng: &dyn Rng) -> Result<CertificateParams, TlsError> {
+    let mut params = CertificateParams::default();
+    valid(&mut params, now, now.plus(CA_LIFE), rng)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.distinguished_name = DistinguishedName::new();
+    // Told apart by a random part, so that two installations' CAs are two entries in a trust store.
+    let [a, b, c, d] = random::bytes::<4>(rng);
+    params
+        .distinguished_name
+        .push(DnType::CommonName, format!("Keepgate local CA {a:02x}{b:02x}{c:02x}{d:02x}"));
+    Ok(params)
+}
+
+/// rcgen's own defaults are 1975 to 4096.
+fn valid(
+    params: &mut CertificateParams,
+    now: Timestamp,
+    end: Timestamp,
+    rng: &dyn Rng,
+) -> Result<(), TlsError> {
+    params.not_before = date(now.minus(BACKDATED))?;
+    params.not_after = date(end)?;
+    let mut serial = random::bytes::<16>(rng);
+    // Positive and not empty in DER.
+    let [first, ..] = &mut serial;
+    *first = (*first & 0x7f) | 0x40;
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
+    Ok(())
+}
+
+fn date(at: Timestamp) -> Result<OffsetDateTime, TlsError> {
+    OffsetDateTime::from_unix_timestamp(at.as_secs())
+        .map_err(|error| TlsError::Making { reason: format!("the clock says {at}: {error}") })
+}
+
+fn cannot_make(error: &rcgen::Error) -> TlsError {
+    TlsError::Making { reason: error.to_string() }
+}
+
+fn inspect(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<(Timestamp, Timestamp, bool), String> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|error| error.to_string())?;
+    let millis =
+        |at: x509_parser::time::ASN1Time| Timestamp::from_millis(at.timestamp().saturating_mul(1000));
+    let validity = parsed.validity();
+    let same_key = parsed.public_key().subject_public_key.data.as_ref() == key.public_key_raw();
+    Ok((millis(validity.not_before), millis(validity.not_after), same_key))
+}
+
+fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let mut temporary = PathBuf::from(path);
+    temporary.set_extension("new");
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    fs::File::open(path.parent().unwrap_or(path))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::random::SeededRng;
+    use std::os::unix::fs::PermissionsExt;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+
+    fn open(folder: &Path, now: Timestamp) -> Result<LocalCa, TlsError> {
+        LocalCa::open(folder, now, &SeededRng::new(1))
+    }
+
+    #[test]
+    fn the_ca_is_made_once_and_its_key_is_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("tls");
+        let first = open(&folder, NOW).unwrap();
+        let again = open(&folder, NOW).unwrap();
+        assert_eq!(first.certificate, again.certificate);
+        let mode = fs::metadata(folder.join("ca.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_leaf_names_hosts_and_addresses_and_has_a_sane_life() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = open(dir.path(), NOW).unwrap();
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+        let issued = ca.issue(&names, NOW, &SeededRng::new(2)).unwrap();
+        let (_, leaf) = x509_parser::parse_x509_certificate(&issued.chain[0]).unwrap();
+        let san = leaf.subject_alternative_name().unwrap().unwrap();
+        assert_eq!(san.value.general_names.len(), 3);
+        assert_eq!(leaf.validity().not_after.timestamp(), NOW.plus(LEAF_LIFE).as_secs());
+        assert_eq!(leaf.validity().not_before.timestamp(), NOW.minus(BACKDATED).as_secs());
+        assert!(!leaf.is_ca());
+    }
+
+    #[test]
+    fn an_expired_ca_or_a_foreign_key_is_refused_with_a_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), NOW).unwrap();
+        let later = NOW.plus(CA_LIFE);
+        assert!(open(dir.path(), later).err().unwrap().to_string().contains("delete ca.pem"));
+        let other = tempfile::tempdir().unwrap();
+        open(other.path(), NOW).unwrap();
+        fs::copy(other.path().join("ca.key"), dir.path().join("ca.key")).unwrap();
+        assert!(open(dir.path(), NOW).err().unwrap().to_string().contains("not its key"));
+    }
+
+    #[test]
+    fn a_ca_key_that_others_can_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), NOW).unwrap();
+        let key = dir.path().join("ca.key");
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(open(dir.path(), NOW).err().unwrap(), TlsError::Readable { .. }));
+    }
+}

@@ -1,0 +1,171 @@
+//! The edge: the path of every request, from the socket to the application or the local API.
+//!
+//! ```text
+//! accept → tls → guard → route → authenticate → ┬→ proxy → upstream
+//!                                               └→ local API
+//! ```
+//!
+//! Each stage takes the value that only the stage before it can make ([`accept::Accepted`],
+//! [`tls::Secured`], [`guard::Admitted`], [`route::Routed`], [`authenticate::Vetted`]), so a request
+//! cannot reach an application without having passed every check: it would not compile. The first two
+//! are run by [`worker`], once for each connection; the rest stands in [`Pipeline::answer`]. The edge
+//! never opens a store: it verifies tokens as any service behind Keepgate could, and hands its
+//! denials to the audit trail.
+
+pub mod accept;
+pub mod access;
+pub mod authenticate;
+pub mod body;
+pub mod certificates;
+pub mod connection;
+pub mod decisions;
+pub mod drain;
+pub mod guard;
+pub mod identity;
+pub mod listen;
+pub mod local;
+pub mod local_ca;
+pub mod proxy;
+pub mod redirect;
+pub mod request_ids;
+pub mod respond;
+pub mod route;
+pub mod start;
+pub mod tls;
+pub mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+
+use self::access::Entry;
+use self::authenticate::{TokenCheck, Who};
+use self::body::Outgoing;
+use self::connection::Peer;
+use self::decisions::{Decisions, Denied};
+use self::guard::address::TrustedProxies;
+use self::guard::blacklist::Blacklist;
+use self::identity::Identities;
+use self::local::LocalApi;
+use self::proxy::Proxy;
+use self::proxy::pool::Group;
+use self::respond::Refused;
+use self::route::{RouteError, Table, Target};
+use crate::config::limits::Limits;
+use crate::config::upstream::Upstream;
+use crate::model::random::SharedRng;
+use crate::model::time::{SharedClock, Timestamp};
+use crate::observe::metrics::EdgeCounters;
+
+/// The edge cannot start.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message above each variant shows what its fields are")]
+pub enum EdgeError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Bind { address: SocketAddr, source: std::io::Error },
+    /// The routes make no sense.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// An upstream group has no servers.
+    #[error("upstream '{name}' has no servers")]
+    NoServers { name: String },
+    /// A thread or its runtime cannot be made.
+    #[error("cannot start an edge thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What all edge threads share. Read-mostly: nothing in it is written for a request.
+pub struct Site {
+    limits: Limits,
+    trusted: TrustedProxies,
+    hsts: Option<HeaderValue>,
+    https_port: u16,
+    terminator: tls::Terminator,
+    routes: Table,
+    upstreams: Vec<Upstream>,
+    check: Arc<dyn TokenCheck>,
+    api: LocalApi,
+    decisions: Decisions,
+    blacklist: Arc<Blacklist>,
+    budget: Arc<accept::Budget>,
+    clock: SharedClock,
+    rng: SharedRng,
+}
+
+/// One thread's way from a request to its answer.
+pub struct Pipeline {
+    site: Arc<Site>,
+    groups: Vec<Group>,
+    identities: Identities,
+    counters: Arc<EdgeCounters>,
+}
+
+impl Pipeline {
+    /// The request path.
+    async fn answer(
+        &self,
+        peer: &Peer,
+        request: Request<Incoming>,
+        (now, id_header): (Timestamp, &HeaderValue),
+        entry: &mut Entry,
+    ) -> Result<Response<Outgoing>, Refused> {
+        let site = &*self.site;
+        // Guard first: until the request is known to be one request, for one host and one path, from
+        // an address that may come in, nothing that could be decided about it would hold. It also
+        // deletes the identity headers, so that no later stage can mistake them for its own.
+        let rules = guard::Rules { limits: &site.limits, trusted: &site.trusted, blacklist: &site.blacklist };
+        let admitted = match guard::admit(rules, peer, request, (entry.request, now)) {
+            Ok(admitted) => admitted,
+            Err(guard::Stopped::Refused(refused)) => return Err(refused),
+            Err(guard::Stopped::Banned(banned)) => {
+                self.record(banned.into_denied()).await;
+                return Err(guard::banned());
+            }
+        };
+        entry.client = admitted.client().address;
+        // Route before authentication: the route says what must be shown. A pure look-up, so that
+        // unknown paths cost an attacker's request no signature check.
+        let routed = site.routes.find(admitted)?;
+        entry.route = Some(Arc::clone(&routed.route().name));
+        // Authentication before a byte of the body is read and before the application hears of it.
+        let vetted = match authenticate::authenticate(&*site.check, routed, now) {
+            Ok(vetted) => vetted,
+            Err(stopped) => {
+                if let Some(denied) = stopped.denied {
+                    self.record(*denied).await;
+                }
+                return Err(stopped.refused);
+            }
+        };
+        if let Who::Authenticated(somebody) = vetted.who() {
+            entry.account = Some(somebody.claims().sub);
+        }
+        match vetted.route().target {
+            Target::Api => local::call(&site.api, &site.limits, vetted).await,
+            Target::Upstream(at) => {
+                let group = self.groups.get(at).ok_or_else(Refused::internal)?;
+                self.proxy().forward(group, vetted, id_header).await
+            }
+        }
+    }
+
+    fn proxy(&self) -> Proxy<'_> {
+        let Self { site, identities, counters, .. } = self;
+        Proxy { limits: &site.limits, identities, counters }
+    }
+
+    /// Makes a denial durable before its answer leaves. If it cannot be, the answer is no all the
+    /// same, and the operator hears of it.
+    async fn record(&self, denied: Denied) {
+        if let Err(error) = self.site.decisions.denied(denied).await {
+            self.counters.audit_failures.up();
+            tracing::error!(%error, "a denial could not be written to the audit log");
+        }
+    }
+}

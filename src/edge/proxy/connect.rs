@@ -1,0 +1,61 @@
+//! Connections to application servers: plain HTTP/1.1 over TCP (by address; names are not resolved
+//! here) or over a Unix socket.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::pool::{Lease, Pool};
+use crate::config::upstream::Server;
+use crate::edge::body::RequestBody;
+
+/// Largest response head taken from a server, bytes.
+const RESPONSE_HEAD_BYTES: usize = 64 * 1024;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The server refused, or is not there.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// It did not answer in time.
+    #[error("no connection within {0:?}")]
+    Timeout(Duration),
+    /// HTTP could not start.
+    #[error("{0}")]
+    Handshake(#[from] hyper::Error),
+}
+
+/// Connects to a pool's server.
+pub async fn connect(pool: &Rc<Pool>, patience: Duration) -> Result<Lease, ConnectError> {
+    let opening = open(pool.server());
+    let sender =
+        tokio::time::timeout(patience, opening).await.map_err(|_| ConnectError::Timeout(patience))??;
+    Ok(pool.lease(sender))
+}
+
+async fn open(server: &Server) -> Result<SendRequest<RequestBody>, ConnectError> {
+    match server {
+        Server::Tcp(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            start(stream).await
+        }
+        Server::Unix(path) => start(UnixStream::connect(path).await?).await,
+    }
+}
+
+async fn start<S>(stream: S) -> Result<SendRequest<RequestBody>, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (sender, connection) =
+        Builder::new().max_header_size(RESPONSE_HEAD_BYTES).handshake(TokioIo::new(stream)).await?;
+    // How it ends is seen by whoever uses the sender.
+    tokio::task::spawn_local(async move { drop(connection.await) });
+    Ok(sender)
+}

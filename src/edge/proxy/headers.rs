@@ -1,0 +1,161 @@
+//! Headers at the hop: what ends here is dropped, what Keepgate says is set after it, so that no
+//! client can nominate our headers away with `Connection` (RFC 9110 §7.6.1).
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue};
+
+use crate::edge::guard::Client;
+use crate::edge::guard::address::FORWARDED_FOR;
+use crate::edge::identity::Identity;
+use crate::edge::respond::REQUEST_ID;
+
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// `TE: trailers` goes too: the next hop is HTTP/1.1, where trailers need more than that.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Drops every header that ends at this hop, and those that `Connection` names.
+pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            // Framing is written anew from the body; `close` and `keep-alive` name no header.
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// What Keepgate tells the upstream.
+pub struct Said<'a> {
+    /// The client.
+    pub client: &'a Client,
+    /// `Host`, as the client sent it.
+    pub host: &'a HeaderValue,
+    /// The request's id.
+    pub request_id: &'a HeaderValue,
+    /// The caller, if somebody.
+    pub identity: Option<&'a Identity>,
+}
+
+/// Makes the client's headers the upstream's. `hop_by_hop`: the guard saw headers that end here.
+pub fn for_upstream(headers: &mut HeaderMap, hop_by_hop: bool, said: &Said<'_>) {
+    if hop_by_hop {
+        drop_hop_by_hop(headers);
+    }
+    // Framing is written from the parsed body; the 100-continue was ours to answer.
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(EXPECT);
+    join_cookies(headers);
+    headers.insert(HOST, said.host.clone());
+    headers.insert(FORWARDED_FOR, said.client.forwarded_for.clone());
+    headers.insert(REAL_IP, said.client.real_ip.clone());
+    // Left over only from a trusted proxy, which knows what the client really used.
+    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("https"));
+    headers.entry(FORWARDED_HOST).or_insert_with(|| said.host.clone());
+    headers.insert(REQUEST_ID, said.request_id.clone());
+    if let Some(identity) = said.identity {
+        identity.write(headers);
+    }
+}
+
+/// HTTP/2 may split cookies over lines, HTTP/1.1 may not (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().fold(HeaderMap::new(), |mut map, (name, value)| {
+            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            map
+        })
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn client() -> Client {
+        let header = HeaderValue::from_static("203.0.113.9");
+        Client { address: "203.0.113.9".parse().unwrap(), real_ip: header.clone(), forwarded_for: header }
+    }
+
+    #[test]
+    fn what_ends_here_is_dropped_with_what_connection_names() {
+        let mut headers = map(&[
+            ("connection", "close, X-Secret"),
+            ("connection", " x-other ,, bad name"),
+            ("x-secret", "1"),
+            ("x-other", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("trailer", "x"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic x"),
+            ("accept", "*/*"),
+        ]);
+        drop_hop_by_hop(&mut headers);
+        assert_eq!(names(&headers), ["accept"]);
+    }
+
+    #[test]
+    fn a_client_cannot_nominate_our_headers_away() {
+        let mut headers = map(&[
+            ("connection", "x-auth-subject, x-forwarded-for, host, x-request-id"),
+            ("host", "app"),
+            ("content-length", "9"),
+        ]);
+        let host = HeaderValue::from_static("app");
+        let id = HeaderValue::from_static("id");
+        let said = Said { client: &client(), host: &host, request_id: &id, identity: None };
+        for_upstream(&mut headers, true, &said);
+        assert_eq!(
+            names(&headers),
+            ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-request-id"]
+        );
+        assert_eq!(headers["x-forwarded-for"], "203.0.113.9");
+    }
+
+    #[test]
+    fn split_cookies_are_joined() {
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+    }
+}

@@ -1,0 +1,280 @@
+//! The proxy: a vetted request to an application server, and its response back.
+//!
+//! Bodies stream both ways. What is tried again, and when: a connection that could not be made, once,
+//! on the next server; a kept-alive connection that had died before the request was written, on a
+//! fresh one; one that died after, before any response byte, only if the request is idempotent and
+//! had no body. Never after a response head.
+
+pub mod answer;
+mod connect;
+pub mod headers;
+pub mod pool;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use self::answer::UpstreamBody;
+use self::connect::ConnectError;
+use self::headers::Said;
+use self::pool::{Group, Lease, Pool};
+use super::authenticate::{Vetted, Who};
+use super::body::{BodyError, Outgoing, RequestBody, Upload};
+use super::identity::Identities;
+use super::respond::Refused;
+use crate::config::limits::Limits;
+use crate::config::route::RouteAuth;
+use crate::observe::metrics::{EdgeCounters, UpstreamFailure};
+
+/// What the proxy works with.
+#[derive(Clone, Copy)]
+pub struct Proxy<'a> {
+    /// Times.
+    pub limits: &'a Limits,
+    /// Identity headers made before.
+    pub identities: &'a Identities,
+    /// What is counted.
+    pub counters: &'a EdgeCounters,
+}
+
+/// The body of a request, within the route's limit (413 before a byte is read where the length is
+/// declared).
+pub fn limited(body: Incoming, limit: u64, stall: Duration) -> Result<RequestBody, Refused> {
+    if body.size_hint().lower() > limit {
+        return Err(Refused::too_large(limit));
+    }
+    Ok(RequestBody::new(body, limit, stall))
+}
+
+impl Proxy<'_> {
+    /// Sends a request to one of the group's servers and returns the response.
+    pub async fn forward(
+        self,
+        group: &Group,
+        vetted: Vetted,
+        request_id: &HeaderValue,
+    ) -> Result<Response<Outgoing>, Refused> {
+        let mut request = self.prepare(vetted, request_id)?;
+        let upload = (!request.body().is_end_stream()).then(|| request.body_mut().watched());
+        let (response, lease) = self.exchange(group, request, upload.as_ref()).await?;
+        let (mut parts, body) = response.into_parts();
+        // Nothing was upgraded, so there is nothing to switch to.
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(self.broken("the application answered 101 without being asked"));
+        }
+        headers::drop_hop_by_hop(&mut parts.headers);
+        let body = UpstreamBody::new(body, lease, self.limits.stall_timeout);
+        parts.version = Version::HTTP_11;
+        Ok(Response::from_parts(parts, Outgoing::upstream(body)))
+    }
+
+    fn prepare(self, vetted: Vetted, request_id: &HeaderValue) -> Result<Request<RequestBody>, Refused> {
+        let (routed, who) = vetted.into_parts();
+        let (route, admitted) = routed.into_parts();
+        let hop_by_hop = admitted.hop_by_hop();
+        let (mut parts, body, client, host) = admitted.into_parts();
+        let body = limited(body, route.body_bytes, self.limits.stall_timeout)?;
+        let identity = match who {
+            Who::Authenticated(somebody) => {
+                let made = self.identities.of(somebody.claims());
+                Some(made.map_err(|refusal| Refused::internal().detail(refusal.to_string()))?)
+            }
+            Who::Anonymous(_) => None,
+        };
+        if route.auth != RouteAuth::None {
+            parts.headers.remove(http::header::AUTHORIZATION);
+        }
+        let said = Said { client: &client, host: host.value(), request_id, identity: identity.as_ref() };
+        headers::for_upstream(&mut parts.headers, hop_by_hop, &said);
+        parts.version = Version::HTTP_11;
+        // hyper's own notes on the client's connection are of no use to the next one.
+        parts.extensions.clear();
+        Ok(Request::from_parts(parts, body))
+    }
+
+    async fn exchange(
+        self,
+        group: &Group,
+        mut request: Request<RequestBody>,
+        upload: Option<&Arc<Upload>>,
+    ) -> Result<(Response<Incoming>, Lease), Refused> {
+        let pool = group.next().ok_or_else(|| self.broken("the upstream has no servers"))?;
+        if let Some(lease) = pool.take() {
+            self.counters.upstream_reuses.up();
+            let replay = Replay::of(&request);
+            match self.send(lease, request, upload).await {
+                Ok(answered) => return Ok(answered),
+                Err(Failed::Unsent(back)) => request = *back,
+                Err(Failed::Lost(error)) => match replay {
+                    Some(replay) if is_disconnect(&error) => request = replay.into_request(),
+                    _ => return Err(self.failed(&error)),
+                },
+                Err(Failed::TimedOut) => return Err(self.timed_out()),
+            }
+            self.counters.upstream_retries.up();
+        }
+        let lease = self.connect(group, pool).await?;
+        match self.send(lease, request, upload).await {
+            Ok(answered) => Ok(answered),
+            Err(Failed::Lost(error)) => Err(self.failed(&error)),
+            Err(Failed::Unsent(_)) => Err(self.broken("the application closed the connection")),
+            Err(Failed::TimedOut) => Err(self.timed_out()),
+        }
+    }
+
+    /// Connects to `first`, or, once, to the server after it.
+    async fn connect(self, group: &Group, first: &Rc<Pool>) -> Result<Lease, Refused> {
+        let error = match self.try_connect(first).await {
+            Ok(lease) => return Ok(lease),
+            Err(error) => error,
+        };
+        match group.next() {
+            Some(second) if !Rc::ptr_eq(first, second) => {
+                self.counters.upstream_retries.up();
+                self.try_connect(second).await.map_err(|error| self.unreachable(&error))
+            }
+            _ => Err(self.unreachable(&error)),
+        }
+    }
+
+    async fn try_connect(self, pool: &Rc<Pool>) -> Result<Lease, ConnectError> {
+        self.counters.upstream_connects.up();
+        let made = connect::connect(pool, self.limits.connect_timeout).await;
+        if let Err(error) = &made {
+            tracing::warn!(server = ?pool.server(), %error, "an application server cannot be connected to");
+        }
+        made
+    }
+
+    async fn send(
+        self,
+        mut lease: Lease,
+        request: Request<RequestBody>,
+        upload: Option<&Arc<Upload>>,
+    ) -> Result<(Response<Incoming>, Lease), Failed> {
+        let limit = self.limits.response_timeout;
+        let mut sent = std::pin::pin!(lease.sender().try_send_request(request));
+        let mut patience = std::pin::pin!(tokio::time::sleep(limit));
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut sent => return match answer {
+                    Ok(response) => Ok((response, lease)),
+                    Err(mut error) => Err(match error.take_message() {
+                        Some(request) => Failed::Unsent(Box::new(request)),
+                        None => Failed::Lost(error.into_error()),
+                    }),
+                },
+                () = &mut patience => {
+                    // While an upload moves, the response is not late.
+                    let due = upload.map(|upload| upload.last_moved() + limit);
+                    match due.filter(|due| *due > Instant::now()) {
+                        Some(due) => patience.as_mut().reset(due.into()),
+                        None => return Err(Failed::TimedOut),
+                    }
+                }
+            }
+        }
+    }
+
+    fn unreachable(self, error: &ConnectError) -> Refused {
+        self.counters.upstream_failures.up(UpstreamFailure::Unreachable);
+        let status = match error {
+            ConnectError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            ConnectError::Io(_) | ConnectError::Handshake(_) => StatusCode::BAD_GATEWAY,
+        };
+        Refused::new(status, "upstream-unreachable", "Application unreachable")
+            .detail("no server of the application could be connected to; try again later")
+    }
+
+    fn timed_out(self) -> Refused {
+        self.counters.upstream_failures.up(UpstreamFailure::Timeout);
+        Refused::new(StatusCode::GATEWAY_TIMEOUT, "upstream-timeout", "Application timed out")
+            .detail("the application did not answer in time")
+    }
+
+    fn broken(self, reason: &str) -> Refused {
+        self.counters.upstream_failures.up(UpstreamFailure::Broken);
+        tracing::warn!(reason, "an exchange with an application server failed");
+        Refused::new(StatusCode::BAD_GATEWAY, "upstream-broken", "Application failed")
+            .detail("the application broke off, or did not answer in HTTP")
+    }
+
+    /// An exchange failed: whose fault was it?
+    fn failed(self, error: &hyper::Error) -> Refused {
+        match cause::<BodyError>(error) {
+            Some(BodyError::TooLarge { limit }) => Refused::too_large(*limit),
+            Some(BodyError::Stalled) => {
+                Refused::new(StatusCode::REQUEST_TIMEOUT, "body-stalled", "Request body stalled")
+                    .detail("the request body made no progress")
+                    .closing()
+            }
+            Some(BodyError::Broken(_)) => Refused::bad_request("the request body broke off").closing(),
+            None => self.broken(&error.to_string()),
+        }
+    }
+}
+
+/// Why an exchange did not happen.
+enum Failed {
+    /// Not a byte of it was written: here it is back.
+    Unsent(Box<Request<RequestBody>>),
+    /// It was written, perhaps in part, and no response came.
+    Lost(hyper::Error),
+    /// No response in time.
+    TimedOut,
+}
+
+/// A request that may be sent twice: idempotent (RFC 9110 §9.2.2) and without a body.
+struct Replay(Parts);
+
+impl Replay {
+    fn of(request: &Request<RequestBody>) -> Option<Self> {
+        let idempotent = matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+        );
+        if !idempotent || !request.body().is_end_stream() {
+            return None;
+        }
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = request.method().clone();
+        parts.uri = Uri::clone(request.uri());
+        parts.headers = HeaderMap::clone(request.headers());
+        Some(Self(parts))
+    }
+
+    fn into_request(self) -> Request<RequestBody> {
+        Request::from_parts(self.0, RequestBody::empty())
+    }
+}
+
+/// Whether the connection went away, as opposed to answering nonsense.
+fn is_disconnect(error: &hyper::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    error.is_canceled()
+        || error.is_closed()
+        || error.is_incomplete_message()
+        || cause::<std::io::Error>(error).is_some_and(|error| {
+            matches!(
+                error.kind(),
+                BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
+            )
+        })
+}
+
+fn cause<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> {
+    let mut next = std::error::Error::source(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}

@@ -1,0 +1,142 @@
+//! Kept-alive connections to one server, of one edge thread: last in, first out, so that the ones
+//! used are warm and the rest grow old and go. Never shared between threads; no lock.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use hyper::client::conn::http1::SendRequest;
+
+use crate::config::upstream::{Server, Upstream};
+use crate::edge::body::RequestBody;
+
+/// The servers of one upstream group, as one edge thread sees them.
+#[derive(Debug)]
+pub struct Group {
+    servers: Vec<Rc<Pool>>,
+    next: Cell<usize>,
+}
+
+impl Group {
+    /// The group's pools, empty. `start` staggers where the threads begin to go round.
+    pub fn new(config: &Upstream, start: usize) -> Self {
+        let pool = |server: &Server| {
+            Rc::new(Pool {
+                server: server.clone(),
+                keep: config.idle_connections,
+                idle_timeout: config.idle_timeout,
+                idle: RefCell::default(),
+            })
+        };
+        Self { servers: config.servers.iter().map(pool).collect(), next: Cell::new(start) }
+    }
+
+    /// The next server in turn; `None` for a group without any.
+    pub fn next(&self) -> Option<&Rc<Pool>> {
+        let at = self.next.get();
+        self.next.set(at.wrapping_add(1));
+        self.servers.get(at.checked_rem(self.servers.len())?)
+    }
+
+    /// Closes connections that have been idle for too long.
+    pub fn sweep(&self, now: Instant) {
+        self.servers.iter().for_each(|pool| pool.sweep(now));
+    }
+}
+
+/// One server's idle connections.
+#[derive(Debug)]
+pub struct Pool {
+    server: Server,
+    keep: usize,
+    idle_timeout: Duration,
+    idle: RefCell<VecDeque<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: SendRequest<RequestBody>,
+    since: Instant,
+}
+
+impl Pool {
+    /// The server.
+    pub const fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// An idle connection that looks alive.
+    pub fn take(self: &Rc<Self>) -> Option<Lease> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(Idle { sender, since }) = idle.pop_back() {
+            if since.elapsed() >= self.idle_timeout {
+                // The rest are older still.
+                idle.clear();
+                return None;
+            }
+            if sender.is_ready() && !sender.is_closed() {
+                return Some(Lease { sender, pool: Rc::clone(self), reused: true });
+            }
+        }
+        None
+    }
+
+    /// A connection just made.
+    pub fn lease(self: &Rc<Self>, sender: SendRequest<RequestBody>) -> Lease {
+        Lease { sender, pool: Rc::clone(self), reused: false }
+    }
+
+    fn put(&self, sender: SendRequest<RequestBody>) {
+        if self.keep == 0 || sender.is_closed() {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() >= self.keep {
+            idle.pop_front();
+        }
+        idle.push_back(Idle { sender, since: Instant::now() });
+    }
+
+    fn sweep(&self, now: Instant) {
+        let stale = |idle: &Idle| {
+            now.saturating_duration_since(idle.since) >= self.idle_timeout || idle.sender.is_closed()
+        };
+        self.idle.borrow_mut().retain(|idle| !stale(idle));
+    }
+}
+
+/// A connection in use. Dropping it closes it; [`Lease::give_back`] keeps it for the next.
+#[derive(Debug)]
+pub struct Lease {
+    sender: SendRequest<RequestBody>,
+    pool: Rc<Pool>,
+    reused: bool,
+}
+
+impl Lease {
+    /// Whether it has carried a request before.
+    pub const fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// The connection.
+    pub const fn sender(&mut self) -> &mut SendRequest<RequestBody> {
+        &mut self.sender
+    }
+
+    /// The exchange is complete: the connection may serve the next.
+    pub fn give_back(self) {
+        let Self { mut sender, pool, .. } = self;
+        if sender.is_ready() {
+            pool.put(sender);
+        } else if !sender.is_closed() {
+            // The connection's task has yet to see that the exchange is over.
+            tokio::task::spawn_local(async move {
+                if sender.ready().await.is_ok() {
+                    pool.put(sender);
+                }
+            });
+        }
+    }
+}

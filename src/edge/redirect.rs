@@ -1,0 +1,47 @@
+//! The plain HTTP listener: it sends everything to HTTPS and serves nothing else.
+//!
+//! 308, so that a method and body survive. The target's host is the request's own, and only if a
+//! certificate names it: whoever asks under a foreign name is not sent anywhere.
+
+use http::header::{CONTENT_LENGTH, LOCATION};
+use http::{HeaderValue, Request, Response, StatusCode};
+
+use super::body::Outgoing;
+use super::certificates::Certificates;
+use super::guard::headers::check_framing;
+use super::guard::host::Host;
+use super::respond::Refused;
+
+/// Longest target that is redirected, bytes.
+const TARGET_BYTES: usize = 8 * 1024;
+
+/// The answer to a plain request; `port` is where HTTPS listens.
+pub fn to_https<B>(
+    request: Request<B>,
+    certificates: &Certificates,
+    port: u16,
+) -> Result<Response<Outgoing>, Refused> {
+    let (parts, _) = request.into_parts();
+    check_framing(parts.version, &parts.headers)
+        .map_err(|error| Refused::bad_request(error.to_string()).closing())?;
+    let host = Host::of(&parts).map_err(|error| Refused::bad_request(error.to_string()).closing())?;
+    if !certificates.covers(host.name()) {
+        return Err(Refused::new(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "Unknown host")
+            .detail("this host is not served here"));
+    }
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    if !target.starts_with('/') || target.len() > TARGET_BYTES {
+        return Err(Refused::bad_request("the request target cannot be redirected").closing());
+    }
+    let location = match port {
+        443 => format!("https://{}{target}", host.name()),
+        port => format!("https://{}:{port}{target}", host.name()),
+    };
+    let location = HeaderValue::try_from(location)
+        .map_err(|_| Refused::bad_request("the request target is malformed"))?;
+    let mut response = Response::new(Outgoing::empty());
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    response.headers_mut().insert(LOCATION, location);
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    Ok(response)
+}

@@ -1,0 +1,346 @@
+//! Host, path and method to a route: a pure look-up that allocates nothing.
+//!
+//! The most specific host decides first, then the longest path prefix at a segment border, then the
+//! method: a route that matches but does not allow the method answers 405, it does not fall through
+//! to a shorter prefix whose rules may be laxer. Prefixes are kept as a trie of segments with a hash
+//! map at each node, so a look-up costs the path's length however many routes there are.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::header::ALLOW;
+use http::{HeaderValue, Method, StatusCode};
+
+use super::guard::Admitted;
+use super::guard::target;
+use super::respond::Refused;
+use crate::config::route::{Route as RouteConfig, RouteAuth, RouteTarget};
+use crate::model::role::Role;
+
+/// Where a compiled route leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Keepgate's own API.
+    Api,
+    /// The upstream group at this place.
+    Upstream(usize),
+}
+
+/// A route, ready to be asked.
+#[derive(Debug)]
+pub struct Route {
+    /// `host/path`, for logs and audit events.
+    pub name: Arc<str>,
+    /// Where it leads.
+    pub target: Target,
+    /// Whether it wants a token.
+    pub auth: RouteAuth,
+    /// One of these roles; empty for none.
+    pub roles: Vec<Role>,
+    /// All of these scopes.
+    pub scopes: Vec<String>,
+    /// Request body limit, bytes.
+    pub body_bytes: u64,
+    methods: Vec<Method>,
+}
+
+/// The routes make no sense together.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the message above each variant shows what its fields are")]
+pub enum RouteError {
+    /// A route leads to an upstream that is not configured.
+    #[error("route {route}: no upstream is named '{upstream}'")]
+    UnknownUpstream { route: String, upstream: String },
+    /// The path cannot be matched.
+    #[error("route {route}: {reason}")]
+    Path { route: String, reason: String },
+    /// Not a method's name.
+    #[error("route {route}: '{method}' is not an HTTP method")]
+    Method { route: String, method: String },
+    /// Two routes answer the same requests.
+    #[error("route {route} stands twice for {method}")]
+    Twice { route: String, method: String },
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    children: HashMap<Box<str>, Self>,
+    routes: Vec<Arc<Route>>,
+}
+
+/// All routes.
+#[derive(Debug, Default)]
+pub struct Table {
+    hosts: HashMap<Box<str>, Node>,
+    any: Node,
+}
+
+/// What the table says of a request.
+enum Found<'a> {
+    Route(&'a Arc<Route>),
+    MethodNotAllowed(&'a [Arc<Route>]),
+    Nothing,
+}
+
+impl Table {
+    /// Compiles routes. `upstream` tells a group's place from its name.
+    pub fn compile(
+        routes: &[RouteConfig],
+        default_body_bytes: u64,
+        upstream: impl Fn(&str) -> Option<usize>,
+    ) -> Result<Self, RouteError> {
+        let mut table = Self::default();
+        for config in routes {
+            let name = format!("{}{}", config.host.as_deref().unwrap_or("*"), config.path);
+            let target = match &config.target {
+                RouteTarget::Api => Target::Api,
+                RouteTarget::Upstream(group) => {
+                    let missing =
+                        || RouteError::UnknownUpstream { route: name.clone(), upstream: group.clone() };
+                    Target::Upstream(upstream(group).ok_or_else(missing)?)
+                }
+            };
+            let path = normal_prefix(&name, &config.path)?;
+            let methods = methods(&name, &config.methods)?;
+            let node = table.node(config.host.as_deref(), &path);
+            refuse_twice(&name, &node.routes, &methods)?;
+            node.routes.push(Arc::new(Route {
+                name: name.into(),
+                target,
+                auth: config.auth,
+                roles: config.roles.clone(),
+                scopes: config.scopes.clone(),
+                body_bytes: config.body_bytes.unwrap_or(default_body_bytes),
+                methods,
+            }));
+            // A route with methods is asked before one for all of them, wherever each was written.
+            node.routes.sort_by_key(|route| route.methods.is_empty());
+        }
+        Ok(table)
+    }
+
+    fn node(&mut self, host: Option<&str>, path: &str) -> &mut Node {
+        let mut node = match host {
+            None => &mut self.any,
+            Some(host) => self.hosts.entry(host.to_ascii_lowercase().into()).or_default(),
+        };
+        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+            node = node.children.entry(segment.into()).or_default();
+        }
+        node
+    }
+
+    fn routes(&self, host: &str, path: &str) -> &[Arc<Route>] {
+        let specific = self.hosts.get(host).map_or(&[][..], |tree| tree.longest(path));
+        if specific.is_empty() { self.any.longest(path) } else { specific }
+    }
+
+    fn look_up(&self, host: &str, path: &str, method: &Method) -> Found<'_> {
+        let routes = self.routes(host, path);
+        match routes.iter().find(|route| route.methods.is_empty() || route.methods.contains(method)) {
+            Some(route) => Found::Route(route),
+            None if routes.is_empty() => Found::Nothing,
+            None => Found::MethodNotAllowed(routes),
+        }
+    }
+
+    /// Finds the route of an admitted request.
+    pub fn find(&self, admitted: Admitted) -> Result<Routed, Refused> {
+        let found = self.look_up(admitted.host(), admitted.path(), admitted.method());
+        let route = match found {
+            Found::Route(route) => route,
+            Found::Nothing => {
+                return Err(Refused::new(StatusCode::NOT_FOUND, "no-route", "Not found")
+                    .detail("nothing is served under this host and path"));
+            }
+            Found::MethodNotAllowed(routes) => return Err(method_not_allowed(routes)),
+        };
+        if let Some(plain) = admitted.plain_path() {
+            let same = |other: &Arc<Route>| Arc::ptr_eq(route, other);
+            match self.look_up(admitted.host(), plain, admitted.method()) {
+                Found::Route(other) if same(other) => {}
+                _ => {
+                    return Err(Refused::bad_request(
+                        "the path's encoded or doubled slashes could be read as another path",
+                    ));
+                }
+            }
+        }
+        Ok(Routed { route: Arc::clone(route), admitted })
+    }
+}
+
+impl Node {
+    fn longest(&self, path: &str) -> &[Arc<Route>] {
+        let mut node = self;
+        let mut best = &self.routes[..];
+        for segment in path.split('/').skip(1) {
+            match node.children.get(segment) {
+                Some(child) => node = child,
+                None => break,
+            }
+            if !node.routes.is_empty() {
+                best = &node.routes;
+            }
+        }
+        best
+    }
+}
+
+fn normal_prefix(route: &str, path: &str) -> Result<String, RouteError> {
+    let refuse = |reason: String| RouteError::Path { route: route.to_owned(), reason };
+    let reading = target::read_path(path).map_err(|error| refuse(error.to_string()))?;
+    if reading.plain.is_some() {
+        return Err(refuse("the path must not have doubled or encoded slashes".to_owned()));
+    }
+    Ok(reading.path.into_owned())
+}
+
+fn methods(route: &str, names: &[String]) -> Result<Vec<Method>, RouteError> {
+    let parse = |name: &String| {
+        Method::from_bytes(name.as_bytes())
+            .map_err(|_| RouteError::Method { route: route.to_owned(), method: name.clone() })
+    };
+    let mut methods = names.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    // RFC 9110 §9.1: who serves GET serves HEAD.
+    if methods.contains(&Method::GET) && !methods.contains(&Method::HEAD) {
+        methods.push(Method::HEAD);
+    }
+    Ok(methods)
+}
+
+fn refuse_twice(route: &str, known: &[Arc<Route>], methods: &[Method]) -> Result<(), RouteError> {
+    let twice = |method: &str| RouteError::Twice { route: route.to_owned(), method: method.to_owned() };
+    if methods.is_empty() {
+        return match known.iter().any(|other| other.methods.is_empty()) {
+            true => Err(twice("every method")),
+            false => Ok(()),
+        };
+    }
+    match methods.iter().find(|method| known.iter().any(|other| other.methods.contains(method))) {
+        Some(method) => Err(twice(method.as_str())),
+        None => Ok(()),
+    }
+}
+
+fn method_not_allowed(routes: &[Arc<Route>]) -> Refused {
+    let mut names: Vec<&str> = routes.iter().flat_map(|route| &route.methods).map(Method::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    let allow = HeaderValue::try_from(names.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""));
+    Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
+        .detail("the Allow header lists the methods that this path takes")
+        .header(ALLOW, allow)
+}
+
+/// A request that has a route.
+#[derive(Debug)]
+pub struct Routed {
+    route: Arc<Route>,
+    admitted: Admitted,
+}
+
+impl Routed {
+    /// Its route.
+    pub const fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// The request.
+    pub const fn admitted(&self) -> &Admitted {
+        &self.admitted
+    }
+
+    /// For the stage that sends it on.
+    pub fn into_parts(self) -> (Arc<Route>, Admitted) {
+        (self.route, self.admitted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(host: Option<&str>, path: &str, methods: &[&str]) -> RouteConfig {
+        RouteConfig {
+            host: host.map(str::to_owned),
+            path: path.to_owned(),
+            methods: methods.iter().map(|&method| method.to_owned()).collect(),
+            target: RouteTarget::Upstream("app".to_owned()),
+            auth: RouteAuth::Required,
+            roles: Vec::new(),
+            scopes: Vec::new(),
+            body_bytes: None,
+        }
+    }
+
+    fn compile(routes: &[RouteConfig]) -> Result<Table, RouteError> {
+        Table::compile(routes, 10, |name| (name == "app").then_some(0))
+    }
+
+    fn ask(table: &Table, host: &str, path: &str, method: Method) -> String {
+        match table.look_up(host, path, &method) {
+            Found::Route(route) => route.name.to_string(),
+            Found::Nothing => "404".to_owned(),
+            Found::MethodNotAllowed(_) => "405".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_longest_prefix_at_a_segment_border_wins() {
+        let table =
+            compile(&[route(None, "/", &[]), route(None, "/app", &[]), route(None, "/app/admin/", &[])])
+                .unwrap();
+        for (path, want) in [
+            ("/", "*/"),
+            ("/apple", "*/"),
+            ("/app", "*/app"),
+            ("/app/x", "*/app"),
+            ("/app/admin", "*/app/admin/"),
+            ("/app/admin/x/y", "*/app/admin/"),
+            ("/app/administrator", "*/app"),
+        ] {
+            assert_eq!(ask(&table, "h", path, Method::GET), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_most_specific_host_decides_first() {
+        let table =
+            compile(&[route(None, "/app/deep", &[]), route(Some("App.example.com"), "/app", &[])]).unwrap();
+        assert_eq!(ask(&table, "app.example.com", "/app/deep", Method::GET), "App.example.com/app");
+        assert_eq!(ask(&table, "other", "/app/deep", Method::GET), "*/app/deep");
+        assert_eq!(ask(&table, "app.example.com", "/else", Method::GET), "404");
+    }
+
+    #[test]
+    fn a_method_that_is_not_allowed_does_not_fall_through() {
+        let table =
+            compile(&[route(None, "/", &[]), route(None, "/app", &["GET"]), route(None, "/app", &["POST"])])
+                .unwrap();
+        assert_eq!(ask(&table, "h", "/app", Method::HEAD), "*/app");
+        assert_eq!(ask(&table, "h", "/app/x", Method::POST), "*/app");
+        assert_eq!(ask(&table, "h", "/app", Method::DELETE), "405");
+        let refused = method_not_allowed(table.routes("h", "/app"));
+        assert!(format!("{refused:?}").contains("GET, HEAD, POST"));
+    }
+
+    #[test]
+    fn routes_that_make_no_sense_are_refused() {
+        let mut unknown = route(None, "/", &[]);
+        unknown.target = RouteTarget::Upstream("nope".to_owned());
+        assert!(matches!(compile(&[unknown]), Err(RouteError::UnknownUpstream { .. })));
+        assert!(matches!(compile(&[route(None, "/a/../b", &[])]), Err(RouteError::Path { .. })));
+        assert!(matches!(compile(&[route(None, "/a", &["GE T"])]), Err(RouteError::Method { .. })));
+        let twice = [route(None, "/a", &["GET"]), route(None, "/a/", &["HEAD"])];
+        assert!(matches!(compile(&twice), Err(RouteError::Twice { .. })));
+    }
+
+    #[test]
+    fn ten_thousand_routes_each_find_their_own() {
+        let routes: Vec<_> = (0..10_000).map(|at| route(None, &format!("/a/{at}"), &[])).collect();
+        let table = compile(&routes).unwrap();
+        assert_eq!(ask(&table, "h", "/a/9999/x", Method::GET), "*/a/9999");
+        assert_eq!(ask(&table, "h", "/a/10000", Method::GET), "404");
+    }
+}

@@ -1,0 +1,188 @@
+//! Starting and stopping the edge: sockets bound, threads started, and drained at the end.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+
+use super::accept::Budget;
+use super::authenticate::TokenCheck;
+use super::decisions::{AuditSink, Decisions};
+use super::guard::address::TrustedProxies;
+use super::guard::blacklist::Blacklist;
+use super::local::LocalApi;
+use super::route::Table;
+use super::tls::Terminator;
+use super::worker::{self, Setup};
+use super::{EdgeError, Site, listen, respond};
+use crate::config::limits::Limits;
+use crate::config::listen::Listen;
+use crate::config::route::Route;
+use crate::config::upstream::Upstream;
+use crate::model::random::SharedRng;
+use crate::model::time::SharedClock;
+use crate::observe::metrics::Metrics;
+
+/// What the edge is made of.
+pub struct Parts {
+    /// Addresses, threads, trusted proxies.
+    pub listen: Listen,
+    /// Budgets.
+    pub limits: Limits,
+    /// TLS.
+    pub terminator: Terminator,
+    /// `max-age` of `Strict-Transport-Security`; zero sends none.
+    pub hsts: Duration,
+    /// Routes.
+    pub routes: Vec<Route>,
+    /// The groups that routes name.
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// Verifies tokens.
+    pub verifier: Arc<dyn TokenCheck>,
+    /// Keepgate's own API.
+    pub api: LocalApi,
+    /// Where denials are recorded.
+    pub audit: Arc<dyn AuditSink>,
+    /// Banned addresses; whoever follows the journal feeds it.
+    pub blacklist: Arc<Blacklist>,
+    /// Where the threads count.
+    pub metrics: Arc<Metrics>,
+    /// The time.
+    pub clock: SharedClock,
+    /// Randomness.
+    pub rng: SharedRng,
+}
+
+/// The edge.
+pub struct Edge;
+
+/// A running edge. Dropping it stops it at once.
+#[derive(Debug)]
+pub struct Running {
+    https: Vec<SocketAddr>,
+    http: Vec<SocketAddr>,
+    workers: Vec<(oneshot::Sender<Duration>, oneshot::Receiver<usize>, JoinHandle<()>)>,
+}
+
+type Listeners = Vec<Vec<std::net::TcpListener>>;
+
+impl Edge {
+    /// Binds every address and starts the threads. When this returns, connections are accepted.
+    pub fn start(parts: Parts) -> Result<Running, EdgeError> {
+        let count = match parts.listen.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let every: Vec<SocketAddr> = parts.listen.https.iter().chain(&parts.listen.http).copied().collect();
+        let (https, mut https_listeners) = bind_all(&parts.listen.https, count, &every)?;
+        let (http, mut http_listeners) = bind_all(&parts.listen.http, count, &every)?;
+        let metrics = Arc::clone(&parts.metrics);
+        let site = Arc::new(Site::new(parts, https.first().map_or(443, SocketAddr::port))?);
+        let mut workers = Vec::with_capacity(count);
+        for number in 0..count {
+            let (tell, drain) = oneshot::channel();
+            let setup = Setup {
+                site: Arc::clone(&site),
+                number,
+                counters: metrics.edge_worker(),
+                https: https_listeners.pop().unwrap_or_default(),
+                http: http_listeners.pop().unwrap_or_default(),
+                drain,
+            };
+            let (done, finished) = oneshot::channel();
+            workers.push((tell, finished, spawn(setup, done)?));
+        }
+        Ok(Running { https, http, workers })
+    }
+}
+
+impl Site {
+    fn new(parts: Parts, https_port: u16) -> Result<Self, EdgeError> {
+        let Parts { listen, limits, terminator, hsts, routes, upstreams, .. } = parts;
+        if let Some((name, _)) = upstreams.iter().find(|(_, group)| group.servers.is_empty()) {
+            return Err(EdgeError::NoServers { name: name.clone() });
+        }
+        let names: Vec<String> = upstreams.keys().cloned().collect();
+        let place = |name: &str| names.iter().position(|known| known == name);
+        let routes = Table::compile(&routes, limits.body_bytes, place)?;
+        Ok(Self {
+            trusted: TrustedProxies::new(listen.trusted_proxies),
+            hsts: respond::hsts(hsts),
+            https_port,
+            terminator,
+            routes,
+            upstreams: upstreams.into_values().collect(),
+            check: parts.verifier,
+            api: parts.api,
+            decisions: Decisions::new(parts.audit),
+            blacklist: parts.blacklist,
+            budget: Budget::new(limits.connections, limits.connections_per_address),
+            limits,
+            clock: parts.clock,
+            rng: parts.rng,
+        })
+    }
+}
+
+/// Every address once for each thread; the result has one list for each thread.
+fn bind_all(
+    addresses: &[SocketAddr],
+    count: usize,
+    beside: &[SocketAddr],
+) -> Result<(Vec<SocketAddr>, Listeners), EdgeError> {
+    let mut bound = Vec::new();
+    let mut by_thread: Listeners = (0..count).map(|_| Vec::new()).collect();
+    for address in addresses {
+        let (chosen, listeners) = listen::bind(*address, count, beside)?;
+        bound.push(chosen);
+        by_thread.iter_mut().zip(listeners).for_each(|(thread, listener)| thread.push(listener));
+    }
+    Ok((bound, by_thread))
+}
+
+fn spawn(setup: Setup, done: oneshot::Sender<usize>) -> Result<JoinHandle<()>, EdgeError> {
+    let runtime: Runtime = Builder::new_current_thread().enable_all().build().map_err(EdgeError::Thread)?;
+    let thread = std::thread::Builder::new().name(format!("edge-{}", setup.number));
+    let body = move || {
+        let cut = LocalSet::new().block_on(&runtime, worker::run(setup));
+        // Whoever waits may have gone.
+        let _ = done.send(cut);
+    };
+    thread.spawn(body).map_err(EdgeError::Thread)
+}
+
+impl Running {
+    /// Where HTTPS is served, ports as chosen.
+    pub fn https_addresses(&self) -> &[SocketAddr] {
+        &self.https
+    }
+
+    /// Where plain HTTP is redirected, ports as chosen.
+    pub fn http_addresses(&self) -> &[SocketAddr] {
+        &self.http
+    }
+
+    /// Stops accepting, lets open requests finish for at most `patience`, closes the rest. Returns how
+    /// many connections had to be cut. The audit sink must still take events while this runs.
+    pub async fn drain(self, patience: Duration) -> usize {
+        let mut waiting = Vec::new();
+        for (tell, finished, thread) in self.workers {
+            // A thread that is gone already needs no telling.
+            let _ = tell.send(patience);
+            waiting.push((finished, thread));
+        }
+        let mut cut = 0;
+        for (finished, thread) in waiting {
+            cut += finished.await.unwrap_or(0);
+            if thread.join().is_err() {
+                tracing::error!("an edge thread panicked");
+            }
+        }
+        cut
+    }
+}
