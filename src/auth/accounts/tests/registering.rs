@@ -39,6 +39,7 @@ async fn invite(world: &World, email: Option<&str>, roles: &[&str]) -> SecretStr
     let new = NewInvite {
         email: email.map(str::to_owned),
         roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
+        ttl: None,
     };
     world.auth.invites.create(new, Actor::Console(0), &here()).await.unwrap().1
 }
