@@ -101,7 +101,11 @@ impl Core {
 
 fn make_private(folder: &Path) -> Result<(), AppError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|source| AppError::File { what: "cannot make the data folder", path: folder.to_owned(), source })
+    made.map_err(|source| AppError::File {
+        what: "cannot make the data folder",
+        path: folder.to_owned(),
+        source,
+    })
 }
 
 fn bans_follower(blacklist: &Arc<Blacklist>) -> Follower {
@@ -211,8 +215,13 @@ pub(in crate::app) fn write_private(path: &Path, text: &str) -> Result<(), AppEr
     use std::os::unix::fs::OpenOptionsExt as _;
     let failed = |source| AppError::File { what: "cannot write", path: path.to_owned(), source };
     let draft = path.with_extension("new");
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(failed)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)
+        .map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     fs::rename(&draft, path).map_err(failed)
 }

@@ -29,7 +29,8 @@ fn verifier(core: &Core) -> Arc<Verifier> {
         leeway: i64::try_from(tokens.leeway.as_secs()).unwrap_or(i64::MAX),
         cache_entries: tokens.cache_entries,
     };
-    let verifier = Arc::new(Verifier::new(expectations, core.keys.verification_keys(), core.revocations.view()));
+    let verifier =
+        Arc::new(Verifier::new(expectations, core.keys.verification_keys(), core.revocations.view()));
     let told = Arc::clone(&verifier);
     core.keys.live().on_change(move |keys| told.replace_keys(keys));
     verifier
@@ -67,7 +68,8 @@ pub(in crate::app) fn edge(
     let socket = echo_socket(&config.data_dir);
     let echo = Server::Unix(socket.clone());
     if config.upstreams.get(ECHO).is_some_and(|group| group.servers.contains(&echo)) {
-        let failed = |source| AppError::File { what: "cannot start the echo upstream", path: socket.clone(), source };
+        let failed =
+            |source| AppError::File { what: "cannot start the echo upstream", path: socket.clone(), source };
         echo::start(&socket).map_err(failed)?;
     }
     Ok(Edge::start(Parts {

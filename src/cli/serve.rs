@@ -10,8 +10,8 @@ use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::FAILED;
-use super::{open, output};
 use super::place::Place;
+use super::{open, output};
 use crate::app::ready::{FirstAdministrator, Ready};
 use crate::config::Config;
 use crate::config::development::Listeners;
