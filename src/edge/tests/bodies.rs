@@ -48,7 +48,8 @@ async fn http2_bodies_are_bounded_too() {
     let app = Echo::start().await;
     let gate = Gate::start(vec![small()], app.servers());
     let mut client = gate.http2().await;
-    let response = client.send_request(request("POST", "https://localhost/", &[], "01234567890")).await.unwrap();
+    let response =
+        client.send_request(request("POST", "https://localhost/", &[], "01234567890")).await.unwrap();
     assert_eq!(response.status(), 413);
 }
 
@@ -145,9 +146,12 @@ async fn a_body_that_stops_is_given_up() {
 #[tokio::test]
 async fn a_continue_is_sent_once_the_request_may_pass() {
     let app = Echo::start().await;
-    let gate = Gate::start(vec![route("/", RouteAuth::None), route("/private", RouteAuth::Required)], app.servers());
+    let gate =
+        Gate::start(vec![route("/", RouteAuth::None), route("/private", RouteAuth::Required)], app.servers());
     let head = |path| {
-        format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        )
     };
     let refused = gate.raw(&head("/private")).await;
     assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");

@@ -85,7 +85,11 @@ async fn a_missing_role_or_scope_is_forbidden_and_recorded_with_who_it_was() {
     let challenge = got.headers[WWW_AUTHENTICATE].to_str().unwrap();
     assert!(challenge.ends_with(r#"error="insufficient_scope", scope="write app""#), "{challenge}");
     let events = gate.audit.0.lock().clone();
-    assert!(events[0].contains(r#"reason: "missing_role""#) && events[0].contains("Account("), "{}", events[0]);
+    assert!(
+        events[0].contains(r#"reason: "missing_role""#) && events[0].contains("Account("),
+        "{}",
+        events[0]
+    );
     assert!(events[1].contains(r#"reason: "missing_scope""#), "{}", events[1]);
 }
 

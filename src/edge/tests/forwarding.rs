@@ -75,7 +75,8 @@ async fn http2_requests_on_one_connection_run_beside_each_other() {
     let app = Echo::start().await;
     let gate = Gate::start(vec![route("/", RouteAuth::None)], app.servers());
     let mut client = gate.http2().await;
-    let asks = (0..20).map(|at| client.send_request(request("GET", &format!("https://localhost/{at}"), &[], "")));
+    let asks =
+        (0..20).map(|at| client.send_request(request("GET", &format!("https://localhost/{at}"), &[], "")));
     for (at, response) in futures_util::future::join_all(asks).await.into_iter().enumerate() {
         assert_eq!(answer(response.unwrap()).await.json()["target"], format!("/{at}"));
     }
@@ -142,7 +143,9 @@ async fn plain_http_is_sent_to_https_under_names_that_have_a_certificate() {
     let gate = Gate::start(vec![], vec![Server::Unix("/nonexistent".into())]);
     let ask = async |host: &str, target: &str| {
         let mut stream = tokio::net::TcpStream::connect(gate.http()).await.unwrap();
-        let text = format!("POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let text = format!(
+            "POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
         tokio::io::AsyncWriteExt::write_all(&mut stream, text.as_bytes()).await.unwrap();
         super::harness::read_to_close(&mut stream).await
     };
@@ -162,10 +165,13 @@ async fn plain_http_is_sent_to_https_under_names_that_have_a_certificate() {
 #[tokio::test]
 async fn the_path_is_forwarded_as_it_was_matched() {
     let app = Echo::start().await;
-    let gate = Gate::start(vec![route("/", RouteAuth::None), route("/admin", RouteAuth::Required)], app.servers());
+    let gate =
+        Gate::start(vec![route("/", RouteAuth::None), route("/admin", RouteAuth::Required)], app.servers());
     assert_eq!(gate.get("/p%75blic%2fx?%61", &[]).await.json()["target"], "/public%2Fx?%61");
     assert_eq!(gate.get("/%61dmin", &[]).await.status, 401);
-    for sidestep in ["//admin", "/%2fadmin", "/x/../admin", "/x/%2e%2e/admin", "/admin%2fx", "/./admin", "/x\\..\\admin"] {
+    for sidestep in
+        ["//admin", "/%2fadmin", "/x/../admin", "/x/%2e%2e/admin", "/admin%2fx", "/./admin", "/x\\..\\admin"]
+    {
         let text = format!("GET {sidestep} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let answer = gate.raw(&text).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{sidestep}: {answer}");

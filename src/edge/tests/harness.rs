@@ -122,7 +122,13 @@ impl Gate {
         let (audit, metrics) = (Arc::new(Recorded::default()), Arc::new(Metrics::new()));
         let blacklist = Arc::new(Blacklist::new());
         let mut parts = Parts {
-            listen: Listen { https: vec![any], http: vec![any], internal: None, workers: 1, trusted_proxies: vec![] },
+            listen: Listen {
+                https: vec![any],
+                http: vec![any],
+                internal: None,
+                workers: 1,
+                trusted_proxies: vec![],
+            },
             limits: Limits::default(),
             terminator,
             hsts: Duration::from_secs(60),

@@ -188,7 +188,9 @@ async fn an_application_that_does_not_answer_is_a_504() {
 
 #[tokio::test]
 async fn an_application_that_answers_nonsense_is_a_502() {
-    for nonsense in ["hello\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"] {
+    for nonsense in
+        ["hello\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"]
+    {
         let server = scripted(move |mut stream, _| async move {
             read_head(&mut stream).await;
             let _ = stream.write_all(nonsense.as_bytes()).await;
