@@ -27,10 +27,15 @@ fn main() {
     let seconds = number("ROTATION_SECONDS", 4);
     let parent = std::env::var_os("ROTATION_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     let folder = tempfile::tempdir_in(parent).expect("a folder");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
-        let stores = Stores::open(folder.path(), Arc::new(SystemClock), &StoreSettings::default(), Vec::new())
-            .expect("stores open");
+        let stores =
+            Stores::open(folder.path(), Arc::new(SystemClock), &StoreSettings::default(), Vec::new())
+                .expect("stores open");
         let stores = Arc::new(stores);
         let sessions = Arc::new(populate(&stores, families).await);
         let mut latencies = run(&stores, &sessions, Duration::from_secs(seconds)).await;

@@ -27,7 +27,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "model", "config", "observe", "store", "audit", "auth", "users", "api", "edge", "ops",
+            "model",
+            "config",
+            "observe",
+            "store",
+            "audit",
+            "auth",
+            "users",
+            "api",
+            "edge",
+            "ops",
             "keepgate_guard",
         ],
     ),

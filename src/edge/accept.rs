@@ -59,10 +59,11 @@ impl Budget {
     }
 
     fn shard(&self, client: u128) -> &Mutex<HashMap<u128, usize>> {
-        #[expect(clippy::cast_possible_truncation, reason = "any bits do: they choose a shard")]
-        let mixed = (client ^ (client >> 64)) as usize;
+        // An IPv6 client's bits are all in the upper half, an IPv4 one's in the lower.
+        let mixed = (client >> 64) ^ client;
         let [first, ..] = &self.addresses;
-        self.addresses.get((mixed ^ (mixed >> 16)) % SHARDS).unwrap_or(first)
+        let place = usize::try_from((mixed ^ (mixed >> 16)) % SHARDS as u128).unwrap_or(0);
+        self.addresses.get(place).unwrap_or(first)
     }
 
     fn take(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Turned> {

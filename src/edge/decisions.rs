@@ -34,6 +34,13 @@ const KINDS: usize = 4096;
 #[error("{0}")]
 pub struct NotRecorded(String);
 
+impl NotRecorded {
+    /// For this reason.
+    pub fn new(reason: impl ToString) -> Self {
+        Self(reason.to_string())
+    }
+}
+
 /// Where audit events go. [`Trail`] in the appliance; the edge needs nothing else of it.
 pub trait AuditSink: Send + Sync + 'static {
     /// Resolves once the event is durable.
@@ -42,7 +49,7 @@ pub trait AuditSink: Send + Sync + 'static {
 
 impl AuditSink for Trail {
     fn record(&self, draft: Draft) -> BoxFuture<'_, Result<(), NotRecorded>> {
-        Box::pin(async { Self::record(self, draft).await.map_err(|error| NotRecorded(error.to_string())) })
+        Box::pin(async { Self::record(self, draft).await.map_err(NotRecorded::new) })
     }
 }
 
@@ -155,6 +162,7 @@ fn draft(denied: &Denied, count: u32) -> Draft {
 }
 
 #[cfg(test)]
+/// The tests, and the sink that others test with.
 pub mod tests {
     use super::*;
     use crate::model::id::RequestId;

@@ -1,0 +1,9 @@
+//! The edge, end to end in one process: TLS clients, real sockets, real upstreams on port 0.
+
+mod bodies;
+mod callers;
+mod connections;
+mod forwarding;
+mod harness;
+mod hostile;
+mod upstreams;
