@@ -2,6 +2,13 @@
 //! bundle and committing the rotated record, for a few seconds; prints one JSON line.
 //! `ROTATION_DIR` is where the stores are made (default: the system's temp folder).
 
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a measurement prints its result and stops at whatever is wrong"
+)]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,10 +34,15 @@ fn main() {
     let seconds = number("ROTATION_SECONDS", 4);
     let parent = std::env::var_os("ROTATION_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     let folder = tempfile::tempdir_in(parent).expect("a folder");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
-        let stores = Stores::open(folder.path(), Arc::new(SystemClock), &StoreSettings::default(), Vec::new())
-            .expect("stores open");
+        let stores =
+            Stores::open(folder.path(), Arc::new(SystemClock), &StoreSettings::default(), Vec::new())
+                .expect("stores open");
         let stores = Arc::new(stores);
         let sessions = Arc::new(populate(&stores, families).await);
         let mut latencies = run(&stores, &sessions, Duration::from_secs(seconds)).await;

@@ -8,7 +8,7 @@
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use keepgate_guard::view::RevocationView;
 
@@ -20,8 +20,6 @@ use crate::auth::keys::live::LiveKeys;
 use crate::auth::keys::plan::Policy;
 use crate::auth::keys::{Foundation, KeyRing, master};
 use crate::auth::revocation::Revocations;
-use crate::auth::sessions::token::RefreshKeys;
-use crate::auth::tokens::Issuer;
 use crate::auth::{Auth, Parts};
 use crate::config::Config;
 use crate::edge::guard::blacklist::Blacklist;
@@ -32,6 +30,7 @@ use crate::model::time::{SharedClock, SystemClock, Timestamp};
 use crate::observe::health::Health;
 use crate::store::Stores;
 use crate::store::commit::Follower;
+use crate::store::error::StoreError;
 
 /// The house without its doors.
 pub(in crate::app) struct Core {
@@ -47,6 +46,8 @@ pub(in crate::app) struct Core {
     pub heads: HeadSigner,
     pub health: Health,
     pub started_at: Timestamp,
+    /// Set once the house serves.
+    pub listeners: OnceLock<Vec<String>>,
 }
 
 impl Core {
@@ -71,7 +72,21 @@ impl Core {
         let health = Health::new();
         watch_stores(&health, &stores);
         let started_at = clock.now();
-        Ok(Self { config, clock, rng, stores, trail, auth, keys, revocations, blacklist, heads, health, started_at })
+        Ok(Self {
+            config,
+            clock,
+            rng,
+            stores,
+            trail,
+            auth,
+            keys,
+            revocations,
+            blacklist,
+            heads,
+            health,
+            started_at,
+            listeners: OnceLock::new(),
+        })
     }
 
     /// Signs the audit chain's head, checkpoints the stores and lets the folder go.
@@ -86,7 +101,11 @@ impl Core {
 
 fn make_private(folder: &Path) -> Result<(), AppError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|source| AppError::File { what: "cannot make the data folder", path: folder.to_owned(), source })
+    made.map_err(|source| AppError::File {
+        what: "cannot make the data folder",
+        path: folder.to_owned(),
+        source,
+    })
 }
 
 fn bans_follower(blacklist: &Arc<Blacklist>) -> Follower {
@@ -144,13 +163,12 @@ fn start_auth(
         trail: trail.clone(),
         clock: Arc::clone(clock),
         rng: Arc::clone(rng),
-        access: Issuer::new(keys.live().clone(), &config.tokens),
-        refresh: RefreshKeys::new(&master.derive(Purpose::RefreshTokens)),
+        keys: keys.clone(),
         erasure: Arc::new(move |bundle, account| {
             user.stage(bundle, crate::model::change::UserChange::UserErased { account });
         }),
     };
-    Ok(Auth::start(parts, &config.accounts, &config.passwords, &config.tokens)?)
+    Ok(Auth::start(parts, master, &config.accounts, &config.passwords, &config.tokens)?)
 }
 
 fn open_heads(
@@ -181,19 +199,29 @@ fn watch_stores(health: &Health, stores: &Stores) {
         None => Ok(format!("durable through position {}", committer.durable())),
     });
     let (auth, logs, tokens) = (stores.auth.clone(), stores.logs.clone(), stores.tokens.clone());
-    health.register("auth", move || auth.account_count().map(|n| format!("{n} accounts")).map_err(|e| e.to_string()));
-    health.register("logs", move || logs.head().map(|head| format!("{} records", head.count)).map_err(|e| e.to_string()));
-    health.register("tokens", move || tokens.sessions(None, 1).map(|_| "readable".to_owned()).map_err(|e| e.to_string()));
+    // Each asks for something that is cheap however much there is.
+    health.register("auth", move || readable(auth.accounts(None, 1)));
+    health.register("logs", move || readable(logs.head()));
+    health.register("tokens", move || readable(tokens.sessions(None, 1)));
 }
 
-/// The mode of a private file in the data folder.
+fn readable<T>(asked: Result<T, StoreError>) -> Result<String, String> {
+    asked.map(|_| "readable".to_owned()).map_err(|error| error.to_string())
+}
+
+/// Writes a file of the data folder that only its owner may read: whole under its name, or not at all.
 pub(in crate::app) fn write_private(path: &Path, text: &str) -> Result<(), AppError> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let failed = |source| AppError::File { what: "cannot write", path: path.to_owned(), source };
     let draft = path.with_extension("new");
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(failed)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)
+        .map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     fs::rename(&draft, path).map_err(failed)
 }

@@ -1,10 +1,10 @@
 //! The echo upstream of `serve --dev`: an application that answers with the request as it saw it,
-//! so that the whole path can be tried without writing one. A real HTTP server on a loopback port
-//! that the system chose; the edge reaches it as it would any other.
+//! so that the whole path can be tried without writing one. A real HTTP server on a socket in the data
+//! folder; the edge reaches it as it would any other.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::net::UnixListener;
 
 /// What the upstream saw.
 #[derive(Serialize)]
@@ -27,17 +27,20 @@ struct Echo<'a> {
     body_bytes: u64,
 }
 
-/// Starts the upstream on the current runtime and says where it listens. It lives as long as the
-/// runtime.
-pub async fn start() -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let address = listener.local_addr()?;
+/// Starts the upstream on the current runtime, in place of one that a dead process left at `socket`.
+/// It lives as long as the runtime.
+pub fn start(socket: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket)?;
     tokio::spawn(async move {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let served = http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service_fn(|request| answer(request)));
+                    let served =
+                        http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
                     tokio::spawn(served);
                 }
                 // Out of descriptors, or the peer was gone already: the next accept may do better.
@@ -48,7 +51,7 @@ pub async fn start() -> std::io::Result<SocketAddr> {
             }
         }
     });
-    Ok(address)
+    Ok(())
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {

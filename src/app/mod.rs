@@ -1,48 +1,59 @@
-//! The wiring of the house.
+//! The wiring of the house: the only room that knows every other.
+//!
+//! [`App::open`] makes the house without its doors ([`core`]); [`App::serve`] opens the doors
+//! (the edge, the control socket, the internal listener) and keeps the clockwork running until it is
+//! told to stop. A command line that finds no daemon opens, executes and closes.
 
 pub mod control;
+mod core;
+mod doors;
+mod echo;
+pub mod error;
+mod execute;
+mod first_administrator;
+pub mod ready;
+mod serve;
+mod upkeep;
 
 use std::future::Future;
-use std::pin::Pin;
 
-use control::command::Command;
-use control::reply::{Code, Failure};
-use control::{Executor, Outcome};
-
+use self::control::command::Command;
+use self::control::{Executor as _, Outcome};
+use self::core::Core;
+use self::error::AppError;
+use self::ready::Ready;
 use crate::config::Config;
 use crate::model::caller::Actor;
 
 /// The house, opened.
-pub struct App {
-    config: Config,
-}
-
-/// The house could not be opened or closed.
-#[derive(Debug, thiserror::Error)]
-#[error("the house is not wired yet")]
-pub struct AppError;
+pub struct App(Core);
 
 impl App {
-    /// Opens the stores.
+    /// Opens everything durable and starts the services on it.
+    ///
+    /// # Errors
+    /// [`AppError`] with what, where and what to do; nothing is half-opened then.
     pub async fn open(config: Config) -> Result<Self, AppError> {
-        std::future::ready(Ok(Self { config })).await
+        Core::open(config).await.map(Self)
     }
 
-    /// Serves.
-    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), AppError> {
-        shutdown.await;
-        self.close().await
+    /// Serves until `shutdown` resolves and everything is drained and closed. `on_ready` is called
+    /// once every door is open.
+    pub async fn serve(
+        self,
+        shutdown: impl Future<Output = ()> + Send,
+        on_ready: impl FnOnce(&Ready) + Send,
+    ) -> Result<(), AppError> {
+        serve::serve(self.0, shutdown, on_ready).await
     }
 
-    /// Closes the stores.
+    /// Executes a command in this process.
+    pub async fn execute(&self, command: Command, actor: Actor) -> Outcome {
+        self.0.execute(command, actor).await
+    }
+
+    /// Signs the audit chain's head, checkpoints the stores and lets the folder go.
     pub async fn close(self) -> Result<(), AppError> {
-        std::future::ready(Ok(())).await
-    }
-}
-
-impl Executor for App {
-    fn execute(&self, command: Command, _: Actor) -> Pin<Box<dyn Future<Output = Outcome> + Send + '_>> {
-        let message = format!("{command:?} in {}", self.config.data_dir.display());
-        Box::pin(std::future::ready(Err(Failure::new(Code::Unavailable, message))))
+        self.0.close().await
     }
 }

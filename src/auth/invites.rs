@@ -39,6 +39,8 @@ pub struct NewInvite {
     pub email: Option<String>,
     /// The roles the new account gets.
     pub roles: BTreeSet<Role>,
+    /// How long it is good; `accounts.invite_ttl` if `None`.
+    pub ttl: Option<Duration>,
 }
 
 /// Makes, lists and withdraws invitations. Cheap to clone.
@@ -78,7 +80,7 @@ impl Invites {
             roles: new.roles,
             author: author(&actor),
             created_at: now,
-            expires_at: now.plus(self.ttl),
+            expires_at: now.plus(new.ttl.unwrap_or(self.ttl)),
         };
         commands
             .settle(|bundle| {

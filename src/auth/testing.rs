@@ -27,7 +27,7 @@ use crate::audit::Trail;
 use crate::config;
 use crate::model::account::Account;
 use crate::model::caller::{Actor, Caller, Origin};
-use crate::model::change::{Change, LogChange};
+use crate::model::change::{Change, LogChange, UserChange};
 use crate::model::event::{AuditEvent, Intent, Outcome};
 use crate::model::id::{AccountId, RequestId, SessionId, TokenId};
 use crate::model::master_key::{MasterKey, Purpose};
@@ -159,6 +159,7 @@ impl World {
             cache_entries: 64,
         };
         let verifier = Verifier::new(expectations, keys.verification_keys(), revocations.view());
+        let user = stores.user.clone();
         let parts = Parts {
             auth: stores.auth.clone(),
             tokens: stores.tokens.clone(),
@@ -167,7 +168,7 @@ impl World {
             clock: shared,
             rng,
             keys,
-            erasure: Arc::new(|_, _| {}),
+            erasure: Arc::new(move |bundle, account| user.stage(bundle, UserChange::UserErased { account })),
         };
         let Settings { accounts, passwords, tokens, .. } = settings;
         let auth = Auth::start(parts, &master(), accounts, passwords, tokens).unwrap();
@@ -212,6 +213,7 @@ impl World {
             session: SessionId(says.sid),
             token: TokenId(says.jti),
             roles: says.roles.iter().map(|role| role.parse().unwrap()).collect(),
+            scope: says.scope,
             expires_at: Timestamp::from_millis(says.exp * 1000),
         }
     }

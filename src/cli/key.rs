@@ -12,7 +12,11 @@ pub(super) enum Key {
     /// List all signing keys
     List,
     /// Let the next key sign. The one before verifies until its last token has expired
-    Rotate,
+    Rotate {
+        /// Even if the next key was published so recently that verifiers may not know it yet
+        #[arg(long)]
+        force: bool,
+    },
     /// Take a key out of use
     Retire {
         /// Its id, as `key list` shows it; after `--` if it begins with a dash
@@ -27,7 +31,7 @@ impl Key {
     pub(super) async fn run(self, console: &mut Console) -> anyhow::Result<ExitCode> {
         let command = match self {
             Self::List => Command::KeyList,
-            Self::Rotate => Command::KeyRotate,
+            Self::Rotate { force } => Command::KeyRotate { force },
             Self::Retire { key, compromised } => Command::KeyRetire { key: KeyId(key), compromised },
         };
         console.run(command).await

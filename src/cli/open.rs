@@ -13,14 +13,19 @@ use crate::app::App;
 use crate::app::control::client::{SendError, send};
 use crate::app::control::command::Command;
 use crate::app::control::reply::Reply;
-use crate::app::control::{Executor as _, socket_path};
+use crate::app::control::socket_path;
+use crate::app::ready::Ready;
 use crate::config::Config;
 use crate::model::caller::Actor;
 
 /// Serves until `shutdown` resolves and everything is drained and closed.
-pub(super) async fn serve(config: Config, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
+pub(super) async fn serve(
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send,
+    on_ready: impl FnOnce(&Ready) + Send,
+) -> anyhow::Result<()> {
     let app = App::open(config).await?;
-    app.serve(shutdown).await?;
+    app.serve(shutdown, on_ready).await?;
     Ok(())
 }
 

@@ -141,15 +141,14 @@ pub(super) fn event_line(event: &Event) -> String {
 
 fn verified(found: &Verification) -> String {
     let proven = format!("{} records, signed heads: {}", found.records, found.heads);
-    match &found.finding {
-        None if found.intact => {
-            format!("The audit log is intact. Proven: {proven}, last hash {}.\n", found.hash)
-        }
-        finding => {
-            let finding = finding.as_deref().unwrap_or("no detail was given");
-            format!("THE AUDIT LOG IS NOT INTACT: {}\nProven before it: {proven}.\n", plain(finding))
-        }
+    if found.intact {
+        return format!(
+            "The audit log is intact. Proven: {proven}, last hash {}.\nSigned through record {} by key {}.\n",
+            found.hash, found.signed, found.public_key
+        );
     }
+    let findings: String = found.findings.iter().map(|finding| format!("  {}\n", plain(finding))).collect();
+    format!("THE AUDIT LOG IS NOT INTACT:\n{findings}Read: {proven}.\n")
 }
 
 fn node(status: &Status) -> String {

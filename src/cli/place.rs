@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::exit::Usage;
-use crate::config::development::{HTTP, HTTPS, INTERNAL};
+use crate::config::development::Listeners;
 use crate::config::{Config, read};
 
 const DEFAULT: &str = "/etc/keepgate/config.toml";
@@ -33,20 +33,20 @@ impl Place {
             (None, Some(data)) => {
                 // A mistyped folder must not become a new, empty node.
                 std::fs::metadata(&data).with_context(|| format!("the data folder {}", data.display()))?;
-                Ok(Config::development(data, HTTPS, HTTP, INTERNAL))
+                Ok(Config::development(&data, &Listeners::default(), read::environment()?)?)
             }
             (_, data) => self.file(data),
         }
     }
 
     /// The configuration to serve with `--dev`. The folder is made if need be.
-    pub(super) fn development(&self) -> anyhow::Result<Config> {
+    pub(super) fn development(&self, listeners: &Listeners) -> anyhow::Result<Config> {
         if self.config.is_some() {
             let message = "--dev and --config exclude each other".to_owned();
             return Err(Usage { message, remedy: "leave one of them out" }.into());
         }
         let data = self.data.clone().unwrap_or_else(|| PathBuf::from(DEV_FOLDER));
-        Ok(Config::development(std::path::absolute(data)?, HTTPS, HTTP, INTERNAL))
+        Ok(Config::development(&std::path::absolute(data)?, listeners, read::environment()?)?)
     }
 
     /// The configuration to serve without `--dev`, which always comes from a file.

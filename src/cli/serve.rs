@@ -6,12 +6,15 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::FAILED;
-use super::open;
 use super::place::Place;
+use super::{open, output};
+use crate::app::ready::{FirstAdministrator, Ready};
 use crate::config::Config;
+use crate::config::development::Listeners;
 use crate::config::probe::probe;
 use crate::config::problem::Problems;
 use crate::observe::logging;
@@ -46,35 +49,41 @@ impl Serve {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
             let shutdown = shutdown()?;
-            open::serve(config, shutdown).await
+            open::serve(config, shutdown, |ready| {
+                // Whoever closed standard output does not want to know.
+                let _ = output::print(&banner(ready));
+            })
+            .await
         })?;
         Ok(ExitCode::SUCCESS)
     }
 
     fn config(&self, place: &Place) -> anyhow::Result<Config> {
-        let mut config = if self.dev {
-            let config = place.development()?;
-            let [https, http, internal] = [self.https, self.http, self.internal];
-            Config::development(
-                config.data_dir,
-                https.unwrap_or(crate::config::development::HTTPS),
-                http.unwrap_or(crate::config::development::HTTP),
-                internal.unwrap_or(crate::config::development::INTERNAL),
-            )
-        } else {
-            place.served()?
-        };
-        if let Some(https) = self.https {
-            config.listen.https = vec![https];
+        let listeners = Listeners { https: self.https, http: self.http, internal: self.internal };
+        if self.dev {
+            return place.development(&listeners);
         }
-        if let Some(http) = self.http {
-            config.listen.http = vec![http];
-        }
-        if let Some(internal) = self.internal {
-            config.listen.internal = Some(internal);
-        }
+        let mut config = place.served()?;
+        listeners.apply(&mut config);
         Ok(config)
     }
+}
+
+/// What a person who started it wants to see: where it is, and how to come in.
+fn banner(ready: &Ready) -> String {
+    let mut text = String::from("Keepgate is ready\n");
+    for line in ready.listeners.lines() {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text.push_str(&format!("  data in {}\n", ready.data_dir.display()));
+    if let Some(ca) = &ready.ca {
+        text.push_str(&format!("  certificates by the local CA: {}\n", ca.display()));
+    }
+    if let Some(FirstAdministrator { email, password }) = &ready.administrator {
+        let password = password.expose_secret();
+        text.push_str(&format!("  first administrator {email}, password (shown this once): {password}\n"));
+    }
+    text
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {

@@ -6,6 +6,7 @@ use super::*;
 use crate::app::control::client::SendError;
 use crate::app::control::reply::{Code, Failure};
 use crate::app::control::view;
+use crate::config::development::Listeners;
 use crate::config::problem::Problems;
 use crate::model::account::AccountStatus;
 use crate::model::key::KeyState;
@@ -73,6 +74,35 @@ fn a_wrong_argument_is_named_with_what_is_right() {
 fn a_password_cannot_be_an_argument() {
     usage(&["user", "add", "ada@example.com", "--password", "hunter2"]);
     usage(&["user", "set-password", "ada@example.com", "hunter2"]);
+}
+
+fn place(arguments: &[&str]) -> Place {
+    Cli::try_parse_from(["keepgate"].iter().chain(arguments).chain(&["status"])).unwrap().place
+}
+
+#[test]
+fn a_data_folder_alone_is_a_development_node_but_must_be_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().to_str().unwrap();
+    let config = place(&["--data", folder]).config().unwrap();
+    assert_eq!(config.environment, crate::config::Environment::Development);
+    assert_eq!(config.data_dir, dir.path());
+    let missing = format!("{folder}/mistyped");
+    let error = place(&["--data", &missing]).config().unwrap_err();
+    assert!(exit::as_text(&error).contains("mistyped: No such file"), "{error:#}");
+    assert!(!dir.path().join("mistyped").exists());
+}
+
+#[test]
+fn a_data_folder_replaces_that_of_a_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.toml");
+    std::fs::write(&file, "environment = \"development\"\n[[routes]]\npath = \"/\"\napi = true\n").unwrap();
+    let arguments = ["--config", file.to_str().unwrap(), "--data", "relative"];
+    let config = place(&arguments).config().unwrap();
+    assert!(config.data_dir.is_absolute() && config.data_dir.ends_with("relative"));
+    let error = place(&arguments).development(&Listeners::default()).unwrap_err();
+    assert_eq!(exit::code(&error), exit::USAGE, "--dev and --config exclude each other");
 }
 
 const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -171,14 +201,18 @@ fn replies() -> Vec<Reply> {
             records: 6,
             heads: 1,
             hash: "ab".into(),
-            finding: Some("record 7 was changed".into()),
+            signed: 6,
+            public_key: "ab".repeat(32),
+            findings: vec!["record 7 was changed".into()],
         }),
         Reply::Verified(view::Verification {
             intact: true,
             records: 7,
             heads: 1,
             hash: "ab".into(),
-            finding: None,
+            signed: 7,
+            public_key: "ab".repeat(32),
+            findings: Vec::new(),
         }),
         status(),
     ]

@@ -1,93 +1,93 @@
 //! What `keepgate serve --dev` uses: the whole appliance from an empty folder, without a file.
-//!
-//! Only what production could not use differs from the defaults: a local CA, open registration, an
-//! echo upstream, loopback addresses. Hashing stays at production's cost, so that what a developer
-//! measures is true.
+//! `development.toml` is that configuration, read like any other, so that the environment overrides
+//! it and every rule holds for it too.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
-use super::accounts::{Accounts, Registration};
-use super::keys::Keys;
-use super::limits::Limits;
-use super::listen::Listen;
-use super::log::Log;
-use super::passwords::Passwords;
-use super::route::{Route, RouteAuth, RouteTarget};
-use super::store::Store;
-use super::tls::Tls;
-use super::tokens::Tokens;
-use super::{Config, Environment};
+use super::Config;
+use super::problem::Problems;
+use super::read;
 
-/// The upstream that `serve --dev` runs inside the process; whoever starts it adds it to
-/// [`Config::upstreams`], because its port is only known then.
+/// The upstream that `serve --dev` runs inside the process.
 pub const ECHO: &str = "echo";
-/// Where HTTPS listens if nothing else is said.
-pub const HTTPS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
-/// Where plain HTTP listens, to redirect.
-pub const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-/// Where metrics and health listen.
-pub const INTERNAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
-/// What the local API answers.
-const API: [&str; 6] = ["/auth", "/users", "/oauth", "/.well-known", "/health", "/ready"];
+const TEXT: &str = include_str!("development.toml");
 
-impl Config {
-    /// Development in `data_dir`. The issuer is `https://localhost` with the HTTPS port; without it
-    /// if the port is left to the system, so that it stays the same over restarts.
-    pub fn development(data_dir: PathBuf, https: SocketAddr, http: SocketAddr, internal: SocketAddr) -> Self {
-        let issuer = match https.port() {
-            0 | 443 => "https://localhost".to_owned(),
-            port => format!("https://localhost:{port}"),
-        };
-        let mut routes: Vec<_> =
-            API.into_iter().map(|path| route(path, RouteTarget::Api, RouteAuth::Optional)).collect();
-        routes.push(route("/echo/public", RouteTarget::Upstream(ECHO.into()), RouteAuth::None));
-        routes.push(route("/echo", RouteTarget::Upstream(ECHO.into()), RouteAuth::Required));
-        super::read::sort(&mut routes);
-        Self {
-            environment: Environment::Development,
-            data_dir,
-            listen: Listen {
-                https: vec![https],
-                http: vec![http],
-                internal: Some(internal),
-                ..Listen::default()
-            },
-            tls: Tls::default(),
-            limits: Limits::default(),
-            routes,
-            upstreams: std::collections::BTreeMap::new(),
-            accounts: Accounts { registration: Registration::Open, ..Accounts::default() },
-            passwords: Passwords::default(),
-            tokens: Tokens { issuer, ..Tokens::default() },
-            keys: Keys::default(),
-            store: Store::default(),
-            log: Log::default(),
+/// Listeners that the command line may set.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Listeners {
+    /// `--https`
+    pub https: Option<SocketAddr>,
+    /// `--http`
+    pub http: Option<SocketAddr>,
+    /// `--internal`
+    pub internal: Option<SocketAddr>,
+}
+
+impl Listeners {
+    /// Puts what was given in place of what was configured.
+    pub fn apply(&self, config: &mut Config) {
+        if let Some(https) = self.https {
+            config.listen.https = vec![https];
+        }
+        if let Some(http) = self.http {
+            config.listen.http = vec![http];
+        }
+        if let Some(internal) = self.internal {
+            config.listen.internal = Some(internal);
         }
     }
 }
 
-fn route(path: &str, target: RouteTarget, auth: RouteAuth) -> Route {
-    Route {
-        host: None,
-        path: path.to_owned(),
-        methods: Vec::new(),
-        target,
-        auth,
-        roles: Vec::new(),
-        scopes: Vec::new(),
-        body_bytes: None,
+/// The socket of the echo upstream in a data folder.
+pub fn echo_socket(data_dir: &Path) -> PathBuf {
+    data_dir.join("run/echo.sock")
+}
+
+impl Config {
+    /// Development in `data_dir`, with the environment's overrides. The issuer is `https://localhost`
+    /// with the HTTPS port; without it if the port is left to the system, so that it stays the same
+    /// over restarts.
+    pub fn development(
+        data_dir: &Path,
+        listeners: &Listeners,
+        environment: Vec<(String, String)>,
+    ) -> Result<Self, Problems> {
+        let https = listeners.https.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
+        let issuer = match https.port() {
+            0 | 443 => "https://localhost".to_owned(),
+            port => format!("https://localhost:{port}"),
+        };
+        let quoted = |text: String| toml::Value::String(text).to_string();
+        let server = format!("unix:{}", echo_socket(data_dir).display());
+        let text = format!(
+            "data_dir = {}\n{TEXT}\n[tokens]\nissuer = {}\n[upstreams.{ECHO}]\nservers = [{}]\n",
+            quoted(data_dir.display().to_string()),
+            quoted(issuer),
+            quoted(server),
+        );
+        let mut config = read::parse(&text, "the development configuration", environment)?;
+        listeners.apply(&mut config);
+        Ok(config)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::route::{RouteAuth, RouteTarget};
+
+    fn development(port: u16, environment: &[(&str, &str)]) -> Config {
+        let https = Some(SocketAddr::from(([127, 0, 0, 1], port)));
+        let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Config::development(Path::new("/tmp/x y"), &Listeners { https, ..Listeners::default() }, environment)
+            .unwrap()
+    }
 
     #[test]
     fn development_needs_a_token_for_echo_but_not_for_its_public_part() {
-        let config = Config::development("/tmp/x".into(), HTTPS, HTTP, INTERNAL);
+        let config = development(8443, &[]);
         let first = |path: &str| config.routes.iter().find(|r| path.starts_with(&r.path)).unwrap();
         assert_eq!(first("/echo/public").auth, RouteAuth::None);
         assert_eq!(first("/echo/x").auth, RouteAuth::Required);
@@ -96,11 +96,12 @@ mod tests {
 
     #[test]
     fn the_issuer_follows_the_port_unless_the_system_chooses_it() {
-        let issuer = |port| {
-            let https = SocketAddr::new(HTTPS.ip(), port);
-            Config::development("/tmp/x".into(), https, HTTP, INTERNAL).tokens.issuer
-        };
-        assert_eq!(issuer(8443), "https://localhost:8443");
-        assert_eq!(issuer(0), "https://localhost");
+        assert_eq!(development(8443, &[]).tokens.issuer, "https://localhost:8443");
+        assert_eq!(development(0, &[]).tokens.issuer, "https://localhost");
+    }
+
+    #[test]
+    fn the_environment_overrides_development_too() {
+        assert_eq!(development(0, &[("KEEPGATE_PASSWORDS__QUEUE", "7")]).passwords.queue, 7);
     }
 }

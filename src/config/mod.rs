@@ -36,6 +36,17 @@ pub enum Environment {
     Production,
 }
 
+impl Environment {
+    /// The word in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Stage => "stage",
+            Self::Production => "production",
+        }
+    }
+}
+
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -76,7 +76,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::config::development::{HTTP, HTTPS, INTERNAL};
+    use crate::config::development::Listeners;
     use crate::config::tls::CertificateFiles;
 
     #[test]
@@ -86,7 +86,7 @@ mod tests {
         fs::write(&key, "k").unwrap();
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
         let data = dir.path().join("a/b");
-        let mut config = Config::development(data, HTTPS, HTTP, INTERNAL);
+        let mut config = Config::development(&data, &Listeners::default(), Vec::new()).unwrap();
         let certificate = dir.path().join("none.pem");
         config.tls.source =
             CertificateSource::Files(vec![CertificateFiles { certificate, key: key.clone() }]);

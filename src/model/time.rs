@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 
 /// Milliseconds since 1970-01-01T00:00:00Z. Serialises as that number in the journal; APIs show it
 /// as RFC 3339 through [`Timestamp::rfc3339`].
@@ -50,14 +51,18 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// As RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:53:05.120Z`.
+    /// As RFC 3339 in UTC with milliseconds, always three digits: `2026-11-22T10:53:05.120Z`.
     pub fn rfc3339(self) -> String {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
             .ok()
-            .and_then(|at| at.format(&Rfc3339).ok())
+            .and_then(|at| at.format(MILLISECONDS).ok())
             .unwrap_or_else(|| format!("{}ms", self.0))
     }
 }
+
+/// RFC 3339 §5.6 with three digits of a second, so that texts of one length sort as times do.
+const MILLISECONDS: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

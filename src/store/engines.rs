@@ -11,7 +11,7 @@ use super::memory::{Memory, MemoryApplier, auth, logs, tokens, user};
 use super::overlaid::{Overlaid, Settling, TokenEngine};
 use super::recent::Recent;
 use super::view::{Applier, AuthView, LogView, TokenView, UserView};
-use super::{files, redb, sqlite};
+use super::{files, redb as tokens_file, sqlite};
 use crate::config;
 use crate::model::change::Namespace;
 
@@ -56,7 +56,7 @@ impl Engines {
         let (auth, auth_applier) = sqlite::open::<sqlite::auth::Auth>(&place(Namespace::Auth))?;
         let (user, user_applier) = sqlite::open::<sqlite::user::User>(&place(Namespace::User))?;
         let (logs, logs_applier) = sqlite::open::<sqlite::logs::Logs>(&place(Namespace::Logs))?;
-        let (tokens, tokens_applier) = redb::open(&place(Namespace::Tokens))?;
+        let (tokens, tokens_applier) = tokens_file::open(&place(Namespace::Tokens))?;
         let (tokens, recent) = overlaid(tokens, tokens_applier, settings.session_cache);
         Ok(Self {
             auth: Engine { view: auth, applier: Box::new(auth_applier) },

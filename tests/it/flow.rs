@@ -84,9 +84,9 @@ async fn a_second_replay_kills_the_family(client: &Client, stolen: &Person, ada:
 }
 
 fn the_audit_log_shows_the_reuse(gate: &Gate, ada: &Person) {
-    let events = gate.cli_json(&["audit", "tail", "--json"]);
-    let reuse = events.as_array().expect("a list").iter().find(|event| event["intent"] == "refresh_reuse");
-    let reuse = reuse.unwrap_or_else(|| panic!("no reuse in {events}"));
+    let events = gate.cli_lines(&["audit", "tail", "--json"]);
+    let reuse = events.iter().find(|event| event["intent"] == "refresh_reuse");
+    let reuse = reuse.unwrap_or_else(|| panic!("no reuse in {events:?}"));
     assert_eq!(reuse["outcome"], "denied");
     assert!(reuse["target"].as_str().is_some_and(|target| target.contains(&ada.session)), "{reuse}");
 }

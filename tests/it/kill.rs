@@ -51,14 +51,20 @@ async fn nothing_acknowledged_is_lost_to_kill_9() {
 
 /// Everybody logs in, refreshes and logs out in a circle; after `enough` answers the gate is killed
 /// in the middle of whatever is under way.
-async fn load_until_killed(gate: &mut Gate, people: &[Person], witnesses: &[Arc<Mutex<Witness>>], enough: usize) {
+async fn load_until_killed(
+    gate: &mut Gate,
+    people: &[Person],
+    witnesses: &[Arc<Mutex<Witness>>],
+    enough: usize,
+) {
     let answers = Arc::new(AtomicUsize::new(0));
     let over = Arc::new(AtomicBool::new(false));
     let notify = Arc::new(tokio::sync::Notify::new());
     let mut tasks = JoinSet::new();
     for (person, witness) in people.iter().zip(witnesses) {
         let (client, email) = (gate.client(), person.email.clone());
-        let (witness, answers, over, notify) = (witness.clone(), answers.clone(), over.clone(), notify.clone());
+        let (witness, answers, over, notify) =
+            (witness.clone(), answers.clone(), over.clone(), notify.clone());
         tasks.spawn(async move {
             let mut witness = witness.lock().await;
             while !over.load(Ordering::SeqCst) && circle(&client, &email, &mut witness).await {
@@ -90,7 +96,9 @@ async fn circle(client: &Client, email: &str, witness: &mut Witness) -> bool {
     let access = text("access_token");
     // From here the session may or may not have ended, until the answer says that it has.
     witness.live = None;
-    let Ok(gone) = client.request("POST", "/auth/v1/logout").bearer(&access).try_send().await else { return false };
+    let Ok(gone) = client.request("POST", "/auth/v1/logout").bearer(&access).try_send().await else {
+        return false;
+    };
     gone.expect(204);
     witness.ended.push(access);
     true

@@ -2,6 +2,8 @@
 
 mod bodies;
 mod errors;
+mod flow;
+mod world;
 
 use std::net::{IpAddr, Ipv4Addr};
 

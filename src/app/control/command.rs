@@ -123,7 +123,10 @@ pub enum Command {
     /// All signing keys. → `Reply::Keys`
     KeyList,
     /// Let the next signing key sign. → `Reply::Keys`, all as they are then
-    KeyRotate,
+    KeyRotate {
+        /// Even if verifiers may not have heard of the next key yet.
+        force: bool,
+    },
     /// Take a key out of use. → `Reply::Keys`, all as they are then
     KeyRetire {
         /// Which.

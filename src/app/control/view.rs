@@ -4,9 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::verify::finding::Report;
+use crate::auth::keys::KeySummary;
 use crate::model::account::{Account, AccountStatus};
 use crate::model::event::AuditEvent;
-use crate::model::key::{KeyState, SealedKey};
+use crate::model::key::KeyState;
 use crate::model::{ban, caller, invite, session};
 use crate::observe::health;
 
@@ -151,8 +153,8 @@ pub struct Key {
     pub changed_at: String,
 }
 
-impl From<&SealedKey> for Key {
-    fn from(key: &SealedKey) -> Self {
+impl From<&KeySummary> for Key {
+    fn from(key: &KeySummary) -> Self {
         Self {
             id: key.id.to_string(),
             algorithm: key.algorithm.name().to_owned(),
@@ -234,8 +236,30 @@ pub struct Verification {
     pub heads: u64,
     /// Hash of the last record, hexadecimal.
     pub hash: String,
-    /// What is wrong and where, if something is.
-    pub finding: Option<String>,
+    /// Records under the newest good signed head; those after it rest on the journal alone.
+    pub signed: u64,
+    /// The key that heads were verified with, hexadecimal: compare it with the one you noted.
+    pub public_key: String,
+    /// What is wrong and where, one sentence each.
+    pub findings: Vec<String>,
+}
+
+impl From<&Report> for Verification {
+    fn from(report: &Report) -> Self {
+        let mut findings: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
+        if report.more_findings > 0 {
+            findings.push(format!("and {} more", report.more_findings));
+        }
+        Self {
+            intact: report.is_clean(),
+            records: report.records,
+            heads: report.heads,
+            hash: report.head.clone(),
+            signed: report.signed_count,
+            public_key: report.public_key.clone(),
+            findings,
+        }
+    }
 }
 
 /// How a node stands.

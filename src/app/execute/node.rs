@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::super::control::Outcome;
 use super::super::control::command::PAGE;
 use super::super::control::reply::{Code, Failure, Reply};
-use super::super::control::view::{Event, Status, Verification};
+use super::super::control::view::{Event, Status};
 use super::super::core::Core;
 use super::Who;
 use super::refused::{key_refused, missing, refused, unreadable};
@@ -16,7 +16,7 @@ use crate::audit::verify::{Evidence, verify};
 use crate::audit::witness;
 use crate::auth::bans::NewBan;
 use crate::model::caller::Actor;
-use crate::model::key::KeyId;
+use crate::model::key::{KeyId, KeyState};
 
 impl Core {
     pub(super) async fn blacklist_add(
@@ -43,7 +43,7 @@ impl Core {
     }
 
     pub(super) fn key_list(&self) -> Reply {
-        Reply::Keys(self.keys.live().snapshot().keys.iter().map(Into::into).collect())
+        Reply::Keys(self.keys.list().iter().map(Into::into).collect())
     }
 
     pub(super) async fn key_rotate(&self, force: bool, actor: Actor) -> Outcome {
@@ -80,7 +80,8 @@ impl Core {
     }
 
     pub(super) fn status(&self) -> Result<Status, Failure> {
-        let keys = self.keys.live();
+        let keys = self.keys.list();
+        let active = keys.iter().find(|key| key.state == KeyState::Active);
         let head = self.stores.logs.head().map_err(|error| unreadable(&error))?;
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -93,7 +94,7 @@ impl Core {
             seq: self.stores.committer.durable().0,
             accounts: self.auth.accounts.count().map_err(refused)?,
             bans: self.auth.bans.list().map_err(refused)?.len() as u64,
-            signing_key: keys.signer().map(|signer| signer.id.to_string()).unwrap_or_default(),
+            signing_key: active.map(|key| key.id.to_string()).unwrap_or_default(),
             audit_records: head.count,
             health: self.health.ready(),
         })

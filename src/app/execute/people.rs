@@ -9,6 +9,8 @@ use super::super::control::reply::{Code, Failure, Reply};
 use super::super::core::Core;
 use super::Who;
 use super::refused::{missing, refused};
+use secrecy::ExposeSecret as _;
+
 use crate::auth::accounts::NewAccount;
 use crate::auth::error::AuthError;
 use crate::auth::invites::NewInvite;
@@ -79,7 +81,7 @@ impl Core {
         let ttl = ttl_seconds.map(Duration::from_secs);
         let new = NewInvite { email: email.map(Into::into), roles, ttl };
         let (invite, code) = self.auth.invites.create(new, who.actor, &who.origin).await.map_err(refused)?;
-        Ok(Reply::Invited { invite: (&invite).into(), code: Password(code) })
+        Ok(Reply::Invited { invite: (&invite).into(), code: code.expose_secret().to_owned() })
     }
 
     pub(super) fn invite_list(&self) -> Outcome {

@@ -111,7 +111,12 @@ impl KeyRing {
         let sealer = Arc::new(Sealer::new(master).ok_or(KeyError::Generation)?);
         on.live.load(Arc::clone(&sealer), || on.auth.keys())?;
         let ring = Self(Arc::new(Ring { on, sealer, policy }));
-        ring.tick().await?;
+        // Keys that can sign are enough to start with: a node that takes no writes still serves.
+        match ring.tick().await {
+            Err(error) if ring.live().signer().is_none() => return Err(error),
+            Err(error) => tracing::warn!(%error, "what is due for the signing keys could not be done"),
+            Ok(_) => {}
+        }
         Ok(ring)
     }
 

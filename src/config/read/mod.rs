@@ -31,8 +31,36 @@ const LONGEST: u64 = 1024 * 1024;
 /// Reads the file at `path` and the process's `KEEPGATE_…` variables.
 pub fn load(path: &Path) -> Result<Config, Problems> {
     let file = path.display().to_string();
-    let whole = |message: String, remedy: &str| Problems {
-        file: file.clone(),
+    let text = read_file(path).map_err(|error| {
+        whole(
+            &file,
+            format!("the file cannot be read: {error}"),
+            "name the configuration with --config, or a development folder with --data",
+        )
+    })?;
+    let environment = environment()?;
+    parse(&text, &file, environment)
+}
+
+/// The process's `KEEPGATE_…` variables.
+pub fn environment() -> Result<Vec<(String, String)>, Problems> {
+    let mut environment = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => environment.push((name, value)),
+            (Ok(name), Err(_)) if name.starts_with("KEEPGATE_") => {
+                return Err(whole("the environment", format!("{name} is not UTF-8"), "unset it"));
+            }
+            _ => {}
+        }
+    }
+    Ok(environment)
+}
+
+/// A problem of the whole.
+fn whole(file: &str, message: String, remedy: &str) -> Problems {
+    Problems {
+        file: file.to_owned(),
         problems: vec![Problem {
             place: Place::Unset,
             key: String::new(),
@@ -40,24 +68,7 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
             message,
             remedy: remedy.to_owned(),
         }],
-    };
-    let text = read_file(path).map_err(|error| {
-        whole(
-            format!("the file cannot be read: {error}"),
-            "name the configuration with --config, or a development folder with --data",
-        )
-    })?;
-    let mut environment = Vec::new();
-    for (name, value) in std::env::vars_os() {
-        match (name.into_string(), value.into_string()) {
-            (Ok(name), Ok(value)) => environment.push((name, value)),
-            (Ok(name), Err(_)) if name.starts_with("KEEPGATE_") => {
-                return Err(whole(format!("the environment's {name} is not UTF-8"), "unset it"));
-            }
-            _ => {}
-        }
     }
-    parse(&text, &file, environment)
 }
 
 /// Reads a configuration from its text. `file` is what messages call it, `environment` the

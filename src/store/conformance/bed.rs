@@ -149,7 +149,7 @@ impl Bare {
         self.recent.record(&commit);
         let told = if self.tokens_lag { 3 } else { 4 };
         for (applier, progress) in &mut self.appliers[..told] {
-            applier.apply(&[commit.clone()]).unwrap();
+            applier.apply(std::slice::from_ref(&commit)).unwrap();
             progress.advance(applier.applied());
         }
         self.seq

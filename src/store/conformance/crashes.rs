@@ -65,7 +65,7 @@ impl Node {
     fn commit(&mut self, bundle: SharedCommit) {
         self.engines.as_ref().unwrap().recent.record(&bundle);
         for applier in appliers(&mut self.model) {
-            applier.apply(&[bundle.clone()]).unwrap();
+            applier.apply(std::slice::from_ref(&bundle)).unwrap();
         }
         self.journal.push(bundle);
     }

@@ -103,16 +103,21 @@ fn token_change() -> impl Strategy<Value = TokenChange> {
     ]
 }
 
+/// All of them, a page of them, and each by itself.
+type Things<T> = (Vec<T>, Vec<T>, [Option<T>; 4]);
+
 /// Everything the four views answer, each question that a handle can ask.
 #[derive(Debug, PartialEq)]
 pub(super) struct Answers {
-    accounts: (Vec<Account>, Vec<Account>, [Option<Account>; 4], [Option<Account>; 4]),
+    accounts: Things<Account>,
+    accounts_by_email: [Option<Account>; 4],
     counts: (u64, u64),
     invites: (Vec<Invite>, [Option<Invite>; 4]),
     keys: Vec<SealedKey>,
-    documents: [(Vec<Document>, Vec<Document>, [Option<Document>; 4]); 4],
+    documents: [Things<Document>; 4],
     logs: (Vec<LogRecord>, Vec<LogRecord>, LogHead, Vec<SignedHead>),
-    sessions: (Vec<Session>, Vec<Session>, [Option<Session>; 4], [Vec<Session>; 4]),
+    sessions: Things<Session>,
+    sessions_of: [Vec<Session>; 4],
     revocations: Vec<(Seq, Revocation)>,
     bans: (Vec<Ban>, [Option<Ban>; 4]),
 }
@@ -129,8 +134,8 @@ impl Answers {
                 auth.accounts(None, all).unwrap(),
                 auth.accounts(Some(account_id(0)), 2).unwrap(),
                 each.map(|n| auth.account(account_id(n)).unwrap()),
-                each.map(|n| auth.account_by_email(&email(n)).unwrap()),
             ),
+            accounts_by_email: each.map(|n| auth.account_by_email(&email(n)).unwrap()),
             counts: (auth.account_count().unwrap(), auth.active_administrators().unwrap()),
             invites: (auth.invites().unwrap(), each.map(|n| auth.invite(invite_id(n)).unwrap())),
             keys: auth.keys().unwrap(),
@@ -152,8 +157,8 @@ impl Answers {
                 tokens.sessions(None, all).unwrap(),
                 tokens.sessions(Some(session_id(0)), 2).unwrap(),
                 each.map(|n| tokens.session(session_id(n)).unwrap()),
-                each.map(|n| tokens.sessions_of(account_id(n)).unwrap()),
             ),
+            sessions_of: each.map(|n| tokens.sessions_of(account_id(n)).unwrap()),
             revocations: tokens.revocations().unwrap(),
             bans: (tokens.bans().unwrap(), each.map(|n| tokens.ban(network(n)).unwrap())),
         }

@@ -9,7 +9,7 @@
 //! refused and never skipped; after a failed write or fsync nothing is written any more.
 
 #[cfg(test)]
-mod disk_model;
+pub(in crate::store) mod disk_model;
 pub(in crate::store) mod format;
 pub(in crate::store) mod io;
 pub(in crate::store) mod payload;
@@ -34,6 +34,9 @@ use io::SharedDisk;
 use recover::{Found, failed};
 use segment::{Catalog, Maker, Segment};
 
+/// A batch larger than this, bytes, has a segment of its own. So recovery knows how far a torn batch
+/// can reach.
+const LARGE_BATCH: u64 = 8 * 1024 * 1024;
 /// The smallest segment, bytes: less would be all headers.
 const SMALLEST_SEGMENT: u64 = 4096;
 
@@ -148,7 +151,8 @@ impl Journal {
     fn write(&mut self) -> std::io::Result<()> {
         let length = (self.staged.len() + format::BATCH_TRAILER) as u64;
         let first = Seq(self.last.0 + 1 - u64::from(self.staged_records));
-        if self.end + length > self.segment.length {
+        let used = self.end > SEGMENT_HEADER as u64;
+        if self.end + length > self.segment.length || (used && length > LARGE_BATCH) {
             self.rotate(first, length)?;
         }
         let SegmentHeader { journal, number, .. } = self.segment.header;
@@ -168,7 +172,8 @@ impl Journal {
     fn rotate(&mut self, first: Seq, room: u64) -> std::io::Result<()> {
         let old = self.segment.header;
         let empty = old.first == first;
-        let next = SegmentHeader { number: old.number + 1, first, floor: self.time, chain: self.chain, ..old };
+        let next =
+            SegmentHeader { number: old.number + 1, first, floor: self.time, chain: self.chain, ..old };
         let header = if empty { old } else { next };
         self.segment = self.maker.make(&header, room)?;
         self.end = SEGMENT_HEADER as u64;

@@ -7,6 +7,7 @@
 use std::io;
 use std::ops::Range;
 
+use super::LARGE_BATCH;
 use super::format::{
     BUNDLE_V1, Batch, BatchFault, Chain, HeaderFault, Place, SEGMENT_HEADER, SegmentHeader, VERSION,
 };
@@ -135,9 +136,8 @@ fn prove_complete(disk: &SharedDisk, one: &SegmentHeader, next: &SegmentHeader) 
     }
     let content = read_all(disk, one, &open(disk, one.first)?)?;
     let walked = walk(disk, one, &content)?;
-    let rest = usize::try_from(walked.place.offset).ok().and_then(|at| content.get(at..));
-    let meets = next.first == walked.last.next() && next.chain == walked.chain;
-    if meets && rest.is_some_and(tail::is_zero) {
+    // Bytes after its end mean nothing: the chain says that nothing belongs there.
+    if next.first == walked.last.next() && next.chain == walked.chain {
         return Ok(());
     }
     let detail = format!(
@@ -190,19 +190,19 @@ fn walk(disk: &SharedDisk, header: &SegmentHeader, content: &[u8]) -> Result<Wal
 
 /// Makes what was found true on the disk, too.
 ///
-/// The last batch is written once more: after a failed fsync the kernel may call pages clean that
-/// never reached the disk, and then no later fsync would write them.
+/// After a failed fsync the kernel may call pages clean that never reached the disk: what was read
+/// here is then not what a power cut would leave, and no later fsync would write it. So the last
+/// batch is written once more, and the zeros after it, as far as a torn batch can reach.
 fn mend(disk: &SharedDisk, file: &SharedFile, content: &[u8], walked: &Walked, tail: Tail) -> io::Result<()> {
     segment::remove_if_there(disk, SPARE)?;
+    let (end, length) = (walked.place.offset, content.len() as u64);
     if let Tail::Torn { until } = tail {
-        let at = usize::try_from(walked.place.offset).unwrap_or(until);
-        tracing::warn!(
-            position = walked.last.0,
-            bytes = until.saturating_sub(at),
-            "the journal's last batch was cut off by a crash before anyone was answered; removed"
-        );
-        file.write_at(&vec![0; until.saturating_sub(at)], walked.place.offset)?;
+        let bytes = (until as u64).saturating_sub(end);
+        let position = walked.last.0;
+        tracing::warn!(position, bytes, "removed a journal batch that a crash cut off, unacknowledged");
     }
+    let reach = if walked.last_batch.is_empty() { length } else { end.saturating_add(LARGE_BATCH) };
+    segment::write_zeros(file, end, reach.min(length))?;
     if let Some(batch) = content.get(walked.last_batch.clone()) {
         file.write_at(batch, walked.last_batch.start as u64)?;
     }

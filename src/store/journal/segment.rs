@@ -37,7 +37,10 @@ pub(super) fn first_of(name: &str) -> Option<Seq> {
 /// Makes the file that the next segment will be: `length` durable zeros.
 fn make_spare(disk: &SharedDisk, length: u64) -> io::Result<()> {
     remove_if_there(disk, SPARE)?;
-    let filled = disk.create(SPARE).and_then(|file| fill(&file, length));
+    let filled = disk.create(SPARE).and_then(|file| {
+        write_zeros(&file, 0, length)?;
+        file.sync()
+    });
     if filled.is_err() {
         // A half-filled file would keep a full disk full. Its own failure adds nothing to this one.
         let _ = disk.remove(SPARE);
@@ -45,15 +48,16 @@ fn make_spare(disk: &SharedDisk, length: u64) -> io::Result<()> {
     filled
 }
 
-fn fill(file: &SharedFile, length: u64) -> io::Result<()> {
+/// Overwrites `from..to` with zeros; not durable by itself.
+pub(super) fn write_zeros(file: &SharedFile, from: u64, to: u64) -> io::Result<()> {
     let zeros = vec![0; FILL];
-    let mut at = 0;
-    while at < length {
-        let step = usize::try_from(length - at).unwrap_or(FILL).min(FILL);
+    let mut at = from;
+    while at < to {
+        let step = usize::try_from(to - at).unwrap_or(FILL).min(FILL);
         file.write_at(zeros.get(..step).unwrap_or_default(), at)?;
         at += step as u64;
     }
-    file.sync()
+    Ok(())
 }
 
 pub(super) fn remove_if_there(disk: &SharedDisk, name: &str) -> io::Result<()> {

@@ -21,7 +21,7 @@ use crate::model::id::Seq;
 pub(super) enum Tail {
     /// Zeros to the end.
     Clean,
-    /// A torn batch: all bytes up to this offset are to become zeros.
+    /// A torn batch, whose last byte that is no zero is before this offset.
     Torn { until: usize },
 }
 

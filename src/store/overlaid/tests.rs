@@ -1,3 +1,6 @@
+//! Readers and the applier meeting at every awkward moment: a reader is stopped inside the engine
+//! while writes overtake it, and threads race for the whole of it.
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -253,7 +256,8 @@ fn a_listing_takes_the_snapshot_where_it_is_newer_than_the_overlay() {
     let mut rig = Rig::new();
     rig.record(&rotated(1, 1, 1));
     let account = session(1, 0).account;
-    let listings: [fn(&Overlaid<Slow>, AccountId) -> Vec<Session>; 2] =
+    type List = fn(&Overlaid<Slow>, AccountId) -> Vec<Session>;
+    let listings: [List; 2] =
         [|view, account| view.sessions_of(account).unwrap(), |view, _| view.sessions(None, 10).unwrap()];
     for (seq, list) in [1, 3].into_iter().zip(listings) {
         // The overlay was read when the engine overtakes it.

@@ -2,8 +2,9 @@
 //!
 //! Batches commit with `Durability::None`: they are seen at once and lost in a crash, and the journal
 //! replays them. A checkpoint is a durable commit. It asks for quick-repair: opening after a crash
-//! then loads the allocator's state instead of walking the whole file (a millisecond against seconds
-//! and a gigabyte at ten million sessions), for a checkpoint that costs a little more.
+//! then loads the allocator's state instead of walking the whole file. Measured at 300,000 sessions
+//! (unoptimised build): 1.5 s instead of 3.6 s to open, 13 ms instead of 1 ms for a checkpoint; at
+//! ten million a walk takes seconds and a gigabyte even when optimised.
 //!
 //! The file must never be copied while it is open.
 

@@ -1,3 +1,5 @@
+//! Files that are newer, foreign, damaged, held or out of reach, and what a crash leaves.
+
 use tempfile::TempDir;
 use uuid::Uuid;
 

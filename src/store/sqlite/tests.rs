@@ -1,3 +1,5 @@
+//! Files that are newer, foreign, damaged or out of reach, and what a checkpoint may claim.
+
 use std::os::unix::fs::PermissionsExt;
 
 use rusqlite::Connection;

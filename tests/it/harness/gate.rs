@@ -84,7 +84,7 @@ impl Gate {
         let mut command = match &self.root {
             None => Command::new(binary()),
             Some(root) => {
-                let mut command = Command::new("chroot");
+                let mut command = Command::new("/usr/sbin/chroot");
                 command.arg(root).arg("/keepgate");
                 command
             }
@@ -151,6 +151,14 @@ impl Gate {
         let output = self.cli(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+
+    /// Runs a subcommand that must succeed and reads its `--json`, one object a line.
+    pub fn cli_lines(&self, arguments: &[&str]) -> Vec<Value> {
+        let output = self.cli(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
     /// A file of the data folder.

@@ -50,7 +50,10 @@ impl Person {
 
 /// Logs in with the usual password.
 pub async fn login(client: &Client, email: &str) -> Answer {
-    client.post("/auth/v1/login", json!({"email": email, "password": PASSWORD, "device": "test"})).send().await
+    client
+        .post("/auth/v1/login", json!({"email": email, "password": PASSWORD, "device": "test"}))
+        .send()
+        .await
 }
 
 /// Exchanges a refresh token.

@@ -1,0 +1,111 @@
+//! Opening the doors: the edge with its verifier and its API, the internal listener, the control
+//! socket, and the file that says where they are.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use keepgate_guard::verifier::{Expectations, Verifier};
+use tokio::net::TcpListener;
+
+use super::core::{Core, write_private};
+use super::echo;
+use super::error::AppError;
+use super::ready::Listeners;
+use crate::api::{self, Api};
+use crate::config::development::{ECHO, echo_socket};
+use crate::config::upstream::Server;
+use crate::edge::local::LocalApi;
+use crate::edge::start::{Edge, Parts, Running};
+use crate::edge::tls::Terminator;
+use crate::observe::metrics::Metrics;
+
+/// The verifier that the edge asks, following keys and revocations.
+fn verifier(core: &Core) -> Arc<Verifier> {
+    let tokens = &core.config.tokens;
+    let expectations = Expectations {
+        issuer: tokens.issuer.clone(),
+        audience: tokens.audience.clone(),
+        leeway: i64::try_from(tokens.leeway.as_secs()).unwrap_or(i64::MAX),
+        cache_entries: tokens.cache_entries,
+    };
+    let verifier =
+        Arc::new(Verifier::new(expectations, core.keys.verification_keys(), core.revocations.view()));
+    let told = Arc::clone(&verifier);
+    core.keys.live().on_change(move |keys| told.replace_keys(keys));
+    verifier
+}
+
+/// The API as the edge calls it.
+fn local_api(core: &Core) -> LocalApi {
+    let api = Api::new(api::Parts {
+        accounts: core.auth.accounts.clone(),
+        sessions: core.auth.sessions.clone(),
+        keys: core.keys.clone(),
+        health: core.health.clone(),
+        issuer: core.config.tokens.issuer.clone(),
+        jwks_max_age: core.config.keys.jwks_max_age,
+    });
+    Arc::new(move |request| {
+        let api = api.clone();
+        async move { api.answer(request).await }.boxed()
+    })
+}
+
+/// TLS from the configured files or the local CA.
+pub(in crate::app) fn terminator(core: &Core) -> Result<Terminator, AppError> {
+    let (clock, rng) = (Arc::clone(&core.clock), Arc::clone(&core.rng));
+    Ok(Terminator::open(&core.config.tls, &core.config.data_dir, clock, rng)?)
+}
+
+/// Binds every address and starts the edge's threads.
+pub(in crate::app) fn edge(
+    core: &Core,
+    terminator: &Terminator,
+    metrics: &Arc<Metrics>,
+) -> Result<Running, AppError> {
+    let config = &core.config;
+    let socket = echo_socket(&config.data_dir);
+    let echo = Server::Unix(socket.clone());
+    if config.upstreams.get(ECHO).is_some_and(|group| group.servers.contains(&echo)) {
+        let failed =
+            |source| AppError::File { what: "cannot start the echo upstream", path: socket.clone(), source };
+        echo::start(&socket).map_err(failed)?;
+    }
+    Ok(Edge::start(Parts {
+        listen: config.listen.clone(),
+        limits: config.limits.clone(),
+        terminator: terminator.clone(),
+        hsts: config.tls.hsts,
+        routes: config.routes.clone(),
+        upstreams: config.upstreams.clone(),
+        verifier: verifier(core),
+        api: local_api(core),
+        audit: Arc::new(core.trail.clone()),
+        blacklist: Arc::clone(&core.blacklist),
+        metrics: Arc::clone(metrics),
+        clock: Arc::clone(&core.clock),
+        rng: Arc::clone(&core.rng),
+    })?)
+}
+
+/// The internal listener, if one is configured.
+pub(in crate::app) async fn internal(core: &Core) -> Result<Option<TcpListener>, AppError> {
+    let Some(address) = core.config.listen.internal else { return Ok(None) };
+    let bound = TcpListener::bind(address).await;
+    bound.map(Some).map_err(|source| AppError::Internal { address, source })
+}
+
+/// Where everything listens, also written to `run/ports.json` for whoever let the system choose.
+pub(in crate::app) fn listeners(
+    core: &Core,
+    edge: &Running,
+    internal: Option<&TcpListener>,
+) -> Result<Listeners, AppError> {
+    let internal: Option<SocketAddr> = internal.and_then(|listener| listener.local_addr().ok());
+    let listeners =
+        Listeners { https: edge.https_addresses().to_vec(), http: edge.http_addresses().to_vec(), internal };
+    let text = serde_json::to_string(&listeners).map_err(|_| AppError::Broken("addresses are not JSON"))?;
+    write_private(&core.config.data_dir.join("run/ports.json"), &text)?;
+    Ok(listeners)
+}
