@@ -39,7 +39,7 @@ async fn a_new_account_is_shown_without_anything_secret() {
     assert!(json["account"]["id"].as_str().unwrap().parse::<crate::model::id::AccountId>().is_ok());
     json["account"]["id"].take();
     let expected = json!({"account": {
-        "id": null, "email": "ada@example.com", "name": "Ada", "roles": [], "created_at": "2026-11-18T11:06:40Z",
+        "id": null, "email": "ada@example.com", "name": "Ada", "roles": [], "created_at": "2026-11-18T11:06:40.000Z",
     }});
     assert_eq!(json, expected);
 }
