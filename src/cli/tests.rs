@@ -3,10 +3,10 @@
 use clap::CommandFactory as _;
 
 use super::*;
-use crate::config::development::Listeners;
 use crate::app::control::client::SendError;
 use crate::app::control::reply::{Code, Failure};
 use crate::app::control::view;
+use crate::config::development::Listeners;
 use crate::config::problem::Problems;
 use crate::model::account::AccountStatus;
 use crate::model::key::KeyState;

@@ -274,33 +274,36 @@ impl<'a, C: Future> Serve<'a, C> {
         let _ = self.timer.as_mut().poll(cx);
     }
 
-    /// Whether the connection's time is up.
-    fn timed_out(&mut self, cx: &mut Context<'_>) -> bool {
+    /// What the connection's deadlines ask for now.
+    fn verdict(&mut self, cx: &mut Context<'_>) -> Verdict {
         let deadline = self.activity.deadline(self.limits);
         if !self.timer.is_elapsed() {
-            if let Some(nearer) =
-                deadline.filter(|at| tokio::time::Instant::from(*at) < self.timer.deadline())
-            {
+            let armed = self.timer.deadline();
+            let nearer = deadline.filter(|at| tokio::time::Instant::from(*at) < armed);
+            if let Some(nearer) = nearer.filter(|_| !self.finishing) {
                 self.arm(nearer, cx);
             }
-            return false;
+            return Verdict::GoOn;
         }
         let now = Instant::now();
         match deadline {
-            Some(at) if at <= now && self.finishing => return true,
-            Some(at) if at <= now => {
-                let late_head = self.activity.head_since.get().is_some();
-                self.finish();
-                if late_head {
-                    return true;
-                }
-                self.arm(now + FAREWELL, cx);
-            }
-            Some(at) => self.arm(at, cx),
+            Some(at) if at > now => self.arm(at, cx),
             None => self.arm(now + self.limits.idle_timeout, cx),
+            Some(_) if self.finishing || self.activity.head_since.get().is_some() => return Verdict::Cut,
+            Some(_) => {
+                self.arm(now + FAREWELL, cx);
+                return Verdict::Finish;
+            }
         }
-        false
+        Verdict::GoOn
     }
+}
+
+/// What becomes of a connection.
+enum Verdict {
+    GoOn,
+    Finish,
+    Cut,
 }
 
 impl<C: Future> Future for Serve<'_, C> {
@@ -313,14 +316,18 @@ impl<C: Future> Future for Serve<'_, C> {
         if self.drain.is_draining() && !self.finishing {
             self.finish();
         }
-        // How a connection ended is its peer's business; failures worth knowing are counted where
-        // they happen.
-        if self.connection.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+        loop {
+            // How a connection ended is its peer's business; failures worth knowing are counted where
+            // they happen.
+            if self.connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            match self.verdict(cx) {
+                Verdict::GoOn => return Poll::Pending,
+                // The connection must be polled again to act on it.
+                Verdict::Finish => self.finish(),
+                Verdict::Cut => return Poll::Ready(()),
+            }
         }
-        if self.timed_out(cx) {
-            return Poll::Ready(());
-        }
-        Poll::Pending
     }
 }
