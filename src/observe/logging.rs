@@ -7,7 +7,7 @@
 
 use std::backtrace::Backtrace;
 use std::fs::DirBuilder;
-use std::io::{IsTerminal as _, Write};
+use std::io::{BufWriter, IsTerminal as _, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
@@ -63,8 +63,8 @@ pub fn init(log: &Log, data_dir: &Path) -> Result<Guard, LoggingError> {
     let filter = with_access(filter, log.access);
     let colours = log.target == LogTarget::Stdout && std::io::stdout().is_terminal();
     let (writer, worker) = match &log.target {
-        LogTarget::Stdout => queue(std::io::stdout()),
-        LogTarget::Files { keep } => queue(files(&data_dir.join("log"), *keep)?),
+        LogTarget::Stdout => queue(buffered(std::io::stdout())),
+        LogTarget::Files { keep } => queue(buffered(files(&data_dir.join("log"), *keep)?)),
     };
     let guard = Guard { dropped: writer.error_counter(), _worker: worker };
     let subscriber = subscriber(filter, log.json, colours, writer);
@@ -84,6 +84,11 @@ fn with_access(filter: EnvFilter, access: bool) -> EnvFilter {
 
 fn queue(to: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
     NonBlockingBuilder::default().thread_name("log").finish(to)
+}
+
+/// The queue's thread flushes whenever it has caught up: under load one write takes many lines.
+fn buffered<W: Write>(to: W) -> BufWriter<W> {
+    BufWriter::with_capacity(64 * 1024, to)
 }
 
 fn files(folder: &Path, keep: usize) -> Result<RollingFileAppender, LoggingError> {
