@@ -3,6 +3,9 @@
 
 mod harness;
 
+mod authority;
 mod chroot;
+mod cli_node;
+mod cli_people;
 mod flow;
 mod kill;
