@@ -2,6 +2,12 @@
 //! logins per second. Prints hashes per second. `HASH_KIB`, `HASH_ITERATIONS`, `HASH_THREADS`,
 //! `HASH_SECONDS`.
 
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a measurement prints its result and stops at whatever is wrong"
+)]
+
 use std::time::{Duration, Instant};
 
 use argon2::{Algorithm, Argon2, Params, Version};

@@ -2,6 +2,13 @@
 //! bundle and committing the rotated record, for a few seconds; prints one JSON line.
 //! `ROTATION_DIR` is where the stores are made (default: the system's temp folder).
 
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a measurement prints its result and stops at whatever is wrong"
+)]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUT
 use http::{HeaderValue, Method, StatusCode};
 
 use crate::auth::error::{AuthError, FieldError};
-use crate::model::caller::Origin;
+use crate::model::caller::{Origin, RefusedToken};
 use crate::model::problem::{self, FieldProblem, Problem};
 
 /// How long clients wait while the node shuts down or cannot write: another node, or the next
@@ -61,10 +61,23 @@ impl Failure {
         failure.with(|inner| inner.problem.errors = errors)
     }
 
-    /// 401: the request is not authenticated.
+    /// 401: no access token was sent. In the edge's words: clients see one Keepgate.
     pub fn unauthenticated() -> Self {
-        let detail = "send a valid access token: 'Authorization: Bearer <token>'";
-        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Not authenticated", detail).challenge()
+        let detail = "send an access token: 'Authorization: Bearer <token>'";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Authentication required", detail).challenge()
+    }
+
+    /// 401: the access token that was sent is not good.
+    pub fn invalid_token(refused: RefusedToken) -> Self {
+        let RefusedToken { reason } = refused;
+        let challenge =
+            format!(r#"Bearer realm="keepgate", error="invalid_token", error_description="{reason}""#);
+        let detail = format!("the access token was refused: {reason}. Refresh it, or log in again");
+        let failure = Self::new(StatusCode::UNAUTHORIZED, "invalid-token", "Invalid access token", detail);
+        match HeaderValue::try_from(challenge) {
+            Ok(challenge) => failure.header(WWW_AUTHENTICATE, challenge),
+            Err(_) => failure.challenge(),
+        }
     }
 
     /// 404: nothing is there, or nothing the caller may know of.
@@ -89,7 +102,7 @@ impl Failure {
 
     /// RFC 9110 §11.6.1: a 401 names the scheme that would do.
     fn challenge(self) -> Self {
-        self.header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+        self.header(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="keepgate""#))
     }
 
     fn header(self, name: HeaderName, value: HeaderValue) -> Self {

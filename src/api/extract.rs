@@ -5,15 +5,18 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use super::error::Failure;
-use crate::model::caller::{Caller, Origin};
+use crate::model::caller::{Caller, Origin, RefusedToken};
 
-/// The verified caller; without one the handler is not called and the answer is 401.
+/// The verified caller; without one the handler is not called and the answer is 401,
+/// which says whether a token was missing or refused (RFC 6750 §3.1).
 pub(in crate::api) struct Authenticated(pub Caller);
 
 impl<S: Sync> FromRequestParts<S> for Authenticated {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        parts.extensions.remove::<Caller>().map(Self).ok_or_else(Failure::unauthenticated)
+        let refused = parts.extensions.get::<RefusedToken>().copied();
+        let caller = parts.extensions.remove::<Caller>();
+        caller.map(Self).ok_or_else(|| refused.map_or_else(Failure::unauthenticated, Failure::invalid_token))
     }
 }
 

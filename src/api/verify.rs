@@ -1,5 +1,8 @@
 //! `GET /auth/v1/verify`: forward authentication for another proxy (nginx `auth_request`, Traefik
 //! `forwardAuth`): 200 with the identity headers that an upstream behind Keepgate would get, or 401.
+//!
+//! Unlike there, a header without a value is sent too: some proxies only replace what the client
+//! sent by what this answer has, and would let a forged `X-Auth-Roles` pass where this has none.
 
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
@@ -10,6 +13,7 @@ use super::extract::Authenticated;
 const SUBJECT: HeaderName = HeaderName::from_static("x-auth-subject");
 const SESSION: HeaderName = HeaderName::from_static("x-auth-session");
 const ROLES: HeaderName = HeaderName::from_static("x-auth-roles");
+const SCOPE: HeaderName = HeaderName::from_static("x-auth-scope");
 
 pub(in crate::api) async fn answer(Authenticated(caller): Authenticated) -> Result<HeaderMap, Failure> {
     let roles: Vec<_> = caller.roles.iter().map(|role| role.as_str()).collect();
@@ -17,6 +21,7 @@ pub(in crate::api) async fn answer(Authenticated(caller): Authenticated) -> Resu
         (SUBJECT, caller.account.to_string()),
         (SESSION, caller.session.to_string()),
         (ROLES, roles.join(",")),
+        (SCOPE, caller.scope),
     ];
     headers
         .into_iter()

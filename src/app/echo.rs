@@ -39,8 +39,8 @@ pub fn start(socket: &Path) -> std::io::Result<()> {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let served = http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service_fn(|request| answer(request)));
+                    let served =
+                        http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
                     tokio::spawn(served);
                 }
                 // Out of descriptors, or the peer was gone already: the next accept may do better.

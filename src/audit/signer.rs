@@ -74,6 +74,8 @@ struct State {
     /// Shared with the blocking thread that syncs the file.
     witness: Arc<parking_lot::Mutex<Witness>>,
     last: Last,
+    /// The last head, if it is committed but could not be appended to the witness: it goes first.
+    owed: Option<SignedHead>,
 }
 
 /// The newest head signed.
@@ -108,8 +110,8 @@ impl HeadSigner {
                 last = Last { count: head.count, at: head.at };
             }
         }
-        let state =
-            tokio::sync::Mutex::new(State { witness: Arc::new(parking_lot::Mutex::new(witness)), last });
+        let witness = Arc::new(parking_lot::Mutex::new(witness));
+        let state = tokio::sync::Mutex::new(State { witness, last, owed: None });
         Ok(Self { logs, committer, clock, key, every, path: path.to_owned(), state })
     }
 
@@ -130,6 +132,7 @@ impl HeadSigner {
 
     async fn step(&self, every: Duration) -> Result<Option<SignedHead>, SignError> {
         let mut state = self.state.lock().await;
+        self.pay(&mut state).await?;
         let now = self.clock.now();
         let head = self.logs.head()?;
         if !is_due(state.last, head.count, now, every) {
@@ -140,13 +143,22 @@ impl HeadSigner {
         self.logs.stage(&mut bundle, LogChange::HeadSigned(signed.clone()));
         self.committer.commit(bundle).await?;
         state.last = Last { count: signed.count, at: now };
-        let (witness, copy) = (Arc::clone(&state.witness), signed.clone());
-        tokio::task::spawn_blocking(move || witness.lock().append(&copy))
+        state.owed = Some(signed.clone());
+        self.pay(&mut state).await?;
+        Ok(Some(signed))
+    }
+
+    /// Appends the head that the witness is owed, on a thread where waiting for the disk is fine.
+    async fn pay(&self, state: &mut State) -> Result<(), SignError> {
+        let Some(head) = state.owed.clone() else { return Ok(()) };
+        let witness = Arc::clone(&state.witness);
+        tokio::task::spawn_blocking(move || witness.lock().append(&head))
             .await
             .map_err(std::io::Error::other)
             .flatten()
             .map_err(|source| SignError::Witness { path: self.path.clone(), source })?;
-        Ok(Some(signed))
+        state.owed = None;
+        Ok(())
     }
 }
 

@@ -73,9 +73,14 @@ impl Witness {
         Ok((Self(file), last))
     }
 
-    /// Appends a head and waits until it is durable.
+    /// Appends a head and waits until it is durable. After a failure the head may be there or not,
+    /// but never in part: appending it again is right, and a line that is there twice does no harm.
     pub fn append(&mut self, head: &SignedHead) -> io::Result<()> {
-        self.0.write_all(&render(head)?)?;
+        let end = self.0.metadata()?.len();
+        if let Err(error) = self.0.write_all(&render(head)?) {
+            self.0.set_len(end)?;
+            return Err(error);
+        }
         self.0.sync_data()
     }
 }

@@ -213,6 +213,7 @@ impl World {
             session: SessionId(says.sid),
             token: TokenId(says.jti),
             roles: says.roles.iter().map(|role| role.parse().unwrap()).collect(),
+            scope: says.scope,
             expires_at: Timestamp::from_millis(says.exp * 1000),
         }
     }

@@ -6,6 +6,7 @@ use super::*;
 use crate::app::control::client::SendError;
 use crate::app::control::reply::{Code, Failure};
 use crate::app::control::view;
+use crate::config::development::Listeners;
 use crate::config::problem::Problems;
 use crate::model::account::AccountStatus;
 use crate::model::key::KeyState;
@@ -100,7 +101,7 @@ fn a_data_folder_replaces_that_of_a_configuration() {
     let arguments = ["--config", file.to_str().unwrap(), "--data", "relative"];
     let config = place(&arguments).config().unwrap();
     assert!(config.data_dir.is_absolute() && config.data_dir.ends_with("relative"));
-    let error = place(&arguments).development().unwrap_err();
+    let error = place(&arguments).development(&Listeners::default()).unwrap_err();
     assert_eq!(exit::code(&error), exit::USAGE, "--dev and --config exclude each other");
 }
 
@@ -200,14 +201,18 @@ fn replies() -> Vec<Reply> {
             records: 6,
             heads: 1,
             hash: "ab".into(),
-            finding: Some("record 7 was changed".into()),
+            signed: 6,
+            public_key: "ab".repeat(32),
+            findings: vec!["record 7 was changed".into()],
         }),
         Reply::Verified(view::Verification {
             intact: true,
             records: 7,
             heads: 1,
             hash: "ab".into(),
-            finding: None,
+            signed: 7,
+            public_key: "ab".repeat(32),
+            findings: Vec::new(),
         }),
         status(),
     ]

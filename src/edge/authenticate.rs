@@ -106,7 +106,8 @@ pub fn authenticate(check: &dyn TokenCheck, routed: Routed, now: Timestamp) -> R
     if demand == RouteAuth::None {
         return Ok(Vetted { routed, who: Who::Anonymous(Anonymous::NotAsked) });
     }
-    let insists = demand == RouteAuth::Required;
+    // Nobody has no role and no scope: a route that demands one insists on somebody.
+    let insists = demand == RouteAuth::Required || routed.route().has_demands();
     let token = match bearer(routed.admitted().headers()) {
         Ok(Some(token)) => token,
         Ok(None) if insists => return Err(Stopped { refused: no_token(), denied: None }),

@@ -5,7 +5,7 @@
 //! or a nearer one appears, so that a request costs no timer. (hyper's own header timeout arms one
 //! for each request, and counts the idle time between two requests as if a head were late.)
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -20,6 +20,7 @@ use tokio::time::Sleep;
 
 use super::body::Stall;
 use super::drain::Drain;
+use super::guard::framing::{Framing, FramingRefused};
 use crate::config::limits::Limits;
 
 /// The far end of a connection, as every request on it sees it.
@@ -50,23 +51,26 @@ pub struct Activity {
     requests: Cell<usize>,
     idle_since: Cell<Instant>,
     head_since: Cell<Option<Instant>>,
-    watches_head: bool,
+    /// HTTP/1 only: HTTP/2 has its own framing, and the h2 crate is strict about it.
+    framing: Option<RefCell<Framing>>,
 }
 
 impl Activity {
-    /// A connection that just opened. `watches_head`: HTTP/1, where bytes while no request is under
-    /// way are the beginning of a head.
-    pub fn new(watches_head: bool) -> Rc<Self> {
+    /// A connection that just opened. `http1`: bytes while no request is under way are the beginning
+    /// of a head, and the framing is to be followed.
+    pub fn new(http1: bool) -> Rc<Self> {
         Rc::new(Self {
             requests: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             head_since: Cell::new(None),
-            watches_head,
+            framing: http1.then(RefCell::default),
         })
     }
 
-    fn bytes_arrived(&self) {
-        if self.watches_head && self.requests.get() == 0 && self.head_since.get().is_none() {
+    fn bytes_arrived(&self, bytes: &[u8]) {
+        let Some(framing) = &self.framing else { return };
+        framing.borrow_mut().feed(bytes);
+        if self.requests.get() == 0 && self.head_since.get().is_none() {
             self.head_since.set(Some(Instant::now()));
         }
     }
@@ -91,6 +95,12 @@ impl Busy {
         activity.head_since.set(None);
         Rc::new(Self(Rc::clone(activity)))
     }
+
+    /// What is wrong with the connection's bytes so far. With several requests on the way at once the
+    /// first answers for a later one's breach; nobody honest is hit.
+    pub fn framing(&self) -> Option<FramingRefused> {
+        self.0.framing.as_ref().and_then(|framing| framing.borrow().breach())
+    }
 }
 
 impl Drop for Busy {
@@ -103,18 +113,32 @@ impl Drop for Busy {
     }
 }
 
+/// How long, and for how many bytes, a connection is still read after its last answer.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1024 * 1024;
+
 /// The client's byte stream, watched: reads mark activity, writes that stand still fail.
+///
+/// Closing lingers: a client that is still sending (a body that was refused, say) would have the
+/// answer taken from it by a reset, were the stream closed with bytes unread (RFC 9112 §9.6).
 #[derive(Debug)]
 pub struct ClientIo<T> {
     inner: T,
     stall: Stall,
     activity: Rc<Activity>,
+    closing: Option<Closing>,
+}
+
+#[derive(Debug)]
+struct Closing {
+    until: Pin<Box<Sleep>>,
+    bytes_left: usize,
 }
 
 impl<T> ClientIo<T> {
     /// Watches a stream.
     pub const fn new(inner: T, stall: Duration, activity: Rc<Activity>) -> Self {
-        Self { inner, stall: Stall::new(stall), activity }
+        Self { inner, stall: Stall::new(stall), activity, closing: None }
     }
 
     fn watch<R>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
@@ -134,14 +158,14 @@ impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.activity.bytes_arrived();
+        if let Some(bytes) = buf.filled().get(before..).filter(|bytes| !bytes.is_empty()) {
+            self.activity.bytes_arrived(bytes);
         }
         result
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.watch(cx, result)
@@ -166,8 +190,31 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.watch(cx, result)
+        if self.closing.is_none() {
+            let result = Pin::new(&mut self.inner).poll_shutdown(cx);
+            std::task::ready!(self.watch(cx, result))?;
+        }
+        self.poll_linger(cx).map(Ok)
+    }
+}
+
+impl<T: AsyncRead + Unpin> ClientIo<T> {
+    /// Reads and forgets until the client closes too, or has had its chance.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let begin = || Closing { until: Box::pin(tokio::time::sleep(LINGER)), bytes_left: LINGER_BYTES };
+        let closing = self.closing.get_or_insert_with(begin);
+        let mut waste = [0; 4096];
+        while closing.bytes_left > 0 {
+            let mut buffer = ReadBuf::new(&mut waste);
+            match Pin::new(&mut self.inner).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    closing.bytes_left = closing.bytes_left.saturating_sub(buffer.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return closing.until.as_mut().poll(cx),
+            }
+        }
+        Poll::Ready(())
     }
 }
 
@@ -227,33 +274,36 @@ impl<'a, C: Future> Serve<'a, C> {
         let _ = self.timer.as_mut().poll(cx);
     }
 
-    /// Whether the connection's time is up.
-    fn timed_out(&mut self, cx: &mut Context<'_>) -> bool {
+    /// What the connection's deadlines ask for now.
+    fn verdict(&mut self, cx: &mut Context<'_>) -> Verdict {
         let deadline = self.activity.deadline(self.limits);
         if !self.timer.is_elapsed() {
-            if let Some(nearer) =
-                deadline.filter(|at| tokio::time::Instant::from(*at) < self.timer.deadline())
-            {
+            let armed = self.timer.deadline();
+            let nearer = deadline.filter(|at| tokio::time::Instant::from(*at) < armed);
+            if let Some(nearer) = nearer.filter(|_| !self.finishing) {
                 self.arm(nearer, cx);
             }
-            return false;
+            return Verdict::GoOn;
         }
         let now = Instant::now();
         match deadline {
-            Some(at) if at <= now && self.finishing => return true,
-            Some(at) if at <= now => {
-                let late_head = self.activity.head_since.get().is_some();
-                self.finish();
-                if late_head {
-                    return true;
-                }
-                self.arm(now + FAREWELL, cx);
-            }
-            Some(at) => self.arm(at, cx),
+            Some(at) if at > now => self.arm(at, cx),
             None => self.arm(now + self.limits.idle_timeout, cx),
+            Some(_) if self.finishing || self.activity.head_since.get().is_some() => return Verdict::Cut,
+            Some(_) => {
+                self.arm(now + FAREWELL, cx);
+                return Verdict::Finish;
+            }
         }
-        false
+        Verdict::GoOn
     }
+}
+
+/// What becomes of a connection.
+enum Verdict {
+    GoOn,
+    Finish,
+    Cut,
 }
 
 impl<C: Future> Future for Serve<'_, C> {
@@ -266,14 +316,18 @@ impl<C: Future> Future for Serve<'_, C> {
         if self.drain.is_draining() && !self.finishing {
             self.finish();
         }
-        // How a connection ended is its peer's business; failures worth knowing are counted where
-        // they happen.
-        if self.connection.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+        loop {
+            // How a connection ended is its peer's business; failures worth knowing are counted where
+            // they happen.
+            if self.connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            match self.verdict(cx) {
+                Verdict::GoOn => return Poll::Pending,
+                // The connection must be polled again to act on it.
+                Verdict::Finish => self.finish(),
+                Verdict::Cut => return Poll::Ready(()),
+            }
         }
-        if self.timed_out(cx) {
-            return Poll::Ready(());
-        }
-        Poll::Pending
     }
 }

@@ -162,6 +162,7 @@ fn draft(denied: &Denied, count: u32) -> Draft {
 }
 
 #[cfg(test)]
+/// The tests, and the sink that others test with.
 pub mod tests {
     use super::*;
     use crate::model::id::RequestId;

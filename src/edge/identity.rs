@@ -96,6 +96,7 @@ pub fn caller(claims: &Claims) -> Result<Caller, Refusal> {
         session: SessionId(claims.sid),
         token: TokenId(claims.jti),
         roles: roles.map_err(|_| Refusal::Malformed)?,
+        scope: claims.scope.clone(),
         expires_at: Timestamp::from_millis(claims.exp.saturating_mul(1000)),
     })
 }

@@ -46,8 +46,8 @@ use hyper::body::Incoming;
 use self::access::Entry;
 use self::authenticate::{TokenCheck, Who};
 use self::body::Outgoing;
-use self::connection::Peer;
 use self::decisions::{Decisions, Denied};
+use self::guard::Arrival;
 use self::guard::address::TrustedProxies;
 use self::guard::blacklist::Blacklist;
 use self::identity::Identities;
@@ -59,7 +59,7 @@ use self::route::{RouteError, Table, Target};
 use crate::config::limits::Limits;
 use crate::config::upstream::Upstream;
 use crate::model::random::SharedRng;
-use crate::model::time::{SharedClock, Timestamp};
+use crate::model::time::SharedClock;
 use crate::observe::metrics::EdgeCounters;
 
 /// The edge cannot start.
@@ -110,9 +110,9 @@ impl Pipeline {
     /// The request path.
     async fn answer(
         &self,
-        peer: &Peer,
+        arrival: Arrival<'_>,
         request: Request<Incoming>,
-        (now, id_header): (Timestamp, &HeaderValue),
+        id_header: &HeaderValue,
         entry: &mut Entry,
     ) -> Result<Response<Outgoing>, Refused> {
         let site = &*self.site;
@@ -120,7 +120,7 @@ impl Pipeline {
         // an address that may come in, nothing that could be decided about it would hold. It also
         // deletes the identity headers, so that no later stage can mistake them for its own.
         let rules = guard::Rules { limits: &site.limits, trusted: &site.trusted, blacklist: &site.blacklist };
-        let admitted = match guard::admit(rules, peer, request, (entry.request, now)) {
+        let admitted = match guard::admit(rules, arrival, request, entry.request) {
             Ok(admitted) => admitted,
             Err(guard::Stopped::Refused(refused)) => return Err(refused),
             Err(guard::Stopped::Banned(banned)) => {
@@ -134,7 +134,7 @@ impl Pipeline {
         let routed = site.routes.find(admitted)?;
         entry.route = Some(Arc::clone(&routed.route().name));
         // Authentication before a byte of the body is read and before the application hears of it.
-        let vetted = match authenticate::authenticate(&*site.check, routed, now) {
+        let vetted = match authenticate::authenticate(&*site.check, routed, arrival.now) {
             Ok(vetted) => vetted,
             Err(stopped) => {
                 if let Some(denied) = stopped.denied {

@@ -8,7 +8,6 @@ use http::{HeaderValue, Request, Response, StatusCode};
 
 use super::body::Outgoing;
 use super::certificates::Certificates;
-use super::guard::headers::check_framing;
 use super::guard::host::Host;
 use super::respond::Refused;
 
@@ -22,8 +21,6 @@ pub fn to_https<B>(
     port: u16,
 ) -> Result<Response<Outgoing>, Refused> {
     let (parts, _) = request.into_parts();
-    check_framing(parts.version, &parts.headers)
-        .map_err(|error| Refused::bad_request(error.to_string()).closing())?;
     let host = Host::of(&parts).map_err(|error| Refused::bad_request(error.to_string()).closing())?;
     if !certificates.covers(host.name()) {
         return Err(Refused::new(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "Unknown host")

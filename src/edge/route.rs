@@ -44,6 +44,13 @@ pub struct Route {
     methods: Vec<Method>,
 }
 
+impl Route {
+    /// Whether a caller must be somebody in particular.
+    pub const fn has_demands(&self) -> bool {
+        !self.roles.is_empty() || !self.scopes.is_empty()
+    }
+}
+
 /// The routes make no sense together.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the message above each variant shows what its fields are")]
@@ -57,6 +64,9 @@ pub enum RouteError {
     /// Not a method's name.
     #[error("route {route}: '{method}' is not an HTTP method")]
     Method { route: String, method: String },
+    /// Demands that nobody could meet, because nobody is asked.
+    #[error("route {route}: roles or scopes with auth = \"none\", which looks at no token")]
+    Unasked { route: String },
     /// Two routes answer the same requests.
     #[error("route {route} stands twice for {method}")]
     Twice { route: String, method: String },
@@ -102,6 +112,9 @@ impl Table {
             };
             let path = normal_prefix(&name, &config.path)?;
             let methods = methods(&name, &config.methods)?;
+            if config.auth == RouteAuth::None && !(config.roles.is_empty() && config.scopes.is_empty()) {
+                return Err(RouteError::Unasked { route: name });
+            }
             let node = table.node(config.host.as_deref(), &path);
             refuse_twice(&name, &node.routes, &methods)?;
             node.routes.push(Arc::new(Route {
@@ -332,6 +345,9 @@ mod tests {
         assert!(matches!(compile(&[unknown]), Err(RouteError::UnknownUpstream { .. })));
         assert!(matches!(compile(&[route(None, "/a/../b", &[])]), Err(RouteError::Path { .. })));
         assert!(matches!(compile(&[route(None, "/a", &["GE T"])]), Err(RouteError::Method { .. })));
+        let mut unasked = route(None, "/a", &[]);
+        (unasked.auth, unasked.scopes) = (RouteAuth::None, vec!["x".to_owned()]);
+        assert!(matches!(compile(&[unasked]), Err(RouteError::Unasked { .. })));
         let twice = [route(None, "/a", &["GET"]), route(None, "/a/", &["HEAD"])];
         assert!(matches!(compile(&twice), Err(RouteError::Twice { .. })));
     }

@@ -96,8 +96,9 @@ impl Worker {
             .header_read_timeout(None)
             .max_header_size(limits.head_bytes)
             .max_buf_size((64 * 1024).max(limits.head_bytes))
-            .half_close(false)
-            .pipeline_flush(true);
+            // Not `pipeline_flush`: with bytes of a next request at hand it closes without having
+            // written the last answer.
+            .half_close(false);
         if limits.header_count > 100 {
             // hyper parses up to 100 on the stack; fewer are counted by the guard.
             http1.max_headers(limits.header_count);
@@ -259,7 +260,8 @@ impl Worker {
         let id = guard::request_id(request.headers(), &peer, self.request_ids.next(now));
         let id_header = id_header(id);
         let mut entry = Entry::of(&request, peer.address, id);
-        let answering = self.pipeline.answer(&peer, request, (now, &id_header), &mut entry);
+        let arrival = guard::Arrival { peer: &peer, framing: busy.framing(), now };
+        let answering = self.pipeline.answer(arrival, request, &id_header, &mut entry);
         let answered = AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|_| {
             // The panic hook has logged the place and a backtrace.
             self.counters().panics.up();
@@ -278,8 +280,11 @@ impl Worker {
         let started = Instant::now();
         let id = self.request_ids.next(self.site().clock.now());
         let mut entry = Entry::of(&request, peer.address, id);
-        let answered =
-            redirect::to_https(request, self.site().terminator.certificates(), self.site().https_port);
+        let site = self.site();
+        let answered = match busy.framing() {
+            Some(breach) => Err(guard::misframed(breach)),
+            None => redirect::to_https(request, site.terminator.certificates(), site.https_port),
+        };
         let mut response = self.settle(answered, &mut entry);
         // No HSTS: RFC 6797 §7.2 forbids it over plain HTTP.
         respond::seal(&mut response, None, id_header(id));

@@ -30,6 +30,8 @@ pub struct Caller {
     pub token: TokenId,
     /// Its roles when the token was granted.
     pub roles: Vec<Role>,
+    /// Its scopes, separated by spaces (RFC 8693 §4.2); may be empty.
+    pub scope: String,
     /// When the token expires.
     pub expires_at: Timestamp,
 }

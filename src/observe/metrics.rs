@@ -311,7 +311,7 @@ fn requests(to: &mut DescriptorEncoder<'_>, workers: &[Arc<EdgeCounters>]) -> fm
     let denials = sum_labelled(workers, |at| workers.get(at).map(|w| w.denials.labelled()));
     labelled(to, ("denials", "Requests refused by the edge itself", "reason"), &denials)?;
 
-    let bounds = BOUNDS.iter().copied().chain([f64::MAX]);
+    let bounds = BOUNDS.iter().copied().chain([f64::INFINITY]);
     let bucket = |at: usize| workers.iter().filter_map(|w| w.buckets.get(at)).map(Count::total).sum();
     let buckets: Vec<(f64, u64)> = bounds.enumerate().map(|(at, bound)| (bound, bucket(at))).collect();
     let count = buckets.iter().map(|(_, count)| count).sum();

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::world::{PASSWORD, World, tokens};
 use super::*;
 use crate::config::accounts::Registration;
+use crate::model::caller::RefusedToken;
 
 async fn open() -> World {
     World::new(Registration::Open).await
@@ -38,7 +39,7 @@ async fn a_new_account_is_shown_without_anything_secret() {
     assert!(json["account"]["id"].as_str().unwrap().parse::<crate::model::id::AccountId>().is_ok());
     json["account"]["id"].take();
     let expected = json!({"account": {
-        "id": null, "email": "ada@example.com", "name": "Ada", "roles": [], "created_at": "2026-11-18T11:06:40Z",
+        "id": null, "email": "ada@example.com", "name": "Ada", "roles": [], "created_at": "2026-11-18T11:06:40.000Z",
     }});
     assert_eq!(json, expected);
 }
@@ -122,8 +123,19 @@ async fn what_needs_a_caller_answers_401_without_one() {
             (StatusCode::UNAUTHORIZED, "unauthenticated"),
             "{path}"
         );
-        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        assert_eq!(answer.header("www-authenticate"), Some(r#"Bearer realm="keepgate""#));
     }
+}
+
+#[tokio::test]
+async fn a_token_that_was_refused_is_called_invalid_not_missing() {
+    let world = open().await;
+    let mut request = Request::get("/auth/v1/sessions").body(Body::empty()).unwrap();
+    request.extensions_mut().insert(RefusedToken { reason: "expired" });
+    let answer = send(&world.router, request).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::UNAUTHORIZED, "invalid-token"));
+    let challenge = answer.header("www-authenticate").unwrap();
+    assert!(challenge.contains(r#"error="invalid_token""#) && challenge.contains("expired"), "{challenge}");
 }
 
 #[tokio::test]
@@ -196,7 +208,7 @@ async fn forward_authentication_answers_with_identity_headers() {
     let account = world.auth.accounts.list(None, 1).unwrap()[0].id.to_string();
     assert_eq!(answer.header("x-auth-subject"), Some(account.as_str()));
     assert!(answer.header("x-auth-session").is_some());
-    assert_eq!(answer.header("x-auth-roles"), Some(""));
+    assert_eq!((answer.header("x-auth-roles"), answer.header("x-auth-scope")), (Some(""), Some("")));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 

@@ -130,6 +130,7 @@ fn caller(access: &str) -> Caller {
         session: SessionId(claims.sid),
         token: TokenId(claims.jti),
         roles: claims.roles.iter().map(|role| role.parse().unwrap()).collect(),
+        scope: claims.scope,
         expires_at: Timestamp::from_millis(claims.exp * 1000),
     }
 }

@@ -139,7 +139,7 @@ async fn a_command_under_way_is_finished_at_shutdown() {
     let (open, gate) = oneshot::channel();
     *daemon.scribe.gate.lock().unwrap() = Some(gate);
     let socket = daemon.socket();
-    let sending = tokio::spawn(async move { send(&socket, &Command::KeyRotate).await });
+    let sending = tokio::spawn(async move { send(&socket, &Command::KeyRotate { force: false }).await });
     // The gate is taken when the command has begun.
     while daemon.scribe.gate.lock().unwrap().is_some() {
         tokio::task::yield_now().await;

@@ -2,6 +2,7 @@
 //! speaks of, and the two places that keep them (the log database and the witness file) with each
 //! other. Both are read along with the chain, in order of count, a chunk at a time.
 
+use std::collections::BTreeSet;
 use std::iter::Peekable;
 
 use super::super::head::HeadPublicKey;
@@ -10,9 +11,20 @@ use super::VerifyError;
 use super::finding::{Finding, Findings, Place, genuine};
 use crate::model::event::{ChainHash, SignedHead};
 
-/// Heads of one place, in order.
+/// What the signer may be doing at this moment. It signs one head after the other: commits it,
+/// appends it to the witness, and only then goes on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Signing {
+    /// The newest head in the log: the one that may not be in the witness yet.
+    pub newest: u64,
+    /// Heads that the journal has committed and the log may not have applied yet.
+    pub committed: BTreeSet<u64>,
+}
+
+/// Heads of both places, in order.
 pub(super) struct HeadsWalk<L: Iterator, W: Iterator> {
     key: HeadPublicKey,
+    signing: Signing,
     log: Peekable<L>,
     witness: Option<Peekable<W>>,
     /// Heads of the log that were compared.
@@ -21,9 +33,6 @@ pub(super) struct HeadsWalk<L: Iterator, W: Iterator> {
     pub signed_count: u64,
     /// The count of the witness's last line compared.
     line_count: u64,
-    /// The newest head that only the witness has, and the newest that only the log has.
-    lost_by_log: Option<u64>,
-    lost_by_witness: Option<u64>,
 }
 
 type Result<T> = std::result::Result<T, VerifyError>;
@@ -34,16 +43,15 @@ where
     W: Iterator<Item = std::io::Result<Entry>>,
 {
     /// `witness` is `None` if there is no such file.
-    pub fn new(key: HeadPublicKey, log: L, witness: Option<W>) -> Self {
+    pub fn new(key: HeadPublicKey, signing: Signing, log: L, witness: Option<W>) -> Self {
         Self {
             key,
+            signing,
             log: log.peekable(),
             witness: witness.map(Iterator::peekable),
             checked: 0,
             signed_count: 0,
             line_count: 0,
-            lost_by_log: None,
-            lost_by_witness: None,
         }
     }
 
@@ -143,27 +151,12 @@ where
         good
     }
 
-    /// Remembers a head that only one place has, and says so once that place is seen to have a
-    /// newer one: the newest of all may just be on its way (or lost to a crash in between).
-    fn note_lost(&mut self, count: u64, in_log: bool, in_witness: bool, findings: &mut Findings) {
-        if in_log && let Some(count) = self.lost_by_log.take() {
+    /// Says of a head that only one place has that the other lost it, unless it is on its way there.
+    fn note_lost(&self, count: u64, in_log: bool, in_witness: bool, findings: &mut Findings) {
+        if in_witness && !in_log && !self.signing.committed.contains(&count) {
             findings.push(Finding::HeadMissing { count });
         }
-        if in_witness && let Some(count) = self.lost_by_witness.take() {
-            findings.push(Finding::NotWitnessed { count });
-        }
-        if in_witness
-            && !in_log
-            && let Some(count) = self.lost_by_log.replace(count)
-        {
-            findings.push(Finding::HeadMissing { count });
-        }
-        let watched = self.witness.is_some();
-        if in_log
-            && !in_witness
-            && watched
-            && let Some(count) = self.lost_by_witness.replace(count)
-        {
+        if in_log && !in_witness && self.witness.is_some() && count != self.signing.newest {
             findings.push(Finding::NotWitnessed { count });
         }
     }

@@ -9,9 +9,10 @@ use std::collections::VecDeque;
 
 use super::VerifyError;
 use super::finding::{Finding, Findings};
-use crate::model::change::Namespace;
+use crate::model::change::{Change, LogChange, Namespace};
 use crate::model::event::{AuditEvent, Intent, Outcome};
 use crate::model::id::Seq;
+use crate::store::bundle::Committed;
 use crate::store::error::StoreError;
 use crate::store::namespace::LogRecord;
 
@@ -43,11 +44,14 @@ impl Expected {
     }
 }
 
-/// The journal's events in order, from position `from` on.
+/// The journal's bundles in order, and how far they were met in the log.
 pub(super) struct JournalWalk<J: Iterator> {
-    events: J,
-    /// The oldest position that the journal still has.
-    from: Seq,
+    bundles: J,
+    /// The position that the next bundle should have.
+    next: Seq,
+    /// Positions that the journal no longer has: before its oldest, and what it let go of while we
+    /// read. From the first up to but without the second.
+    unknown: Vec<(Seq, Seq)>,
     /// Events up to here must be in the log; later ones may be on their way.
     applied: Seq,
     window: VecDeque<Expected>,
@@ -59,10 +63,13 @@ pub(super) struct JournalWalk<J: Iterator> {
 
 impl<J> JournalWalk<J>
 where
-    J: Iterator<Item = Result<(Seq, AuditEvent), VerifyError>>,
+    J: Iterator<Item = Result<Committed, VerifyError>>,
 {
-    pub fn new(events: J, from: Seq, applied: Seq) -> Self {
-        Self { events, from, applied, window: VecDeque::new(), late: VecDeque::new(), compared: 0 }
+    /// `oldest` is the position of the first bundle that the journal has.
+    pub fn new(bundles: J, oldest: Seq, applied: Seq) -> Self {
+        let unknown = vec![(Seq(0), oldest)];
+        let (window, late) = (VecDeque::new(), VecDeque::new());
+        Self { bundles, next: oldest, unknown, applied, window, late, compared: 0 }
     }
 
     /// Takes the next record; `linked` says whether the chain holds at it. One at which it does not
@@ -73,13 +80,13 @@ where
         linked: bool,
         findings: &mut Findings,
     ) -> Result<(), VerifyError> {
-        if record.seq < self.from {
-            return Ok(());
-        }
         if !linked {
             return self.look_for(record);
         }
         self.advance(record.seq, findings)?;
+        if self.unknown.iter().any(|(from, to)| (*from..*to).contains(&record.seq)) {
+            return Ok(());
+        }
         let Some(at) = self.window.iter().position(|event| event.is(record)) else {
             findings.push(Finding::NotInJournal { index: record.index, seq: record.seq });
             return Ok(());
@@ -137,10 +144,24 @@ where
         while self.window.len() < WINDOW
             || self.window.front().map(|e| e.seq) == self.window.back().map(|e| e.seq)
         {
-            let Some((seq, event)) = self.events.next().transpose()? else { break };
-            let (intent, outcome) = (event.intent, event.outcome);
-            let payload = encoded(&event)?;
-            self.window.push_back(Expected { seq, payload, intent, outcome, found: Found::Not });
+            let Some(bundle) = self.bundles.next().transpose()? else { break };
+            self.take(bundle)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, bundle: Committed) -> Result<(), VerifyError> {
+        let Committed { seq, changes, .. } = bundle;
+        if seq > self.next {
+            self.unknown.push((self.next, seq));
+        }
+        self.next = seq.next();
+        for change in changes {
+            if let Change::Log(LogChange::Event(event)) = change {
+                let payload = encoded(&event)?;
+                let AuditEvent { intent, outcome, .. } = event;
+                self.window.push_back(Expected { seq, payload, intent, outcome, found: Found::Not });
+            }
         }
         Ok(())
     }

@@ -17,17 +17,18 @@ mod journal;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use chain::ChainWalk;
 use finding::{Findings, Report};
-use heads::HeadsWalk;
+use heads::{HeadsWalk, Signing};
 use journal::JournalWalk;
 
 use super::head::HeadPublicKey;
 use super::witness::{Entry, Reader};
 use crate::model::change::{Change, LogChange};
-use crate::model::event::{AuditEvent, SignedHead};
+use crate::model::event::SignedHead;
 use crate::model::id::Seq;
 use crate::store::bundle::Committed;
 use crate::store::error::StoreError;
@@ -74,16 +75,18 @@ pub struct Evidence<'a> {
 /// Proves the whole log. Blocking, and as long as reading the log takes.
 pub fn verify(evidence: &Evidence<'_>) -> Result<Report, VerifyError> {
     let Evidence { logs, history, witness, key } = *evidence;
-    // In this order: what is applied by now is in the log that is read afterwards, and so is every
-    // record that a head read now speaks of.
+    // In this order: what is applied by now is in the log that is read afterwards; of the heads that
+    // are in the log by now all but the newest are in the witness that is opened afterwards; and
+    // those in the witness that the log lacks are in the journal after what was applied.
     let applied = logs.applied();
+    let newest = newest_head(logs)?;
     let path = witness;
     let witness = Reader::open(path).map_err(|source| unreadable(path, source))?;
-    let limit = newest_head(logs)?;
+    let signing = Signing { newest, committed: heads_after(history, applied)? };
     let heads = chunks(move |after: Option<&SignedHead>| {
         Ok(logs.signed_heads(after.map_or(0, |head| head.count), CHUNK)?)
     })
-    .take_while(move |head| head.as_ref().map_or(true, |head| head.count <= limit));
+    .take_while(move |head| head.as_ref().map_or(true, |head| head.count <= newest));
     let records = chunks(move |after: Option<&LogRecord>| {
         Ok(logs.records(after.map_or(0, |record| record.index), CHUNK)?)
     });
@@ -92,7 +95,7 @@ pub fn verify(evidence: &Evidence<'_>) -> Result<Report, VerifyError> {
     let bundles = chunks(move |after: Option<&Committed>| {
         Ok(history.committed_after(after.map_or(before, |bundle| bundle.seq), CHUNK)?)
     });
-    let sources = Sources { records, heads, witness, bundles, oldest, applied, key };
+    let sources = Sources { records, heads, signing, witness, bundles, oldest, applied, key };
     sources.prove().map_err(|error| match error {
         VerifyError::Witness { source, .. } => unreadable(path, source),
         other => other,
@@ -101,6 +104,20 @@ pub fn verify(evidence: &Evidence<'_>) -> Result<Report, VerifyError> {
 
 fn unreadable(path: &Path, source: std::io::Error) -> VerifyError {
     VerifyError::Witness { path: path.to_owned(), source }
+}
+
+/// The counts of the heads that the journal committed after a position.
+fn heads_after(history: &History, mut after: Seq) -> Result<BTreeSet<u64>, StoreError> {
+    let mut counts = BTreeSet::new();
+    loop {
+        let bundles = history.committed_after(after, CHUNK)?;
+        let Some(last) = bundles.last() else { return Ok(counts) };
+        after = last.seq;
+        counts.extend(bundles.iter().flat_map(|bundle| &bundle.changes).filter_map(|change| match change {
+            Change::Log(LogChange::HeadSigned(head)) => Some(head.count),
+            _ => None,
+        }));
+    }
 }
 
 /// The count of the newest head in the log, found by halving: heads can only be asked for in order.
@@ -116,7 +133,8 @@ fn newest_head(logs: &LogStore) -> Result<u64, StoreError> {
     Ok(low)
 }
 
-/// A source that is asked for what comes after its last item, as one iterator.
+/// A source that is asked for what comes after its last item, as one iterator. Not fused: after its
+/// end it asks again, because the journal that is looked ahead in goes on growing.
 fn chunks<T: Clone>(
     mut ask: impl FnMut(Option<&T>) -> Result<Vec<T>, VerifyError>,
 ) -> impl Iterator<Item = Result<T, VerifyError>> {
@@ -131,13 +149,13 @@ fn chunks<T: Clone>(
         }
         chunk.next().map(Ok)
     })
-    .fuse()
 }
 
 /// What is walked along, each in its order.
 struct Sources<R, H, W, B> {
     records: R,
     heads: H,
+    signing: Signing,
     witness: Option<W>,
     bundles: B,
     oldest: Seq,
@@ -155,8 +173,8 @@ where
     fn prove(self) -> Result<Report, VerifyError> {
         let mut findings = Findings::default();
         let mut chain = ChainWalk::default();
-        let mut heads = HeadsWalk::new(self.key, self.heads, self.witness);
-        let mut journal = JournalWalk::new(events(self.bundles), self.oldest, self.applied);
+        let mut heads = HeadsWalk::new(self.key, self.signing, self.heads, self.witness);
+        let mut journal = JournalWalk::new(self.bundles, self.oldest, self.applied);
         let (mut records, mut place) = (0, 0);
         for record in self.records {
             let record = record?;
@@ -182,21 +200,4 @@ where
             public_key: self.key.to_string(),
         })
     }
-}
-
-/// The audit events among the journal's bundles.
-fn events(
-    bundles: impl Iterator<Item = Result<Committed, VerifyError>>,
-) -> impl Iterator<Item = Result<(Seq, AuditEvent), VerifyError>> {
-    bundles.flat_map(|bundle| {
-        let (seq, changes, error) = match bundle {
-            Ok(Committed { seq, changes, .. }) => (seq, changes, None),
-            Err(error) => (Seq::default(), Vec::new(), Some(Err(error))),
-        };
-        let events = changes.into_iter().filter_map(move |change| match change {
-            Change::Log(LogChange::Event(event)) => Some(Ok((seq, event))),
-            _ => None,
-        });
-        events.chain(error)
-    })
 }

@@ -4,8 +4,8 @@
 //! them, before anything is authenticated: an application that folds `X_Auth_Subject` into
 //! `X-Auth-Subject` (CGI, WSGI) must never see a forged one (Caddy GHSA-7r4p-vjf4-gxv4).
 
-use http::header::{CONTENT_LENGTH, EXPECT, HeaderName, TRANSFER_ENCODING};
-use http::{HeaderMap, Version};
+use http::HeaderMap;
+use http::header::{EXPECT, HeaderName};
 
 /// Names under these prefixes are Keepgate's own to give.
 const IDENTITY: [&str; 2] = ["x-auth-", "x-keepgate-"];
@@ -77,56 +77,6 @@ fn kind(name: &str, believed: bool) -> Kind {
     }
 }
 
-/// Why the framing is refused. The text goes to the client; the connection is closed after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FramingRefused {
-    /// RFC 9112 §6.1: the classic of request smuggling.
-    #[error("the request has both Content-Length and Transfer-Encoding")]
-    Both,
-    /// More than one, or other than exactly `chunked`.
-    #[error("the only transfer coding accepted is one 'chunked'")]
-    Coding,
-    /// Lists, signs, several lines.
-    #[error("Content-Length must be one plain number")]
-    Length,
-    /// `Upgrade: h2c` (RFC 9113 §3.1 withdrew it; it tunnels past proxies).
-    #[error("upgrading to h2c is not supported")]
-    H2c,
-}
-
-/// Refuses contradictions in the framing of an HTTP/1 request: reject, do not repair (RFC 9112
-/// §6.3). What hyper has already repaired (a `Content-Length` after `Transfer-Encoding`, a second
-/// equal one) cannot be seen here; that needs the check in front of the parser.
-pub fn check_framing(version: Version, headers: &HeaderMap) -> Result<(), FramingRefused> {
-    let lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let plain =
-        |digits: &[u8]| !digits.is_empty() && digits.len() <= 19 && digits.iter().all(u8::is_ascii_digit);
-    let mut count = 0;
-    for length in lengths {
-        count += 1;
-        if count > 1 || !plain(length.as_bytes()) {
-            return Err(FramingRefused::Length);
-        }
-    }
-    if version == Version::HTTP_2 {
-        return Ok(());
-    }
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        if count > 0 {
-            return Err(FramingRefused::Both);
-        }
-        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-            return Err(FramingRefused::Coding);
-        }
-    }
-    let h2c = |value: &http::HeaderValue| value.as_bytes().to_ascii_lowercase().starts_with(b"h2c");
-    if headers.get_all(http::header::UPGRADE).iter().any(h2c) {
-        return Err(FramingRefused::H2c);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,27 +139,5 @@ mod tests {
             seen,
             Seen { bytes: 10 + 5 + 4 + 6 + 12 + 4 + 6, lines: 3, hop_by_hop: true, expects: true }
         );
-    }
-
-    #[test]
-    fn contradictory_framing_is_refused() {
-        let check = |pairs: &[(&'static str, &'static str)]| check_framing(Version::HTTP_11, &map(pairs));
-        assert_eq!(check(&[("content-length", "3")]), Ok(()));
-        assert_eq!(check(&[("transfer-encoding", "Chunked")]), Ok(()));
-        assert_eq!(
-            check(&[("content-length", "3"), ("transfer-encoding", "chunked")]),
-            Err(FramingRefused::Both)
-        );
-        for bad in ["gzip, chunked", "chunked, chunked", "identity", "\u{b}chunked"] {
-            let headers = [("transfer-encoding", bad)];
-            if HeaderValue::from_str(bad).is_ok() {
-                assert_eq!(check(&headers), Err(FramingRefused::Coding), "{bad}");
-            }
-        }
-        for bad in ["+3", "3, 3", "0x3", "", "-1", "99999999999999999999"] {
-            assert_eq!(check(&[("content-length", bad)]), Err(FramingRefused::Length), "{bad}");
-        }
-        assert_eq!(check(&[("content-length", "3"), ("content-length", "3")]), Err(FramingRefused::Length));
-        assert_eq!(check(&[("upgrade", "h2c")]), Err(FramingRefused::H2c));
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod blacklist;
+pub mod framing;
 pub mod headers;
 pub mod host;
 pub mod target;
@@ -20,6 +21,7 @@ use hyper::body::Incoming;
 
 use self::address::TrustedProxies;
 use self::blacklist::Blacklist;
+use self::framing::FramingRefused;
 use self::host::Host;
 use super::connection::Peer;
 use super::decisions::Denied;
@@ -104,17 +106,34 @@ pub fn request_id(parts: &http::HeaderMap, peer: &Peer, fresh: RequestId) -> Req
     given.and_then(|text| text.parse().ok()).unwrap_or(fresh)
 }
 
+/// When and over what a request came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// The far end.
+    pub peer: &'a Peer,
+    /// What is wrong with the bytes, if anything is.
+    pub framing: Option<FramingRefused>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// 400 for broken framing.
+pub fn misframed(breach: FramingRefused) -> Refused {
+    Refused::bad_request(breach.to_string()).closing()
+}
+
 /// Admits a request, or says why not.
 pub fn admit(
     rules: Rules<'_>,
-    peer: &Peer,
+    Arrival { peer, framing, now }: Arrival<'_>,
     request: Request<Incoming>,
-    (id, now): (RequestId, Timestamp),
+    id: RequestId,
 ) -> Result<Admitted, Stopped> {
-    let (mut parts, body) = request.into_parts();
     // Framing first: when it is contradictory nothing else in the request means anything.
-    headers::check_framing(parts.version, &parts.headers)
-        .map_err(|error| Refused::bad_request(error.to_string()).closing())?;
+    if let Some(breach) = framing {
+        return Err(misframed(breach).into());
+    }
+    let (mut parts, body) = request.into_parts();
     check_method(&parts.method)?;
     let host = Host::of(&parts).map_err(|error| Refused::bad_request(error.to_string()).closing())?;
     // The address is read before the headers it stands in are deleted.

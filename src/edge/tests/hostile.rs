@@ -8,9 +8,10 @@ async fn refused(cases: &[(&str, &str)]) {
     let gate = Gate::start(vec![route("/", RouteAuth::None)], app.servers());
     for (bytes, status) in cases {
         let answer = gate.raw(bytes).await;
-        let want = format!("HTTP/1.1 {status} ");
-        assert!(answer.starts_with(&want), "{bytes:?} should be {status}, was {answer:?}");
-        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "and end the connection: {answer:?}");
+        let got = answer.split(' ').nth(1).unwrap_or_default();
+        let (bytes, _) = bytes.split_at(bytes.len().min(300));
+        assert_eq!(got, *status, "{bytes:?} was answered {answer:?}");
+        assert_eq!(answer.matches("\r\n\r\n").count(), 1, "and end the connection: {answer:?}");
     }
     assert_eq!(app.connections(), 0);
 }
@@ -26,6 +27,9 @@ async fn contradictory_framing_is_refused_and_ends_the_connection() {
         (&format!("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n{next}"), "400"),
         (&format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: +3\r\n\r\nabc{next}"), "400"),
         (&format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc{next}"), "400"),
+        (&format!("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n{next}"), "400"),
+        (&format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc{next}"), "400"),
+        (&format!("GET / HTTP/1.1\nHost: localhost\n\n{next}"), "400"),
         (&format!("POST / HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{next}"), "400"),
         (&format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: a\r\n b\r\n\r\n{next}"), "400"),
         (&format!("GET / HTTP/1.1\r\nHost : localhost\r\n\r\n{next}"), "400"),

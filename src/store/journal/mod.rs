@@ -9,7 +9,7 @@
 //! refused and never skipped; after a failed write or fsync nothing is written any more.
 
 #[cfg(test)]
-mod disk_model;
+pub(in crate::store) mod disk_model;
 pub(in crate::store) mod format;
 pub(in crate::store) mod io;
 pub(in crate::store) mod payload;

@@ -14,6 +14,7 @@ use crate::audit::draft::Draft;
 use crate::audit::signer::{HeadSigner, SignerParts};
 use crate::audit::tail::{Filter, tail};
 use crate::audit::witness;
+use crate::config;
 use crate::model::time::{ManualClock, SharedClock};
 use crate::store::Stores;
 
@@ -44,7 +45,8 @@ impl Node {
 
     fn open(&self) -> Stores {
         let clock: SharedClock = self.clock.clone();
-        Stores::open(self.folder.path(), clock, &Default::default(), vec![]).unwrap()
+        let small = config::store::Store { segment_bytes: 64 * 1024, ..Default::default() };
+        Stores::open(self.folder.path(), clock, &small, vec![]).unwrap()
     }
 
     fn witness(&self) -> PathBuf {
@@ -256,4 +258,24 @@ async fn the_tail_shows_the_newest_events_that_the_filter_admits() {
     assert_eq!(indexes(Filter { intent: Some(Intent::Logout), ..Filter::default() }, 9).0, Vec::<u64>::new());
     let third = tail(&stores.logs, &Filter::default(), 99).unwrap().events[2].event.at;
     assert_eq!(indexes(Filter { since: Some(third), ..Filter::default() }, 99).0.first(), Some(&3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_being_written_is_proven_clean() {
+    let node = Arc::new(Node::written().await);
+    let stores = Arc::new(node.open());
+    let (writing, into) = (Arc::clone(&node), Arc::clone(&stores));
+    let writer = tokio::spawn(async move {
+        let signer = writing.signer(&into);
+        for number in 13..=60 {
+            writing.record(&into, number).await;
+            signer.sign_now().await.unwrap();
+        }
+    });
+    while !writer.is_finished() {
+        let (node, stores) = (Arc::clone(&node), Arc::clone(&stores));
+        let findings = tokio::task::spawn_blocking(move || node.report(&stores).findings).await.unwrap();
+        assert_eq!(findings, []);
+    }
+    writer.await.unwrap();
 }
