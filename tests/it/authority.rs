@@ -169,8 +169,11 @@ async fn a_kept_connection_whose_address_is_banned_gets_no_further() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invitation_lets_one_person_in_once_with_its_roles() {
-    let environment: Vec<_> =
-        crate::harness::gate::CHEAP.iter().copied().chain(["KEEPGATE_ACCOUNTS__REGISTRATION=invite"]).collect();
+    let environment: Vec<_> = crate::harness::gate::CHEAP
+        .iter()
+        .copied()
+        .chain(["KEEPGATE_ACCOUNTS__REGISTRATION=invite"])
+        .collect();
     let gate = Gate::start_with(&environment);
     let client = gate.client();
     let register = |email: &str, code: Option<&str>| {

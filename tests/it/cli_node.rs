@@ -55,7 +55,7 @@ fn key_life(gate: &Gate) {
         let keys = keys.as_array().expect("a list");
         keys.iter().find(|key| key["id"] == id).map(|key| key["state"].clone())
     };
-    assert_eq!(state(&retired, &active), Some(json!("compromised")), "{retired}");
+    assert_eq!(state(&retired, &active), Some(json!("retired")), "{retired}");
     assert_eq!(gate.cli_fails(&["key", "retire", "--", "no-such-key"], 4), "not_found");
 }
 

@@ -68,7 +68,10 @@ fn the_life_of_an_account(gate: &Gate) {
     assert_eq!(gate.cli_json(&["user", "disable", ADA])["status"], "disabled");
     assert_eq!(gate.cli_json(&["user", "disable", ADA])["status"], "disabled");
     assert_eq!(gate.cli_json(&["user", "enable", ADA])["status"], "active");
-    assert_eq!(gate.cli_json(&["user", "roles", ADA, "member", "admin"])["roles"], json!(["admin", "member"]));
+    assert_eq!(
+        gate.cli_json(&["user", "roles", ADA, "member", "admin"])["roles"],
+        json!(["admin", "member"])
+    );
     assert_eq!(gate.cli_json(&["user", "roles", ADA, "--none"])["roles"], json!([]));
 
     let made = gate.cli(&["user", "set-password", ADA, "--generate"]).expect(0);

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -34,11 +35,14 @@ pub struct Gate {
     config: Option<PathBuf>,
     root: Option<PathBuf>,
     running: Option<Running>,
+    log: String,
 }
 
 struct Running {
     child: Child,
     ports: Value,
+    /// Reads what the gate prints, so that nothing blocks it.
+    log: JoinHandle<String>,
 }
 
 /// How a gate that did not start ended.
@@ -95,7 +99,7 @@ impl Gate {
     pub fn prepare(environment: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temp dir");
         let environment = environment.iter().map(|&pair| pair.to_owned()).collect();
-        Self { folder, environment, config: None, root: None, running: None }
+        Self { folder, environment, config: None, root: None, running: None, log: String::new() }
     }
 
     /// The data folder, as seen from outside.
@@ -142,22 +146,29 @@ impl Gate {
 
     fn try_restart(&mut self) -> Result<(), Refusal> {
         self.kill();
-        let stderr = self.folder.path().join("stderr");
         let mut command = self.command();
-        command.stderr(std::fs::File::create(&stderr).expect("writable"));
+        command.stderr(std::fs::File::create(self.stderr_file()).expect("writable"));
         let mut child = command.spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains("Keepgate is ready"));
         if !ready {
             let code = child.wait().expect("the gate is ours to reap").code();
-            return Err(Refusal { code, stderr: std::fs::read_to_string(&stderr).expect("UTF-8") });
+            return Err(Refusal { code, stderr: self.stderr() });
         }
-        // Whatever else it prints must not block it.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        let log = std::thread::spawn(move || lines.map_while(Result::ok).map(|line| line + "\n").collect());
         let ports = std::fs::read(self.file("run/ports.json")).expect("ports.json is written first");
         let ports = serde_json::from_slice(&ports).expect("ports.json is JSON");
-        self.running = Some(Running { child, ports });
+        self.running = Some(Running { child, ports, log });
         Ok(())
+    }
+
+    fn stderr_file(&self) -> PathBuf {
+        self.folder.path().join("stderr")
+    }
+
+    /// What the gate has written to standard error since its last start.
+    pub fn stderr(&self) -> String {
+        std::fs::read_to_string(self.stderr_file()).expect("UTF-8")
     }
 
     /// The command that serves this gate's folder.
@@ -211,7 +222,8 @@ impl Gate {
     pub fn stop(&mut self) {
         self.terminate();
         let status = self.wait();
-        assert!(status.success(), "SIGTERM ended in {status}");
+        assert!(status.success(), "SIGTERM ended in {status}: {}", self.stderr());
+        assert!(!self.log.contains("without a last checkpoint"), "{}", self.log);
     }
 
     /// Sends SIGTERM.
@@ -223,7 +235,9 @@ impl Gate {
     /// Waits until the gate has ended by itself.
     pub fn wait(&mut self) -> ExitStatus {
         let mut running = self.running.take().expect("the gate runs");
-        running.child.wait().expect("the gate is ours to reap")
+        let status = running.child.wait().expect("the gate is ours to reap");
+        self.log = running.log.join().expect("the reader does not panic");
+        status
     }
 
     /// The process id.

@@ -40,11 +40,7 @@ impl Upstream {
         let address = listener.local_addr().expect("an address");
         let (arrive, arrived) = mpsc::unbounded_channel();
         let (chunks, queue) = mpsc::unbounded_channel();
-        let shared = Shared {
-            arrived: arrive,
-            release: Semaphore::new(0),
-            chunks: Mutex::new(Some(queue)),
-        };
+        let shared = Shared { arrived: arrive, release: Semaphore::new(0), chunks: Mutex::new(Some(queue)) };
         let shared = Arc::new(shared);
         let serving = Arc::clone(&shared);
         let accepting = tokio::spawn(async move {
