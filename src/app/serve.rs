@@ -50,7 +50,7 @@ pub(in crate::app) async fn serve(
         let health = core.health.clone();
         side_doors.spawn(crate::observe::internal::serve(internal, health, encode, until(stopped)));
     }
-    let upkeep = upkeep::start(&core, &terminator);
+    let mut upkeep = upkeep::start(&core, &terminator);
     tracing::info!(listeners = ?core.listeners.get(), "serving");
     let data_dir = core.config.data_dir.clone();
     let ca = matches!(core.config.tls.source, CertificateSource::LocalCa { .. });
@@ -63,7 +63,8 @@ pub(in crate::app) async fn serve(
     if cut > 0 {
         tracing::warn!(cut, "requests were still open at the drain deadline and were cut");
     }
-    drop(upkeep);
+    // Waits for them: a task that is only told to end still holds the house.
+    upkeep.shutdown().await;
     let _ = stop.send(true);
     while side_doors.join_next().await.is_some() {}
     close(core).await
@@ -84,7 +85,9 @@ async fn close(core: Arc<Core>) -> Result<(), AppError> {
             // A command that outlived its patience still holds the stores. They are safe as they are:
             // what was committed is in the journal, and the next start replays it.
             tracing::warn!("a command is still under way; stopping without a last checkpoint");
-            core.heads.sign_now().await?;
+            if core.stores.committer.read_only().is_none() {
+                core.heads.sign_now().await?;
+            }
             Ok(())
         }
     }

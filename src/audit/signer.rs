@@ -32,6 +32,9 @@ pub enum SignError {
     /// The head could not be committed.
     #[error("the signed head cannot be committed: {0}")]
     Commit(#[from] CommitError),
+    /// The runtime is going away.
+    #[error("signing was interrupted")]
+    Interrupted,
     /// The witness file could not be written.
     #[error("the witness file {path} cannot be written: {source}")]
     Witness {
@@ -59,8 +62,12 @@ pub struct SignerParts<'a> {
     pub witness: &'a Path,
 }
 
-/// Signs heads. Calls may overlap; heads come out in order.
-pub struct HeadSigner {
+/// Signs heads. Calls may overlap; heads come out in order. A call that is given up is finished all
+/// the same: a head that the log has and the witness lacks, with later ones after it, would look like
+/// tampering for ever.
+pub struct HeadSigner(Arc<Inner>);
+
+struct Inner {
     logs: LogStore,
     committer: Committer,
     clock: SharedClock,
@@ -112,17 +119,17 @@ impl HeadSigner {
         }
         let witness = Arc::new(parking_lot::Mutex::new(witness));
         let state = tokio::sync::Mutex::new(State { witness, last, owed: None });
-        Ok(Self { logs, committer, clock, key, every, path: path.to_owned(), state })
+        Ok(Self(Arc::new(Inner { logs, committer, clock, key, every, path: path.to_owned(), state })))
     }
 
     /// The key that heads are verified with.
     pub fn public_key(&self) -> HeadPublicKey {
-        self.key.public()
+        self.0.key.public()
     }
 
     /// Signs the head if the chain has grown and the interval has passed.
     pub async fn sign_if_due(&self) -> Result<Option<SignedHead>, SignError> {
-        self.step(self.every).await
+        self.step(self.0.every).await
     }
 
     /// Signs the head if the chain has grown: for an orderly stop.
@@ -130,6 +137,14 @@ impl HeadSigner {
         self.step(Duration::ZERO).await
     }
 
+    async fn step(&self, every: Duration) -> Result<Option<SignedHead>, SignError> {
+        let inner = Arc::clone(&self.0);
+        let step = tokio::spawn(async move { inner.step(every).await });
+        step.await.map_err(|_| SignError::Interrupted).flatten()
+    }
+}
+
+impl Inner {
     async fn step(&self, every: Duration) -> Result<Option<SignedHead>, SignError> {
         let mut state = self.state.lock().await;
         self.pay(&mut state).await?;

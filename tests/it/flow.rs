@@ -38,7 +38,7 @@ pub async fn whole_story(gate: &mut Gate) {
     client.get("/echo").bearer(&ada.access).send().await.expect(401);
     refresh(&client, &ada.refresh).await.expect(401);
     login(&client, &ada.email).await.expect(200);
-    let verdict = gate.cli_json(&["audit", "verify", "--json"]);
+    let verdict = gate.cli_json(&["audit", "verify"]);
     assert_eq!(verdict["findings"], json!([]), "{verdict}");
 }
 
@@ -84,7 +84,7 @@ async fn a_second_replay_kills_the_family(client: &Client, stolen: &Person, ada:
 }
 
 fn the_audit_log_shows_the_reuse(gate: &Gate, ada: &Person) {
-    let events = gate.cli_lines(&["audit", "tail", "--json"]);
+    let events = gate.audit();
     let reuse = events.iter().find(|event| event["intent"] == "refresh_reuse");
     let reuse = reuse.unwrap_or_else(|| panic!("no reuse in {events:?}"));
     assert_eq!(reuse["outcome"], "denied");

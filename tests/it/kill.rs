@@ -45,7 +45,7 @@ async fn nothing_acknowledged_is_lost_to_kill_9() {
             check(&gate.client(), &mut *witness.lock().await).await;
         }
     }
-    let verdict = gate.cli_json(&["audit", "verify", "--json"]);
+    let verdict = gate.cli_json(&["audit", "verify"]);
     assert_eq!(verdict["findings"], json!([]), "{verdict}");
 }
 

@@ -5,6 +5,15 @@
 
 mod harness;
 
+mod authority;
+mod bad_input;
 mod chroot;
+mod cli_node;
+mod cli_people;
+mod damage;
+mod disk;
 mod flow;
 mod kill;
+mod lifecycle;
+mod proxy;
+mod tokens;

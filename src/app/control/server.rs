@@ -100,6 +100,8 @@ pub async fn serve(socket: Socket, executor: Arc<dyn Executor>, shutdown: impl F
                     if let Err(error) = connection(stream, &*executor).await {
                         tracing::debug!(%error, "a control connection ended early");
                     }
+                    // The place last: whoever waits for it at shutdown then has the house alone.
+                    drop(executor);
                     drop(place);
                 });
             }

@@ -1,23 +1,35 @@
 //! A small HTTPS client: one connection a request, so that nothing is shared between requests and a
-//! killed server shows at once. It trusts the gate's local CA and nothing else.
+//! killed server shows at once; or a kept-alive [`Link`] where that is the point. It trusts the
+//! gate's local CA and nothing else.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
-/// Why a request got no answer: the server was gone, or went away.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a request got no answer: the server was gone, went away, or let nobody in.
 #[derive(Debug)]
 pub struct NoAnswer(pub String);
+
+impl<E: Into<BoxError>> From<E> for NoAnswer {
+    fn from(error: E) -> Self {
+        Self(error.into().to_string())
+    }
+}
 
 /// An answer, read whole.
 #[derive(Debug)]
@@ -28,9 +40,19 @@ pub struct Answer {
 }
 
 impl Answer {
+    async fn read(response: Response<Incoming>) -> Result<Self, NoAnswer> {
+        let (head, body) = response.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Self { status: head.status, headers: head.headers, body })
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{}: not JSON ({error}): {:?}", self.status, self.body))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.to_vec()).expect("UTF-8")
     }
 
     /// Fails the test unless the status is as expected.
@@ -47,7 +69,7 @@ impl Answer {
     pub fn problem(&self) -> String {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{:?}", self.body);
         let kind = self.json()["type"].as_str().expect("a problem has a type").to_owned();
-        kind.rsplit(':').next().expect("a last part").to_owned()
+        kind.strip_prefix("urn:keepgate:problem:").expect("our own type").to_owned()
     }
 }
 
@@ -55,6 +77,7 @@ impl Answer {
 #[derive(Clone)]
 pub struct Client {
     address: SocketAddr,
+    source: Option<IpAddr>,
     tls: TlsConnector,
 }
 
@@ -70,32 +93,27 @@ impl Client {
             .expect("TLS 1.2 and 1.3")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self { address, tls: TlsConnector::from(Arc::new(config)) }
+        Self { address, source: None, tls: TlsConnector::from(Arc::new(config)) }
     }
 
-    /// Sends a request and reads the answer whole.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, NoAnswer> {
-        self.exchange(request).await.map_err(|error| NoAnswer(error.to_string()))
+    /// The same client at another address of this machine.
+    pub fn from(mut self, source: &str) -> Self {
+        self.source = Some(source.parse().expect("an address"));
+        self
     }
 
-    async fn exchange(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
-        let stream = TcpStream::connect(self.address).await?;
+    /// Opens a connection that is kept.
+    pub async fn open(&self) -> Result<Link, NoAnswer> {
+        let stream = connect(self.address, self.source).await?;
         let stream = self.tls.connect(ServerName::try_from("localhost")?, stream).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let driver = tokio::spawn(connection);
-        let answer = sender.send_request(request).await?;
-        let (head, body) = answer.into_parts();
-        let body = body.collect().await?.to_bytes();
-        driver.abort();
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        Ok(Link { sender, driver: tokio::spawn(connection) })
     }
 
     /// A request under way; `localhost` is its Host.
     pub fn request(&self, method: &str, path: &str) -> Ask<'_> {
-        let builder = Request::builder().method(method).uri(path).header("host", self.host());
+        let host = format!("localhost:{}", self.address.port());
+        let builder = Request::builder().method(method).uri(path).header("host", host);
         Ask { client: self, builder, body: Bytes::new() }
     }
 
@@ -106,9 +124,49 @@ impl Client {
     pub fn post(&self, path: &str, body: Value) -> Ask<'_> {
         self.request("POST", path).json(body)
     }
+}
 
-    fn host(&self) -> String {
-        format!("localhost:{}", self.address.port())
+async fn connect(address: SocketAddr, source: Option<IpAddr>) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    if let Some(source) = source {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    socket.connect(address).await
+}
+
+/// A GET in plain HTTP: the internal listener, or the one that redirects.
+pub async fn plain(address: SocketAddr, path: &str) -> Result<Answer, NoAnswer> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = Request::get(path).header("host", format!("localhost:{}", address.port()));
+    let request = request.body(Full::<Bytes>::default()).expect("a well-formed request");
+    Answer::read(sender.send_request(request).await?).await
+}
+
+/// A kept connection.
+pub struct Link {
+    sender: SendRequest<Full<Bytes>>,
+    driver: JoinHandle<hyper::Result<()>>,
+}
+
+impl Link {
+    /// Sends a request and gives its answer as soon as its head is there.
+    pub async fn begin(&mut self, ask: Ask<'_>) -> Result<Response<Incoming>, NoAnswer> {
+        self.sender.ready().await?;
+        Ok(self.sender.send_request(ask.build()).await?)
+    }
+
+    /// Sends a request and reads the answer whole.
+    pub async fn send(&mut self, ask: Ask<'_>) -> Result<Answer, NoAnswer> {
+        Answer::read(self.begin(ask).await?).await
+    }
+
+    /// Waits until the other side has closed.
+    pub async fn closed(self) {
+        let Self { sender, driver } = self;
+        let _ = driver.await.expect("the driver does not panic");
+        drop(sender);
     }
 }
 
@@ -131,9 +189,17 @@ impl Ask<'_> {
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "reads better at the call: json(json!({…}))")]
-    pub fn json(mut self, body: Value) -> Self {
-        self.body = Bytes::from(body.to_string());
-        self.header("content-type", "application/json")
+    pub fn json(self, body: Value) -> Self {
+        self.body("application/json", body.to_string())
+    }
+
+    pub fn body(mut self, content_type: &str, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self.header("content-type", content_type)
+    }
+
+    fn build(self) -> Request<Full<Bytes>> {
+        self.builder.body(Full::new(self.body)).expect("a well-formed request")
     }
 
     /// Sends it; the test fails if there is no answer.
@@ -143,7 +209,9 @@ impl Ask<'_> {
 
     /// Sends it to a gate that may be gone.
     pub async fn try_send(self) -> Result<Answer, NoAnswer> {
-        let request = self.builder.body(Full::new(self.body)).expect("a well-formed request");
-        self.client.send(request).await
+        let mut link = self.client.open().await?;
+        let answer = link.send(self).await;
+        link.driver.abort();
+        answer
     }
 }

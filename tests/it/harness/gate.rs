@@ -1,15 +1,26 @@
-//! A gate: the real binary, started by `serve --dev` on ports that the system chose, in a folder of
-//! its own, killed when dropped.
+//! A gate: the real binary on ports that the system chose, in a folder of its own, killed when
+//! dropped. Started by `serve --dev` or with a configuration file; what is asked of a running gate
+//! is in [`super::cli`] and [`super::client`].
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::client::Client;
+
+/// Cheap hashing and small segments: for tests that are about something else.
+pub const CHEAP: &[&str] = &[
+    "KEEPGATE_PASSWORDS__MEMORY_KIB=64",
+    "KEEPGATE_PASSWORDS__ITERATIONS=1",
+    "KEEPGATE_STORE__SEGMENT_BYTES=1MiB",
+];
 
 /// The binary under test: the one cargo built, or `KEEPGATE_BIN` (how the release binary gets its
 /// turn).
@@ -20,40 +31,75 @@ pub fn binary() -> PathBuf {
 /// A gate and the folder it lives in. The folder outlives restarts.
 pub struct Gate {
     folder: TempDir,
-    extra: Vec<String>,
+    environment: Vec<String>,
+    config: Option<PathBuf>,
     root: Option<PathBuf>,
     running: Option<Running>,
+    log: String,
 }
 
 struct Running {
     child: Child,
     ports: Value,
+    /// Reads what the gate prints, so that nothing blocks it.
+    log: JoinHandle<String>,
+}
+
+/// How a gate that did not start ended.
+#[derive(Debug)]
+pub struct Refusal {
+    pub code: Option<i32>,
+    pub stderr: String,
 }
 
 impl Gate {
-    /// Starts a gate in an empty folder and waits until it says that it is ready.
+    /// Starts a gate in an empty folder, at production's cost of hashing, and waits until it says
+    /// that it is ready.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
+    /// As [`Self::start`], with cheap hashing.
+    pub fn start_cheap() -> Self {
+        Self::start_with(CHEAP)
+    }
+
     /// As [`Self::start`], with more environment (`KEEPGATE_SECTION__KEY=value`).
     pub fn start_with(environment: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a temp dir");
-        let extra = environment.iter().map(|&pair| pair.to_owned()).collect();
-        let mut gate = Self { folder, extra, root: None, running: None };
+        let mut gate = Self::prepare(environment);
         gate.restart();
         gate
     }
 
     /// Starts a gate inside an empty root that holds the binary and nothing else. Needs root.
     pub fn start_in_empty_root() -> Self {
-        let folder = tempfile::tempdir().expect("a temp dir");
-        let root = folder.path().join("root");
+        let mut gate = Self::prepare(&[]);
+        let root = gate.folder.path().join("root");
         std::fs::create_dir(&root).expect("writable");
         std::fs::copy(binary(), root.join("keepgate")).expect("the binary is copied");
-        let mut gate = Self { folder, extra: Vec::new(), root: Some(root), running: None };
+        gate.root = Some(root);
         gate.restart();
         gate
+    }
+
+    /// Starts a gate with a configuration file: `text` after the environment "stage" and the data
+    /// folder, so it begins with tables.
+    pub fn start_from_file(text: &str) -> Self {
+        let mut gate = Self::prepare(CHEAP);
+        let path = gate.folder.path().join("config.toml");
+        let data = gate.data();
+        let text = format!("environment = \"stage\"\ndata_dir = {:?}\n{text}", data.display().to_string());
+        std::fs::write(&path, text).expect("writable");
+        gate.config = Some(path);
+        gate.restart();
+        gate
+    }
+
+    /// A gate that has not been started.
+    pub fn prepare(environment: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temp dir");
+        let environment = environment.iter().map(|&pair| pair.to_owned()).collect();
+        Self { folder, environment, config: None, root: None, running: None, log: String::new() }
     }
 
     /// The data folder, as seen from outside.
@@ -61,26 +107,72 @@ impl Gate {
         self.root.as_deref().unwrap_or_else(|| self.folder.path()).join("data")
     }
 
-    /// Starts the gate again on the same folder.
-    pub fn restart(&mut self) {
-        self.kill();
-        let mut child = self.command().spawn().expect("the binary starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let mut seen = String::new();
-        let ready = lines.by_ref().map_while(Result::ok).any(|line| {
-            seen.push_str(&line);
-            seen.push('\n');
-            line.contains("Keepgate is ready")
-        });
-        assert!(ready, "the gate ended before it was ready: {:?}\n{seen}", child.wait());
-        // Whatever else it prints must not block it.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        let ports = std::fs::read(self.data().join("run/ports.json")).expect("ports.json is written first");
-        let ports = serde_json::from_slice(&ports).expect("ports.json is JSON");
-        self.running = Some(Running { child, ports });
+    /// A file of the data folder.
+    pub fn file(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.data().join(name)
     }
 
-    fn command(&self) -> Command {
+    /// The folder around the data folder: the test's own.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Makes the empty data folder, for tests that put something there first.
+    pub fn make_data(&self) {
+        std::fs::DirBuilder::new().mode(0o700).create(self.data()).expect("writable");
+    }
+
+    /// Replaces the value of one environment variable from the next start on.
+    pub fn set(&mut self, pair: &str) {
+        let name = pair.split_once('=').expect("NAME=value").0;
+        self.environment.retain(|other| other.split_once('=').is_none_or(|(known, _)| known != name));
+        self.environment.push(pair.to_owned());
+    }
+
+    /// Starts the gate again on the same folder.
+    pub fn restart(&mut self) {
+        if let Err(refusal) = self.try_restart() {
+            panic!("the gate ended before it was ready: {refusal:?}");
+        }
+    }
+
+    /// Starts the gate on a folder that it should not take, and says how it ended.
+    pub fn refuse_start(&mut self) -> Refusal {
+        match self.try_restart() {
+            Ok(()) => panic!("the gate started"),
+            Err(refusal) => refusal,
+        }
+    }
+
+    fn try_restart(&mut self) -> Result<(), Refusal> {
+        self.kill();
+        let mut command = self.command();
+        command.stderr(std::fs::File::create(self.stderr_file()).expect("writable"));
+        let mut child = command.spawn().expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains("Keepgate is ready"));
+        if !ready {
+            let code = child.wait().expect("the gate is ours to reap").code();
+            return Err(Refusal { code, stderr: self.stderr() });
+        }
+        let log = std::thread::spawn(move || lines.map_while(Result::ok).map(|line| line + "\n").collect());
+        let ports = std::fs::read(self.file("run/ports.json")).expect("ports.json is written first");
+        let ports = serde_json::from_slice(&ports).expect("ports.json is JSON");
+        self.running = Some(Running { child, ports, log });
+        Ok(())
+    }
+
+    fn stderr_file(&self) -> PathBuf {
+        self.folder.path().join("stderr")
+    }
+
+    /// What the gate has written to standard error since its last start.
+    pub fn stderr(&self) -> String {
+        std::fs::read_to_string(self.stderr_file()).expect("UTF-8")
+    }
+
+    /// The command that serves this gate's folder.
+    pub fn command(&self) -> Command {
         let mut command = match &self.root {
             None => Command::new(binary()),
             Some(root) => {
@@ -90,13 +182,32 @@ impl Gate {
             }
         };
         let data = if self.root.is_some() { PathBuf::from("/data") } else { self.data() };
-        command.args(["serve", "--dev", "--data"]).arg(data);
+        match &self.config {
+            Some(config) => command.arg("serve").arg("--config").arg(config),
+            None => command.args(["serve", "--dev", "--data"]).arg(data),
+        };
         for listener in ["--https", "--http", "--internal"] {
             command.args([listener, "127.0.0.1:0"]);
         }
-        command.env_clear().envs(self.extra.iter().filter_map(|pair| pair.split_once('=')));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        self.surround(&mut command);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         command
+    }
+
+    /// A subcommand of the binary on this gate's folder.
+    pub fn subcommand(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        match &self.config {
+            Some(config) => command.arg("--config").arg(config),
+            None => command.arg("--data").arg(self.data()),
+        };
+        command.args(arguments);
+        self.surround(&mut command);
+        command
+    }
+
+    fn surround(&self, command: &mut Command) {
+        command.env_clear().envs(self.environment.iter().filter_map(|pair| pair.split_once('=')));
     }
 
     /// Kills the gate as a power cut would: SIGKILL, no goodbye.
@@ -109,12 +220,24 @@ impl Gate {
 
     /// Asks the gate to stop (SIGTERM) and waits until it has; its exit must be clean.
     pub fn stop(&mut self) {
+        self.terminate();
+        let status = self.wait();
+        assert!(status.success(), "SIGTERM ended in {status}: {}", self.stderr());
+        assert!(!self.log.contains("without a last checkpoint"), "{}", self.log);
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a pid");
+        kill_process(pid, Signal::TERM).expect("the gate is ours");
+    }
+
+    /// Waits until the gate has ended by itself.
+    pub fn wait(&mut self) -> ExitStatus {
         let mut running = self.running.take().expect("the gate runs");
-        let pid = i32::try_from(running.child.id()).expect("a pid");
-        let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the gate is ours");
         let status = running.child.wait().expect("the gate is ours to reap");
-        assert!(status.success(), "SIGTERM ended in {status}");
+        self.log = running.log.join().expect("the reader does not panic");
+        status
     }
 
     /// The process id.
@@ -124,7 +247,7 @@ impl Gate {
 
     /// A client that trusts this gate.
     pub fn client(&self) -> Client {
-        Client::new(self.port("https"), &self.data().join("tls/ca.pem"))
+        Client::new(self.port("https"), &self.file("tls/ca.pem"))
     }
 
     /// The address of a listener: `https`, `http` or `internal`.
@@ -133,47 +256,6 @@ impl Gate {
         let text = ports[listener].as_str().or_else(|| ports[listener][0].as_str());
         text.unwrap_or_else(|| panic!("no {listener} in {ports}")).parse().expect("an address")
     }
-
-    /// Runs a subcommand of the binary on this gate's folder.
-    pub fn cli(&self, arguments: &[&str]) -> Output {
-        self.cli_with_input(arguments, "")
-    }
-
-    /// As [`Self::cli`], with something on standard input.
-    pub fn cli_with_input(&self, arguments: &[&str], input: &str) -> Output {
-        let mut command = Command::new(binary());
-        command.args(arguments).arg("--data").arg(self.data()).env_clear();
-        run_with_input(command, input)
-    }
-
-    /// Runs a subcommand that must succeed and reads its `--json`.
-    pub fn cli_json(&self, arguments: &[&str]) -> Value {
-        let output = self.cli(arguments);
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
-    }
-
-    /// Runs a subcommand that must succeed and reads its `--json`, one object a line.
-    pub fn cli_lines(&self, arguments: &[&str]) -> Vec<Value> {
-        let output = self.cli(arguments);
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        let text = String::from_utf8(output.stdout).expect("UTF-8");
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
-    }
-
-    /// A file of the data folder.
-    pub fn file(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.data().join(name)
-    }
-}
-
-fn run_with_input(mut command: Command, input: &str) -> Output {
-    use std::io::Write as _;
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the binary starts");
-    // A command that does not read its input closes the pipe; that is its right.
-    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
-    child.wait_with_output().expect("it ends")
 }
 
 impl Drop for Gate {

@@ -1,5 +1,8 @@
-//! What lets a scenario read in six lines: a running gate, a client that trusts its CA, a person.
+//! What lets a scenario read in six lines: a running gate, its command line, a client that trusts
+//! its CA, a person, and an application behind it.
 
+pub mod cli;
 pub mod client;
 pub mod gate;
 pub mod person;
+pub mod upstream;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -231,6 +232,24 @@ async fn a_forged_head_neither_enters_the_witness_nor_stops_the_signing() {
     assert_eq!(head.count, 12);
     let findings = node.report(&stores).findings;
     assert_eq!(findings, [Finding::BadSignature { count: 900, place: Place::Log }]);
+}
+
+#[tokio::test]
+async fn a_head_whose_signing_was_given_up_half_way_gets_into_the_witness() {
+    let node = Node::written().await;
+    let stores = node.open();
+    let signer = node.signer(&stores);
+    {
+        let mut given_up = Box::pin(signer.sign_now());
+        assert!(given_up.as_mut().now_or_never().is_none());
+        // On the one thread of this test: the commit is under way now, and not answered.
+        tokio::task::yield_now().await;
+    }
+    node.record(&stores, 13).await;
+    assert_eq!(signer.sign_now().await.unwrap().map(|head| head.count), Some(13));
+    let counts = std::fs::read_to_string(node.witness()).unwrap();
+    assert!(counts.lines().any(|line| line.starts_with("{\"count\":12,")), "{counts}");
+    assert_eq!(node.report(&stores).findings, []);
 }
 
 #[tokio::test]

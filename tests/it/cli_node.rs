@@ -1,0 +1,216 @@
+//! The commands about the node: blacklist, keys, audit, status, check, and which node is meant.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::{Value, json};
+
+use crate::harness::cli::run;
+use crate::harness::gate::{Gate, binary};
+
+#[test]
+fn the_blacklist_is_kept_by_the_daemon_and_without_it() {
+    let mut gate = Gate::start_cheap();
+    bans(&gate);
+    gate.stop();
+    bans(&gate);
+    gate.verify_audit();
+}
+
+fn bans(gate: &Gate) {
+    let added = gate.cli_json(&["blacklist", "add", "192.0.2.7/24", "--reason", "scans", "--ttl", "24h"]);
+    assert_eq!((&added[0]["network"], &added[0]["reason"]), (&json!("192.0.2.0/24"), &json!("scans")));
+    gate.cli(&["blacklist", "add", "::ffff:198.51.100.1"]).expect(0);
+    let networks = |bans: Value| -> Vec<String> {
+        let bans = bans.as_array().expect("a list").clone();
+        bans.iter().map(|ban| ban["network"].as_str().expect("text").to_owned()).collect()
+    };
+    assert_eq!(networks(gate.cli_json(&["blacklist", "list"])), ["192.0.2.0/24", "198.51.100.1/32"]);
+    assert_eq!(gate.cli_fails(&["blacklist", "add", "0.0.0.0/0"], 4), "invalid");
+    assert_eq!(gate.cli_fails(&["blacklist", "remove", "203.0.113.1"], 4), "not_found");
+    gate.cli(&["blacklist", "add", "nonsense"]).expect(2);
+    gate.cli(&["blacklist", "remove", "192.0.2.0/24"]).expect(0);
+    gate.cli(&["blacklist", "remove", "198.51.100.1"]).expect(0);
+    assert_eq!(gate.cli_json(&["blacklist", "list"]), json!([]));
+}
+
+#[test]
+fn keys_are_rotated_and_retired_by_the_daemon_and_without_it() {
+    let mut gate = Gate::start_cheap();
+    key_life(&gate);
+    gate.stop();
+    key_life(&gate);
+    gate.verify_audit();
+}
+
+fn key_life(gate: &Gate) {
+    let before = gate.cli_json(&["key", "list"]);
+    let (active, next) = (in_state(&before, "active"), in_state(&before, "next"));
+    assert_eq!(gate.cli_fails(&["key", "rotate"], 4), "refused", "the next key is too young");
+    let rotated = gate.cli_json(&["key", "rotate", "--force"]);
+    assert_eq!(in_state(&rotated, "active"), next);
+    assert_ne!(in_state(&rotated, "next"), next);
+    assert_eq!(gate.cli_json(&["key", "list"]), rotated);
+    let retired = gate.cli_json(&["key", "retire", "--compromised", "--", &active]);
+    let state = |keys: &Value, id: &str| {
+        let keys = keys.as_array().expect("a list");
+        keys.iter().find(|key| key["id"] == id).map(|key| key["state"].clone())
+    };
+    assert_eq!(state(&retired, &active), Some(json!("retired")), "{retired}");
+    assert_eq!(gate.cli_fails(&["key", "retire", "--", "no-such-key"], 4), "not_found");
+}
+
+fn in_state(keys: &Value, state: &str) -> String {
+    let keys = keys.as_array().expect("a list");
+    let found = keys.iter().find(|key| key["state"] == state);
+    let found = found.unwrap_or_else(|| panic!("no {state} key in {keys:?}"));
+    found["id"].as_str().expect("text").to_owned()
+}
+
+#[test]
+fn status_tells_a_running_node_from_a_stopped_one() {
+    let mut gate = Gate::start_cheap();
+    let status = gate.cli(&["status", "--json"]).expect(0).json();
+    assert_eq!((&status["running"], &status["pid"]), (&json!(true), &json!(gate.pid())));
+    assert_eq!(status["health"]["status"], "ok");
+    let checks = status["health"]["checks"].as_array().expect("a list");
+    let names: Vec<_> = checks.iter().map(|check| check["name"].as_str().expect("text")).collect();
+    assert_eq!(names, ["journal", "auth", "logs", "tokens"]);
+    assert!(status["listeners"][0].as_str().is_some_and(|text| text.starts_with("https://")), "{status}");
+    let text = gate.cli(&["status"]).expect(0).stdout;
+    assert!(text.contains("running, ok") && text.contains(&gate.pid().to_string()), "{text}");
+    gate.stop();
+    let status = gate.cli(&["status", "--json"]).expect(1).json();
+    assert_eq!((&status["running"], &status["listeners"]), (&json!(false), &json!([])));
+    assert_eq!(status["health"]["status"], "ok");
+}
+
+#[test]
+fn the_audit_log_names_the_console_and_proves_itself_either_way() {
+    let mut gate = Gate::start_cheap();
+    gate.cli(&["user", "add", "ada@example.com", "--generate"]).expect(0);
+    gate.verify_audit();
+    gate.stop();
+    gate.cli(&["user", "disable", "ada@example.com"]).expect(0);
+    gate.verify_audit();
+    let events = gate.audit();
+    let of = |intent: &str| {
+        let event = events.iter().rev().find(|event| event["intent"] == intent);
+        event.unwrap_or_else(|| panic!("no {intent} in {events:?}")).clone()
+    };
+    for intent in ["account_create", "account_disable"] {
+        let event = of(intent);
+        assert_eq!((&event["actor"], &event["outcome"]), (&json!("console:0"), &json!("granted")));
+    }
+    let indices: Vec<_> = events.iter().map(|event| event["index"].as_u64().expect("a number")).collect();
+    assert_eq!(indices, (1..=indices.len() as u64).collect::<Vec<_>>());
+    let last = gate.cli(&["audit", "tail", "-n", "1", "--json"]).expect(0).stdout;
+    assert_eq!(last.lines().count(), 1);
+    gate.cli(&["audit", "tail", "--follow"]).expect(2);
+    let text = gate.cli(&["audit", "verify"]).expect(0).stdout;
+    assert!(text.starts_with("The audit log is intact"), "{text}");
+}
+
+#[test]
+fn a_changed_audit_record_is_found() {
+    let mut gate = Gate::start_cheap();
+    gate.cli(&["user", "add", "ada@example.com", "--generate"]).expect(0);
+    gate.stop();
+    let script = "import sqlite3,sys; db=sqlite3.connect(sys.argv[1])\n\
+        [table]=[r[0] for r in db.execute(\"select name from sqlite_master where type='table' and name like 'event%'\")]\n\
+        columns=[r[1] for r in db.execute(f'pragma table_info({table})') if r[2].upper()=='BLOB']\n\
+        row=db.execute(f'select rowid,{columns[0]} from {table} order by rowid limit 1 offset 1').fetchone()\n\
+        body=bytearray(row[1]); body[len(body)//2]^=1\n\
+        db.execute(f'update {table} set {columns[0]}=? where rowid=?',(bytes(body),row[0])); db.commit()";
+    let mut python = std::process::Command::new("/usr/bin/python3");
+    python.args(["-c", script]).arg(gate.file("store/logs/view.sqlite"));
+    run(python, "").expect(0);
+    let verdict = gate.cli(&["audit", "verify", "--json"]).expect(1).json();
+    assert_eq!(verdict["intact"], false, "{verdict}");
+    assert!(verdict["findings"][0].as_str().is_some_and(|finding| finding.contains('2')), "{verdict}");
+}
+
+#[test]
+fn check_names_every_mistake_of_a_file_at_once() {
+    let folder = tempfile::tempdir().expect("a temp dir");
+    let path = folder.path().join("config.toml");
+    let text = "environment = \"production\"\ndata_dir = \"data\"\n\
+        [listen]\ninternal = \"0.0.0.0:9090\"\n[passwords]\nmemory_kib = 4096\n[accounts]\ncolour = 1\n\
+        [[routes]]\npath = \"/x\"\nupstream = \"nobody\"\n";
+    std::fs::write(&path, text).expect("writable");
+    let check = |json: bool| {
+        let mut command = std::process::Command::new(binary());
+        command.arg("check").arg("--config").arg(&path).args(json.then_some("--json")).env_clear();
+        run(command, "")
+    };
+    let found = check(true).expect(3).failure();
+    let problems = found["problems"].as_array().expect("a list");
+    let mut keys: Vec<_> = problems.iter().map(|problem| problem["key"].as_str().expect("text")).collect();
+    keys.sort_unstable();
+    assert_eq!(
+        keys,
+        [
+            "accounts.colour",
+            "data_dir",
+            "listen.internal",
+            "passwords.memory_kib",
+            "routes[0].upstream",
+            "tls.source",
+            "tokens.issuer"
+        ]
+    );
+    let text = check(false).expect(3).stderr;
+    assert!(text.contains("config.toml:2") && text.contains("absolute path"), "{text}");
+    // The same report for whoever serves or commands with that file.
+    for command in [["serve"].as_slice(), &["user", "list"]] {
+        let mut again = std::process::Command::new(binary());
+        again.args(command).arg("--config").arg(&path).env_clear();
+        assert_eq!(run(again, "").expect(3).stderr, text, "{command:?}");
+    }
+}
+
+#[test]
+fn the_control_socket_and_the_folder_are_their_owners_alone() {
+    let gate = Gate::start_cheap();
+    let mode = |name: &str| {
+        let metadata = std::fs::symlink_metadata(gate.file(name)).expect("it is there");
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!(mode("run/control.sock"), 0o600);
+    assert_eq!(mode("master.key"), 0o600);
+    for folder in ["", "run", "tls", "store", "store/journal", "store/auth", "store/tokens", "store/logs"] {
+        assert_eq!(mode(folder), 0o700, "{folder}");
+    }
+}
+
+#[test]
+fn another_user_is_refused_even_where_file_modes_would_let_them_in() {
+    let gate = Gate::start_cheap();
+    let copy = gate.folder().join("keepgate");
+    std::fs::copy(binary(), &copy).expect("the binary is copied");
+    let as_nobody = || {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        command.arg(&copy).args(["user", "list", "--json", "--data"]).arg(gate.data()).env_clear();
+        run(command, "")
+    };
+    let open = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    open(gate.folder(), 0o755);
+    let refused = as_nobody().expect(1);
+    assert!(refused.failure()["remedy"].as_str().is_some_and(|text| text.contains("sudo")), "{refused:?}");
+    for (name, mode) in [("", 0o755), ("run", 0o755), ("run/control.sock", 0o666)] {
+        open(&gate.file(name), mode);
+    }
+    let refused = as_nobody().expect(4);
+    assert_eq!(refused.failure()["code"], "refused", "{refused:?}");
+    assert_eq!(refused.stdout, "");
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_not_made_by_a_command() {
+    let gate = Gate::prepare(&[]);
+    let said = gate.cli(&["user", "list"]).expect(1);
+    assert!(said.stderr.contains(&gate.data().display().to_string()), "{said:?}");
+    assert!(!gate.data().exists());
+}

@@ -1,0 +1,186 @@
+//! Coming and going: the doors beside HTTPS, a stop that lets open requests finish, a second that
+//! does not.
+
+use serde_json::json;
+
+use crate::harness::client::{Client, plain};
+use crate::harness::gate::Gate;
+use crate::harness::person::Person;
+use crate::harness::upstream::Upstream;
+use crate::proxy::gate_before;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_lets_an_open_request_finish_and_nobody_new_in() {
+    let mut upstream = Upstream::start().await;
+    let mut gate = gate_before(&upstream);
+    let (client, internal) = (gate.client(), gate.port("internal"));
+    let (mut slow, idle) = open_request(&mut upstream, &client).await;
+    gate.terminate();
+    idle.closed().await;
+    until_nobody_is_let_in(&client).await;
+    let ready = plain(internal, "/ready").await.expect("the internal listener answers").expect(503);
+    assert_eq!(ready.json()["status"], "draining");
+    plain(internal, "/health").await.expect("answered").expect(200);
+    upstream.release();
+    let answer = slow.answer().await;
+    assert_eq!(answer["path"], "/slow");
+    assert!(gate.wait().success());
+    assert!(plain(internal, "/health").await.is_err());
+    assert!(!gate.file("run/control.sock").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_at_once() {
+    let mut upstream = Upstream::start().await;
+    let mut gate = gate_before(&upstream);
+    let client = gate.client();
+    let ada = Person::join(&client, "ada@example.com").await;
+    let (slow, idle) = open_request(&mut upstream, &client).await;
+    gate.terminate();
+    idle.closed().await;
+    until_nobody_is_let_in(&client).await;
+    gate.terminate();
+    assert_eq!(gate.wait().code(), Some(1));
+    slow.no_answer().await;
+    gate.restart();
+    gate.client().get("/private").bearer(&ada.access).send().await.expect(200);
+    gate.verify_audit();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_never_ends_is_cut_at_the_deadline() {
+    let mut upstream = Upstream::start().await;
+    let mut gate = gate_before(&upstream);
+    gate.set("KEEPGATE_LIMITS__DRAIN_TIMEOUT=0s");
+    gate.restart();
+    let client = gate.client();
+    let (slow, _idle) = open_request(&mut upstream, &client).await;
+    gate.stop();
+    slow.no_answer().await;
+}
+
+/// A request that the application holds.
+struct Slow(tokio::task::JoinHandle<Option<serde_json::Value>>);
+
+impl Slow {
+    async fn answer(&mut self) -> serde_json::Value {
+        (&mut self.0).await.expect("no panic").expect("an answer")
+    }
+
+    async fn no_answer(self) {
+        assert_eq!(self.0.await.expect("no panic"), None);
+    }
+}
+
+/// A request that has arrived at the application, and a connection that is idle.
+async fn open_request(upstream: &mut Upstream, client: &Client) -> (Slow, crate::harness::client::Link) {
+    let mut idle = client.open().await.expect("the gate accepts");
+    idle.send(client.get("/x")).await.expect("answered").expect(200);
+    let asking = client.clone();
+    let slow = tokio::spawn(async move {
+        let mut link = asking.open().await.expect("the gate accepts");
+        let answer = link.send(asking.get("/slow")).await.ok()?.expect(200).json();
+        // The gate closes a kept connection when its request is done.
+        link.closed().await;
+        Some(answer)
+    });
+    upstream.slow_request().await;
+    (Slow(slow), idle)
+}
+
+async fn until_nobody_is_let_in(client: &Client) {
+    while client.open().await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_internal_listener_shows_health_and_what_was_counted() {
+    let gate = Gate::start_cheap();
+    let (client, internal) = (gate.client(), gate.port("internal"));
+    let health = plain(internal, "/health").await.expect("answered").expect(200).json();
+    assert_eq!(health, json!({"status": "ok", "checks": []}));
+    let ready = plain(internal, "/ready").await.expect("answered").expect(200).json();
+    assert!(ready["checks"].as_array().is_some_and(|checks| checks.len() >= 4), "{ready}");
+    let ada = Person::join(&client, "ada@example.com").await;
+    client.get("/echo").bearer(&ada.access).send().await.expect(200);
+    client.get("/echo").bearer("nonsense").send().await.expect(401);
+    client.get("/echo").send().await.expect(401);
+    let metrics = plain(internal, "/metrics").await.expect("answered").expect(200);
+    assert!(
+        metrics.header("content-type").is_some_and(|kind| kind.starts_with("application/openmetrics-text"))
+    );
+    let value = samples(&metrics.text());
+    assert_eq!(value("keepgate_requests_total{status=\"2xx\"}"), 3.0);
+    assert_eq!(value("keepgate_requests_total{status=\"4xx\"}"), 2.0);
+    assert_eq!(value("keepgate_denials_total{reason=\"bad_token\"}"), 1.0);
+    assert_eq!(value("keepgate_denials_total{reason=\"no_token\"}"), 1.0);
+    assert_eq!(value("keepgate_tls_handshakes_total"), 5.0);
+    assert_eq!(value("keepgate_upstream_connects_total") + value("keepgate_upstream_reuses_total"), 1.0);
+    assert_eq!(value("keepgate_request_duration_seconds_count"), 5.0);
+    assert_eq!(value("keepgate_panics_total"), 0.0);
+    plain(internal, "/echo").await.expect("answered").expect(404);
+}
+
+/// The samples of an OpenMetrics text, each line of which must be one, or a comment.
+fn samples(text: &str) -> impl Fn(&str) -> f64 + use<> {
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let sample = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no sample: {line}"));
+        (name.to_owned(), value.parse::<f64>().unwrap_or_else(|_| panic!("no number: {line}")))
+    };
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let all: std::collections::BTreeMap<_, _> = lines.map(sample).collect();
+    move |name| *all.get(name).unwrap_or_else(|| panic!("no {name} in {all:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_http_is_sent_to_https_which_says_to_stay_there() {
+    let gate = Gate::start_cheap();
+    let https = gate.port("https").port();
+    let answer = plain(gate.port("http"), "/echo/public?a=b").await.expect("answered").expect(308);
+    let there = format!("https://localhost:{https}/echo/public?a=b");
+    assert_eq!(answer.header("location"), Some(there.as_str()));
+    assert_eq!(answer.header("strict-transport-security"), None, "RFC 6797 section 7.2");
+    let answer = gate.client().get("/echo/public").send().await.expect(200);
+    assert_eq!(answer.header("strict-transport-security"), Some("max-age=31536000"));
+    let refused = gate.client().get("/echo").send().await.expect(401);
+    assert_eq!(refused.header("strict-transport-security"), Some("max-age=31536000"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_logins_gets_answers_and_those_who_are_in_do_not_notice() {
+    let gate = Gate::start_with(&[
+        "KEEPGATE_PASSWORDS__QUEUE=4",
+        "KEEPGATE_PASSWORDS__THREADS=1",
+        "KEEPGATE_STORE__SEGMENT_BYTES=1MiB",
+    ]);
+    let client = gate.client();
+    let ada = Person::join(&client, "ada@example.com").await;
+    let mut storm = tokio::task::JoinSet::new();
+    for _ in 0..500 {
+        let client = client.clone();
+        storm.spawn(async move { crate::harness::person::login(&client, "ada@example.com").await });
+    }
+    for _ in 0..20 {
+        client.get("/echo").bearer(&ada.access).send().await.expect(200);
+    }
+    let (mut served, mut turned_away) = (0, 0);
+    while let Some(answer) = storm.join_next().await {
+        let answer = answer.expect("no panic");
+        match answer.status.as_u16() {
+            200 => served += 1,
+            503 => {
+                assert_eq!(answer.problem(), "overloaded");
+                let wait = answer.header("retry-after").expect("when to come back");
+                assert!(wait.parse::<u32>().is_ok_and(|seconds| seconds > 0), "{wait}");
+                turned_away += 1;
+            }
+            other => panic!("{other}: {:?}", answer.body),
+        }
+    }
+    assert_eq!(served + turned_away, 500);
+    assert!(served > 0 && turned_away > 0, "{served} served, {turned_away} turned away");
+    let sessions = gate.cli_json(&["session", "list", "ada@example.com"]);
+    assert_eq!(sessions.as_array().map(Vec::len), Some(100.min(served + 1)), "only who was served is in");
+}
