@@ -31,6 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "app",
         &[
             "model",
+            "files",
             "config",
             "observe",
             "store",
