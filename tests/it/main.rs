@@ -14,4 +14,5 @@ mod flow;
 mod kill;
 mod lifecycle;
 mod proxy;
+mod secrets;
 mod tokens;
