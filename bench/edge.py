@@ -4,7 +4,7 @@ import os, pathlib, random, subprocess, sys, tempfile
 
 import lab
 
-SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
+SECONDS = int(os.environ.get("BENCH_SECONDS", "2"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 TOKENS = 1000
 
@@ -108,7 +108,7 @@ def main():
         running.append(nginx)
         contenders = {
             "keepgate authenticated": (f"https://127.0.0.1:{port}/app/items", [gate.pid], tokens),
-            "keepgate open": (f"https://127.0.0.1:{port}/open/items", [gate.pid], None),
+            "keepgate open": (f"https://127.0.0.1:{port}/open/items", [gate.pid], tokens),
             "nginx proxy_pass": (f"https://127.0.0.1:{plain}/app/items", [nginx.pid], tokens),
             "nginx auth_request": (f"https://127.0.0.1:{auth}/app/items", [nginx.pid, running[1].pid], tokens),
         }

@@ -4,6 +4,8 @@
 //! The rules read the source as text. Test code (`tests.rs`, `tests/`, and what follows
 //! `#[cfg(test)]`) may import what it likes; headers and lengths bind it too.
 
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test stops at whatever is wrong")]
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;

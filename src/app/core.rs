@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 use keepgate_guard::view::RevocationView;
 
 use super::error::AppError;
+use super::measures::Decisions;
 use crate::audit::head::HeadKey;
 use crate::audit::signer::{HeadSigner, SignerParts};
 use crate::audit::{Trail, witness};
@@ -46,6 +47,7 @@ pub(in crate::app) struct Core {
     pub heads: HeadSigner,
     pub health: Health,
     pub started_at: Timestamp,
+    pub decisions: Decisions,
     /// Set once the house serves.
     pub listeners: OnceLock<Vec<String>>,
 }
@@ -58,7 +60,9 @@ impl Core {
         let live = LiveKeys::default();
         let revocations = Revocations::new(Arc::new(RevocationView::default()));
         let blacklist = Arc::new(Blacklist::new());
-        let followers = vec![revocations.follower(), live.follower(), bans_follower(&blacklist)];
+        let decisions = Decisions::default();
+        let followers =
+            vec![revocations.follower(), live.follower(), bans_follower(&blacklist), decisions.follower()];
         let stores = Stores::open(&config.data_dir, Arc::clone(&clock), &config.store, followers)?;
         revocations.load(&stores.tokens)?;
         stores.tokens.bans()?.iter().for_each(|ban| blacklist.insert(ban));
@@ -85,6 +89,7 @@ impl Core {
             heads,
             health,
             started_at,
+            decisions,
             listeners: OnceLock::new(),
         })
     }

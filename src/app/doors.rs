@@ -21,7 +21,7 @@ use crate::edge::tls::Terminator;
 use crate::observe::metrics::Metrics;
 
 /// The verifier that the edge asks, following keys and revocations.
-fn verifier(core: &Core) -> Arc<Verifier> {
+pub(in crate::app) fn verifier(core: &Core) -> Arc<Verifier> {
     let tokens = &core.config.tokens;
     let expectations = Expectations {
         issuer: tokens.issuer.clone(),
@@ -62,6 +62,7 @@ pub(in crate::app) fn terminator(core: &Core) -> Result<Terminator, AppError> {
 pub(in crate::app) fn edge(
     core: &Core,
     terminator: &Terminator,
+    verifier: Arc<Verifier>,
     metrics: &Arc<Metrics>,
 ) -> Result<Running, AppError> {
     let config = &core.config;
@@ -79,7 +80,7 @@ pub(in crate::app) fn edge(
         hsts: config.tls.hsts,
         routes: config.routes.clone(),
         upstreams: config.upstreams.clone(),
-        verifier: verifier(core),
+        verifier,
         api: local_api(core),
         audit: Arc::new(core.trail.clone()),
         blacklist: Arc::clone(&core.blacklist),

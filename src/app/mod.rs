@@ -11,6 +11,7 @@ mod echo;
 pub mod error;
 mod execute;
 mod first_administrator;
+mod measures;
 pub mod ready;
 mod serve;
 mod upkeep;

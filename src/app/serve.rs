@@ -12,7 +12,7 @@ use super::core::Core;
 use super::doors;
 use super::error::AppError;
 use super::ready::Ready;
-use super::{first_administrator, upkeep};
+use super::{first_administrator, measures, upkeep};
 use crate::audit::draft::Draft;
 use crate::config::tls::CertificateSource;
 use crate::model::caller::Actor;
@@ -33,7 +33,9 @@ pub(in crate::app) async fn serve(
     let socket = server::bind(&core.config.data_dir)?;
     let internal = doors::internal(&core).await?;
     core.trail.record(Draft::new(Intent::Start, Outcome::Granted).by(Actor::System)).await?;
-    let edge = doors::edge(&core, &terminator, &metrics)?;
+    let verifier = doors::verifier(&core);
+    measures::register(&core, Arc::clone(&verifier), &metrics);
+    let edge = doors::edge(&core, &terminator, verifier, &metrics)?;
     let listeners = doors::listeners(&core, &edge, internal.as_ref())?;
     let _ = core.listeners.set(listeners.lines());
 

@@ -99,17 +99,20 @@ impl Drop for Permit {
 }
 
 impl Accepted {
-    /// Takes a connection in, or says why not.
+    /// Takes a connection in, or says why not and gives it back to be closed.
     pub fn admit(
         stream: TcpStream,
         address: IpAddr,
         (budget, blacklist, now): (&Arc<Budget>, &Blacklist, Timestamp),
-    ) -> Result<Self, Turned> {
+    ) -> Result<Self, (Turned, TcpStream)> {
         let address = address.to_canonical();
         if blacklist.contains(address, now) {
-            return Err(Turned::Blacklist);
+            return Err((Turned::Blacklist, stream));
         }
-        let permit = budget.take(address)?;
+        let permit = match budget.take(address) {
+            Ok(permit) => permit,
+            Err(turned) => return Err((turned, stream)),
+        };
         // Small answers must not wait for an ACK; failing to say so is no reason to refuse.
         let _ = stream.set_nodelay(true);
         Ok(Self { stream, address, permit })

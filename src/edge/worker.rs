@@ -176,11 +176,13 @@ impl Worker {
     fn take_in(self: &Rc<Self>, stream: TcpStream, address: std::net::IpAddr) -> Option<Accepted> {
         let site = self.site();
         let now = site.clock.now();
-        let turned = match Accepted::admit(stream, address, (&site.budget, &site.blacklist, now)) {
+        let (turned, stream) = match Accepted::admit(stream, address, (&site.budget, &site.blacklist, now)) {
             Ok(accepted) => return Some(accepted),
             Err(turned) => turned,
         };
+        // Counted before it is closed: who sees the close finds it counted.
         self.counters().turned_away.up(turned);
+        drop(stream);
         if turned == Turned::Blacklist {
             let request = self.request_ids.next(now);
             let address = Some(address.to_canonical());

@@ -7,7 +7,7 @@
 
 use std::backtrace::Backtrace;
 use std::fs::DirBuilder;
-use std::io::{IsTerminal as _, Write};
+use std::io::{BufWriter, IsTerminal as _, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use tracing::Subscriber;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::log::{Log, LogTarget};
@@ -59,10 +60,11 @@ impl Guard {
 /// `data_dir/log`, one a day in UTC, named `keepgate.DATE.log`.
 pub fn init(log: &Log, data_dir: &Path) -> Result<Guard, LoggingError> {
     let filter = log.level.parse::<EnvFilter>().map_err(|_| LoggingError::Filter(log.level.clone()))?;
+    let filter = with_access(filter, log.access);
     let colours = log.target == LogTarget::Stdout && std::io::stdout().is_terminal();
     let (writer, worker) = match &log.target {
-        LogTarget::Stdout => queue(std::io::stdout()),
-        LogTarget::Files { keep } => queue(files(&data_dir.join("log"), *keep)?),
+        LogTarget::Stdout => queue(buffered(std::io::stdout())),
+        LogTarget::Files { keep } => queue(buffered(files(&data_dir.join("log"), *keep)?)),
     };
     let guard = Guard { dropped: writer.error_counter(), _worker: worker };
     let subscriber = subscriber(filter, log.json, colours, writer);
@@ -71,8 +73,22 @@ pub fn init(log: &Log, data_dir: &Path) -> Result<Guard, LoggingError> {
     Ok(guard)
 }
 
+/// `log.access` alone decides about the access log (target `keepgate::access`), whatever the level.
+fn with_access(filter: EnvFilter, access: bool) -> EnvFilter {
+    let level = if access { LevelFilter::INFO } else { LevelFilter::OFF };
+    match format!("keepgate::access={level}").parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    }
+}
+
 fn queue(to: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
     NonBlockingBuilder::default().thread_name("log").finish(to)
+}
+
+/// The queue's thread flushes whenever it has caught up: under load one write takes many lines.
+fn buffered<W: Write>(to: W) -> BufWriter<W> {
+    BufWriter::with_capacity(64 * 1024, to)
 }
 
 fn files(folder: &Path, keep: usize) -> Result<RollingFileAppender, LoggingError> {
@@ -146,6 +162,15 @@ mod tests {
             tracing::info!(target: "hyper", "theirs");
         });
         assert!(text.contains("ours") && !text.contains("theirs"), "{text}");
+    }
+
+    #[test]
+    fn the_access_log_has_a_switch_of_its_own() {
+        for (level, access) in [("warn", true), ("trace", false)] {
+            let filter = with_access(level.parse().unwrap(), access).to_string();
+            let want = if access { "keepgate::access=info" } else { "keepgate::access=off" };
+            assert!(filter.contains(want), "{filter}");
+        }
     }
 
     #[test]

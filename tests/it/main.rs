@@ -1,6 +1,8 @@
 //! The integration tests: the real binary, real TLS, real files, real kills. One binary, so that it
 //! links once. Each test starts what it needs on port 0 in a folder of its own.
 
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test stops at whatever is wrong")]
+
 mod harness;
 
 mod authority;

@@ -218,7 +218,7 @@ fn actor(actor: &caller::Actor) -> String {
 }
 
 /// The serialised name of a unit variant: the one place where it is spelled is the model.
-fn word(value: &impl Serialize) -> String {
+pub(in crate::app) fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         _ => String::new(),

@@ -180,12 +180,31 @@ impl Head {
     }
 }
 
+/// Whether a byte may stand in a header's name (RFC 9110 §5.6.2).
+#[expect(clippy::indexing_slicing, reason = "every byte has its place in the table")]
+const fn is_token(byte: u8) -> bool {
+    // A table, because searching the delimiters for each byte was 3 % of a proxied request.
+    const TOKEN: [bool; 256] = {
+        let (mut table, delimiters, mut byte) = ([false; 256], b"\"(),/:;<=>?@[\\]{}", 0);
+        while byte < table.len() {
+            table[byte] = (byte as u8).is_ascii_graphic();
+            byte += 1;
+        }
+        let mut at = 0;
+        while at < delimiters.len() {
+            table[delimiters[at] as usize] = false;
+            at += 1;
+        }
+        table
+    };
+    TOKEN[byte as usize]
+}
+
 /// A header line's name and value.
 fn split(line: &[u8]) -> Result<(&[u8], &[u8]), FramingRefused> {
     let colon = memchr(b':', line).ok_or(FramingRefused::Header)?;
     let (name, value) = line.split_at(colon);
-    let token = |byte: &u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(byte);
-    if name.is_empty() || !name.iter().all(token) || memchr(0, value).is_some() {
+    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) || memchr(0, value).is_some() {
         return Err(FramingRefused::Header);
     }
     Ok((name, value.get(1..).unwrap_or_default().trim_ascii()))
