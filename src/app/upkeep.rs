@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::core::Core;
+use super::watch;
 use crate::edge::tls::Terminator;
 
 /// How often the audit signer asks whether a head is due; `store.audit_head_every` decides.
@@ -17,6 +18,8 @@ const HEADS: Duration = Duration::from_secs(1);
 const KEYS: Duration = Duration::from_secs(60);
 /// How often what has expired is dropped.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How often the stores are looked at.
+const WATCH: Duration = Duration::from_secs(5);
 /// Sessions looked at in one sweep step.
 const PAGE: usize = 500;
 
@@ -50,6 +53,14 @@ pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator) -> JoinSe
     tasks.spawn(every(SWEEP, move || {
         let core = Arc::clone(&this);
         async move { sweep(&core).await }
+    }));
+    let this = Arc::clone(core);
+    tasks.spawn(every(WATCH, move || {
+        let core = Arc::clone(&this);
+        async move {
+            // A look that was interrupted is repeated soon enough.
+            let _ = tokio::task::spawn_blocking(move || watch::look(&core)).await;
+        }
     }));
     tasks
 }

@@ -32,7 +32,10 @@ impl Place {
         match (&self.config, data) {
             (None, Some(data)) => {
                 // A mistyped folder must not become a new, empty node.
-                std::fs::metadata(&data).with_context(|| format!("the data folder {}", data.display()))?;
+                let store = data.join("store");
+                std::fs::metadata(&store).with_context(|| {
+                    format!("{} is not the data folder of a node: {}", data.display(), store.display())
+                })?;
                 Ok(Config::development(&data, &Listeners::default(), read::environment()?)?)
             }
             (_, data) => self.file(data),
