@@ -50,7 +50,8 @@ pub(in crate::app) async fn serve(
         let health = core.health.clone();
         side_doors.spawn(crate::observe::internal::serve(internal, health, encode, until(stopped)));
     }
-    let mut upkeep = upkeep::start(&core, &terminator);
+    let (rest, resting) = watch::channel(false);
+    let mut upkeep = upkeep::start(&core, &terminator, &resting);
     tracing::info!(listeners = ?core.listeners.get(), "serving");
     let data_dir = core.config.data_dir.clone();
     let ca = matches!(core.config.tls.source, CertificateSource::LocalCa { .. });
@@ -63,8 +64,10 @@ pub(in crate::app) async fn serve(
     if cut > 0 {
         tracing::warn!(cut, "requests were still open at the drain deadline and were cut");
     }
-    // Waits for them: a task that is only told to end still holds the house.
-    upkeep.shutdown().await;
+    // Told and awaited, not aborted: a step cut in the middle leaves its work half done, and a task
+    // that is only told to end still holds the house.
+    rest.send_replace(true);
+    while upkeep.join_next().await.is_some() {}
     let _ = stop.send(true);
     while side_doors.join_next().await.is_some() {}
     close(core).await
