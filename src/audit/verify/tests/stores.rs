@@ -68,13 +68,17 @@ impl Node {
 
     /// Records an event and waits until the log has it: it follows in the background.
     async fn record(&self, stores: &Stores, number: u64) {
+        self.record_of(stores, number, &format!("target {number}")).await;
+    }
+
+    async fn record_of(&self, stores: &Stores, number: u64, target: &str) {
         let trail = Trail::new(
             stores.logs.clone(),
             stores.committer.clone(),
             self.clock.clone(),
             Arc::new(SeededRng::new(number)),
         );
-        let draft = Draft::new(Intent::Login, Outcome::Denied).target(format!("target {number}"));
+        let draft = Draft::new(Intent::Login, Outcome::Denied).target(target);
         trail.record(draft).await.unwrap();
         while stores.logs.head().unwrap().count < number {
             tokio::task::yield_now().await;
@@ -194,6 +198,32 @@ async fn a_database_rewritten_whole_is_contradicted_by_the_witness_and_the_journ
         findings.iter().any(|finding| matches!(finding, Finding::NotInJournal { index: 3, .. })),
         "{findings:?}"
     );
+}
+
+#[tokio::test]
+async fn a_log_rewritten_before_the_journal_begins_is_contradicted_by_the_heads_in_the_journal() {
+    let node = Node::written().await;
+    let stores = node.open();
+    let signer = node.signer(&stores);
+    let mut number = 12;
+    // The views checkpoint in the background, so write until the journal has moved on.
+    while stores.history.oldest() <= Seq(12) {
+        number += 1;
+        node.record_of(&stores, number, &"x".repeat(200)).await;
+    }
+    signer.sign_now().await.unwrap().expect("a head is due");
+    drop(signer);
+    stores.close().unwrap();
+
+    node.sql("UPDATE events SET payload = (SELECT payload FROM events WHERE idx = 1) WHERE idx = 3");
+    node.sql("DELETE FROM signed_heads");
+    node.rechain();
+    std::fs::remove_file(node.witness()).unwrap();
+    let stores = node.open();
+    drop(node.signer(&stores));
+    let findings = node.report(&stores).findings;
+    assert!(names(&findings, &mismatch(number, Place::Journal)), "{findings:?}");
+    assert!(names(&findings, &Finding::HeadMissing { count: number }), "{findings:?}");
 }
 
 #[tokio::test]
