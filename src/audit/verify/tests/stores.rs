@@ -13,7 +13,7 @@ use super::*;
 use crate::audit::Trail;
 use crate::audit::draft::Draft;
 use crate::audit::signer::{HeadSigner, SignerParts};
-use crate::audit::tail::{Filter, tail};
+use crate::audit::tail::{Filter, following, tail};
 use crate::audit::witness;
 use crate::config;
 use crate::model::time::{ManualClock, SharedClock};
@@ -301,12 +301,31 @@ async fn the_tail_shows_the_newest_events_that_the_filter_admits() {
         let found = tail(&stores.logs, &filter, limit).unwrap();
         (found.events.iter().map(|record| record.index).collect::<Vec<_>>(), found.unreadable)
     };
-    assert_eq!(indexes(Filter::default(), 3), (vec![9, 10, 12], vec![11]));
-    assert_eq!(indexes(Filter { after: 8, ..Filter::default() }, 2), (vec![10, 12], vec![11]));
+    assert_eq!(indexes(Filter::default(), 3), (vec![10, 12], vec![11]));
+    assert_eq!(indexes(Filter { after: 8, ..Filter::default() }, 9), (vec![9, 10, 12], vec![11]));
+    assert_eq!(indexes(Filter::default(), 1), (vec![12], vec![]));
     assert_eq!(indexes(Filter { after: 12, ..Filter::default() }, 2), (vec![], vec![]));
     assert_eq!(indexes(Filter { intent: Some(Intent::Logout), ..Filter::default() }, 9).0, Vec::<u64>::new());
     let third = tail(&stores.logs, &Filter::default(), 99).unwrap().events[2].event.at;
     assert_eq!(indexes(Filter { since: Some(third), ..Filter::default() }, 99).0.first(), Some(&3));
+}
+
+#[tokio::test]
+async fn following_gets_past_records_that_cannot_be_read() {
+    let node = Node::written().await;
+    node.sql("UPDATE events SET payload = x'ff' WHERE idx IN (5, 6, 7)");
+    let stores = node.open();
+    let mut told = Vec::new();
+    let mut last = 4;
+    while last < 12 {
+        let found = following(&stores.logs, last, 2).unwrap();
+        assert!(found.last > last, "it advances");
+        told.extend(found.events.iter().map(|record| record.index).chain(found.unreadable));
+        last = found.last;
+    }
+    told.sort_unstable();
+    assert_eq!(told, (5..=12).collect::<Vec<_>>());
+    assert_eq!(following(&stores.logs, 12, 2).unwrap().last, 12);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
