@@ -3,7 +3,8 @@
 //!
 //! What is in force in memory (revocations, keys, the blacklist) follows the journal: followers are
 //! given to the stores before they open, and what was committed earlier is loaded right after, when
-//! nobody can commit yet.
+//! nobody can commit yet. So does the time: everybody's clock is floored at the last commit's, so that
+//! a clock set back revives nothing that had expired.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -27,7 +28,7 @@ use crate::files;
 use crate::model::change::{Change, TokenChange};
 use crate::model::master_key::{MasterKey, Purpose};
 use crate::model::random::{SharedRng, SystemRng};
-use crate::model::time::{SharedClock, SystemClock, Timestamp};
+use crate::model::time::{FlooredClock, SharedClock, SystemClock, Timestamp};
 use crate::observe::health::Health;
 use crate::store::Stores;
 use crate::store::commit::Follower;
@@ -55,15 +56,27 @@ pub(in crate::app) struct Core {
 impl Core {
     /// Opens everything that is durable and starts the services on it.
     pub async fn open(config: Config) -> Result<Self, AppError> {
-        let (clock, rng): (SharedClock, SharedRng) = (Arc::new(SystemClock), Arc::new(SystemRng));
+        Self::open_at(config, Arc::new(SystemClock)).await
+    }
+
+    /// Opens it in the time of `clock`, as far as that does not go back.
+    async fn open_at(config: Config, clock: SharedClock) -> Result<Self, AppError> {
+        let floored = Arc::new(FlooredClock::new(clock));
+        let (clock, rng): (SharedClock, SharedRng) = (floored.clone(), Arc::new(SystemRng));
         make_private(&config.data_dir)?;
         let live = LiveKeys::default();
         let revocations = Revocations::new(Arc::new(RevocationView::default()));
         let blacklist = Arc::new(Blacklist::new());
         let decisions = Decisions::default();
-        let followers =
-            vec![revocations.follower(), live.follower(), bans_follower(&blacklist), decisions.follower()];
+        let followers = vec![
+            floor_follower(&floored),
+            revocations.follower(),
+            live.follower(),
+            bans_follower(&blacklist),
+            decisions.follower(),
+        ];
         let stores = Stores::open(&config.data_dir, Arc::clone(&clock), &config.store, followers)?;
+        floored.raise(stores.opened_at);
         revocations.load(&stores.tokens)?;
         stores.tokens.bans()?.iter().for_each(|ban| blacklist.insert(ban));
 
@@ -109,6 +122,12 @@ impl Core {
 fn make_private(folder: &Path) -> Result<(), AppError> {
     let made = files::make_folder(folder);
     made.map_err(|source| AppError::File { what: "cannot make the folder", path: folder.to_owned(), source })
+}
+
+/// What was committed at a time has happened: no clock is behind it any more.
+fn floor_follower(clock: &Arc<FlooredClock>) -> Follower {
+    let clock = Arc::clone(clock);
+    Box::new(move |committed| clock.raise(committed.time))
 }
 
 fn bans_follower(blacklist: &Arc<Blacklist>) -> Follower {
@@ -192,4 +211,32 @@ fn open_heads(
         every: config.store.audit_head_every,
         witness: &path,
     })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::audit::draft::Draft;
+    use crate::config::development::Listeners;
+    use crate::model::event::{Intent, Outcome};
+    use crate::model::time::ManualClock;
+
+    #[tokio::test]
+    async fn a_clock_set_back_is_held_at_the_last_commit_also_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = || Config::development(folder.path(), &Listeners::default(), vec![]).unwrap();
+        let late = Timestamp::from_millis(2_000_000_000_000);
+        let early = late.minus(Duration::from_secs(3600));
+        let machine = Arc::new(ManualClock::at(early));
+        let core = Core::open_at(config(), machine.clone()).await.unwrap();
+        machine.set(late);
+        core.trail.record(Draft::new(Intent::Start, Outcome::Granted)).await.unwrap();
+        machine.set(early);
+        assert!(core.clock.now() >= late, "raised by the commit");
+        core.close().await.unwrap();
+        let core = Core::open_at(config(), machine).await.unwrap();
+        assert!(core.clock.now() >= late, "raised by the journal");
+    }
 }

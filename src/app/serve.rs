@@ -44,6 +44,8 @@ struct Doors {
     edge: Running,
     listeners: Listeners,
     upkeep: JoinSet<()>,
+    /// Lets the upkeep come to rest.
+    rest: watch::Sender<bool>,
     /// The control socket and the internal listener.
     side: JoinSet<()>,
     /// Ends them.
@@ -72,21 +74,24 @@ async fn open(core: &Arc<Core>) -> Result<Doors, AppError> {
         let encode: Encode = Arc::new(move || metrics.encode());
         side.spawn(internal::serve(internal, core.health.clone(), encode, until(stopped)));
     }
-    let upkeep = upkeep::start(core, &terminator);
+    let (rest, resting) = watch::channel(false);
+    let upkeep = upkeep::start(core, &terminator, &resting);
     tracing::info!(listeners = ?core.listeners.get(), "serving");
-    Ok(Doors { edge, listeners, upkeep, side, stop })
+    Ok(Doors { edge, listeners, upkeep, rest, side, stop })
 }
 
 async fn close(core: Arc<Core>, doors: Doors) -> Result<(), AppError> {
-    let Doors { edge, mut upkeep, mut side, stop, .. } = doors;
+    let Doors { edge, mut upkeep, rest, mut side, stop, .. } = doors;
     // Readiness first, so that whoever balances looks elsewhere.
     core.health.drain();
     let cut = edge.drain(core.config.limits.drain_timeout).await;
     if cut > 0 {
         tracing::warn!(cut, "requests were still open at the drain deadline and were cut");
     }
-    // Waits for them: a task that is only told to end still holds the house.
-    upkeep.shutdown().await;
+    // Told and awaited, not aborted: a step cut in the middle leaves its work half done, and a task
+    // that is only told to end still holds the house.
+    rest.send_replace(true);
+    while upkeep.join_next().await.is_some() {}
     let _ = stop.send(true);
     while side.join_next().await.is_some() {}
     // Nobody is inside any more.

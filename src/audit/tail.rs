@@ -63,23 +63,36 @@ impl Filter {
 pub struct Tail {
     /// The events, oldest first.
     pub events: Vec<EventRecord>,
-    /// Indexes of records on the way that cannot be read: run `audit verify`.
+    /// Indexes of records among them that cannot be read: run `audit verify`.
     pub unreadable: Vec<u64>,
+    /// The last index looked at, readable or not, admitted or not: where to follow on.
+    pub last: u64,
 }
 
-/// The newest `limit` events that the filter admits, oldest first. Blocking.
+impl Tail {
+    /// Records told of. Those that cannot be read count: a log full of them must end too.
+    const fn told(&self) -> usize {
+        self.events.len() + self.unreadable.len()
+    }
+}
+
+/// The newest `limit` events that the filter admits or that cannot be read, oldest first. Blocking.
 pub fn tail(logs: &LogStore, filter: &Filter, limit: usize) -> Result<Tail, StoreError> {
     let mut found = Tail::default();
     let mut end = logs.head()?.count;
-    while end > filter.after && found.events.len() < limit {
+    found.last = end.max(filter.after);
+    while end > filter.after && found.told() < limit {
         let start = end.saturating_sub(WINDOW).max(filter.after);
         let window = logs.records(start, usize::try_from(end - start).unwrap_or(usize::MAX))?;
         // Times rise along the chain but for clock steps; a whole window before `since` ends it.
         let mut recent = filter.since.is_none() || window.is_empty();
         for record in window.iter().rev().filter(|record| record.index <= end) {
+            if found.told() >= limit {
+                break;
+            }
             if let Some(record) = event_record(record, &mut found.unreadable) {
                 recent |= filter.since.is_some_and(|since| record.event.at >= since);
-                if filter.admits(&record.event) && found.events.len() < limit {
+                if filter.admits(&record.event) {
                     found.events.push(record);
                 }
             }
@@ -96,8 +109,9 @@ pub fn tail(logs: &LogStore, filter: &Filter, limit: usize) -> Result<Tail, Stor
 
 /// The oldest `limit` events after index `after`: to follow the log without missing any. Blocking.
 pub fn following(logs: &LogStore, after: u64, limit: usize) -> Result<Tail, StoreError> {
-    let mut found = Tail::default();
+    let mut found = Tail { last: after, ..Tail::default() };
     for record in logs.records(after, limit)? {
+        found.last = record.index;
         found.events.extend(event_record(&record, &mut found.unreadable));
     }
     Ok(found)

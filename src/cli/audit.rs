@@ -8,7 +8,7 @@ use super::output::Reader;
 use super::{Console, output};
 use crate::app::control::command::{Command, PAGE};
 use crate::app::control::reply::Reply;
-use crate::app::control::view::Event;
+use crate::app::control::view::Events;
 
 /// Between two looks for new events. A look is one command on the socket; holding a connection open
 /// instead would hold one of its few places.
@@ -41,30 +41,34 @@ impl Audit {
 
 async fn tail(console: &mut Console, lines: u32, follow: bool) -> anyhow::Result<ExitCode> {
     let mut command = Command::AuditTail { after: None, limit: lines };
-    let mut last = 0;
     loop {
-        let events = match console.node.execute(command).await? {
-            Reply::Events(events) => events,
+        let found = match console.node.execute(command).await? {
+            Reply::Events(found) => found,
             other => return Err(output::unexpected(&other)),
         };
         if follow && !console.node.is_running() {
             let message = "there is nothing to follow: no daemon runs".to_owned();
             return Err(Usage { message, remedy: "leave out --follow, or start the daemon" }.into());
         }
-        let text: String = events.iter().map(|event| line(event, console.json)).collect::<Result<_, _>>()?;
+        let text = if console.json { json_lines(&found)? } else { output::event_lines(&found) };
         if output::print(&text)? == Reader::Gone || !follow {
             return Ok(ExitCode::SUCCESS);
         }
-        last = events.last().map_or(last, |event| event.index);
-        command = Command::AuditTail { after: Some(last), limit: PAGE };
-        if events.len() < PAGE as usize {
+        command = Command::AuditTail { after: Some(found.last), limit: PAGE };
+        if found.events.len() + found.unreadable.len() < PAGE as usize {
             tokio::time::sleep(PAUSE).await;
         }
     }
 }
 
-fn line(event: &Event, json: bool) -> serde_json::Result<String> {
-    if json { serde_json::to_string(event).map(|line| line + "\n") } else { Ok(output::event_line(event)) }
+/// One object a line; a record that cannot be read has its index and says so.
+fn json_lines(found: &Events) -> serde_json::Result<String> {
+    let unreadable =
+        |index: &u64| (*index, Ok(serde_json::json!({ "index": index, "unreadable": true }).to_string()));
+    let events = found.events.iter().map(|event| (event.index, serde_json::to_string(event)));
+    let mut lines: Vec<_> = events.chain(found.unreadable.iter().map(unreadable)).collect();
+    lines.sort_by_key(|(index, _)| *index);
+    lines.into_iter().map(|(_, line)| line.map(|line| line + "\n")).collect()
 }
 
 async fn verify(console: &mut Console) -> anyhow::Result<ExitCode> {

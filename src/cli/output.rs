@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use serde::Serialize;
 
 use crate::app::control::reply::Reply;
-use crate::app::control::view::{Ban, Event, Invite, Key, Session, Status, User, Verification};
+use crate::app::control::view::{Ban, Event, Events, Invite, Key, Session, Status, User, Verification};
 use crate::observe::health::Check;
 
 /// Whether anyone still reads standard output.
@@ -72,7 +72,7 @@ fn as_text(reply: &Reply) -> String {
         }
         Reply::Bans(bans) => table(["NETWORK", "REASON", "AUTHOR", "SINCE", "UNTIL"], bans, ban_row),
         Reply::Keys(keys) => table(["ID", "ALGORITHM", "STATE", "CREATED", "CHANGED"], keys, key_row),
-        Reply::Events(events) => events.iter().map(event_line).collect(),
+        Reply::Events(found) => event_lines(found),
         Reply::Verified(verification) => verified(verification),
         Reply::Status(status) => node(status),
     }
@@ -121,7 +121,17 @@ fn key_row(key: &Key) -> [String; 5] {
 }
 
 /// One event in one line: what is always there first, what may be missing as `key=value`.
-pub(super) fn event_line(event: &Event) -> String {
+/// A line for each event and each record that cannot be read, in order.
+pub(super) fn event_lines(found: &Events) -> String {
+    let unreadable =
+        |index: &u64| (*index, format!("record {index} cannot be read: run `keepgate audit verify`\n"));
+    let events = found.events.iter().map(|event| (event.index, event_line(event)));
+    let mut lines: Vec<_> = events.chain(found.unreadable.iter().map(unreadable)).collect();
+    lines.sort_by_key(|(index, _)| *index);
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+fn event_line(event: &Event) -> String {
     let Event { index, at, actor, intent, outcome, .. } = event;
     let mut line = format!("{index} {at} {outcome} {intent} by {}", plain(actor));
     let rest = [

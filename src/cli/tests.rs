@@ -195,7 +195,7 @@ fn replies() -> Vec<Reply> {
             created_at: at(),
             changed_at: at(),
         }]),
-        Reply::Events(vec![event]),
+        Reply::Events(view::Events { events: vec![event], unreadable: vec![1, 99], last: 99 }),
         Reply::Verified(view::Verification {
             intact: false,
             records: 6,

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -95,6 +95,53 @@ impl Clock for SystemClock {
     }
 }
 
+/// A clock that never falls behind a floor: what had expired by a time that was seen stays expired,
+/// though the machine's clock is set back.
+///
+/// The floor is raised to times that others rely on (the journal's last at the start, each commit's
+/// after it), not to every reading: a jump ahead that nothing was committed in leaves no trace. One
+/// that something was committed in stays, because the commit's time stays. How far it jumped makes
+/// no difference: there is no telling a wrong jump from a machine that slept.
+///
+/// While the floor is ahead of the machine's clock it moves at half its pace. Standing still, nothing
+/// would expire until the machine's clock has caught up, which may be years; at full pace it would
+/// stay ahead for ever, and other machines would refuse tokens from the future. So lifetimes are at
+/// worst doubled, for twice as long as the jump was.
+pub struct FlooredClock {
+    inner: SharedClock,
+    /// Where the floor's slow steady clock starts.
+    start: Instant,
+    /// The floor at `start`, milliseconds.
+    floor: AtomicI64,
+}
+
+impl FlooredClock {
+    /// `inner` without a floor yet.
+    pub fn new(inner: SharedClock) -> Self {
+        Self { inner, start: Instant::now(), floor: AtomicI64::new(i64::MIN) }
+    }
+
+    /// Sees to it that no later reading is before `to`.
+    pub fn raise(&self, to: Timestamp) {
+        self.raise_after(to, self.start.elapsed());
+    }
+
+    fn raise_after(&self, to: Timestamp, elapsed: Duration) {
+        self.floor.fetch_max(to.minus(elapsed / 2).0, Ordering::AcqRel);
+    }
+
+    fn after(&self, elapsed: Duration) -> Timestamp {
+        let floor = Timestamp(self.floor.load(Ordering::Acquire));
+        self.inner.now().max(floor.plus(elapsed / 2))
+    }
+}
+
+impl Clock for FlooredClock {
+    fn now(&self) -> Timestamp {
+        self.after(self.start.elapsed())
+    }
+}
+
 /// A clock that moves only when told to, for tests and simulations.
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicI64);
@@ -119,5 +166,47 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_floored_clock_set_back_stays_at_its_floor_and_goes_on_at_half_the_pace() {
+        let at = |seconds: u64| Timestamp::from_millis(0).plus(Duration::from_secs(seconds));
+        let inner = Arc::new(ManualClock::at(at(1000)));
+        let clock = FlooredClock::new(inner.clone());
+        let (early, late) = (Duration::from_secs(10), Duration::from_secs(30));
+        clock.raise_after(at(990), early);
+        assert_eq!(clock.after(early), at(1000), "a floor below it changes nothing");
+        clock.raise_after(at(1000), early);
+        inner.set(at(400));
+        assert_eq!(clock.after(early), at(1000));
+        assert_eq!(clock.after(late), at(1010));
+        inner.set(at(1011));
+        assert_eq!(clock.after(late), at(1011), "the machine's clock has caught up");
+    }
+
+    #[test]
+    fn a_jump_ahead_that_nothing_was_committed_in_leaves_no_trace() {
+        let inner = Arc::new(ManualClock::at(Timestamp(5_000)));
+        let clock = FlooredClock::new(inner.clone());
+        inner.set(Timestamp(9_000_000));
+        assert_eq!(clock.now(), Timestamp(9_000_000));
+        inner.set(Timestamp(5_001));
+        assert_eq!(clock.now(), Timestamp(5_001));
+    }
+
+    #[test]
+    fn reading_and_raising_in_turn_never_drives_the_floor() {
+        let clock = FlooredClock::new(Arc::new(ManualClock::at(Timestamp(0))));
+        clock.raise_after(Timestamp(7_000), Duration::ZERO);
+        for millis in 0..10_000 {
+            let elapsed = Duration::from_millis(millis);
+            clock.raise_after(clock.after(elapsed), elapsed);
+        }
+        assert_eq!(clock.after(Duration::from_secs(10)), Timestamp(12_000));
     }
 }

@@ -45,7 +45,7 @@ use running::Running;
 use crate::config;
 use crate::model::change::Namespace;
 use crate::model::random::SystemRng;
-use crate::model::time::SharedClock;
+use crate::model::time::{SharedClock, Timestamp};
 
 /// Journal segments of the in-memory stores, bytes.
 const MEMORY_SEGMENT: u64 = 1024 * 1024;
@@ -65,6 +65,8 @@ pub struct Stores {
     pub tokens: TokenStore,
     /// The one way to write.
     pub committer: Committer,
+    /// The journal's last time when it was opened: no bundle has a later one but those to come.
+    pub opened_at: Timestamp,
     /// The journal to read, for who proves a view against it: for `audit`.
     pub history: History,
     running: Running,
@@ -119,6 +121,7 @@ impl Stores {
         let journal = Journal::open(disk, settings.segment_bytes, floor, &SystemRng)?;
         running::replay(&mut engines, &journal)?;
         let history = History::new(Arc::clone(journal.catalog()));
+        let opened_at = journal.time();
         let auth_view = Arc::clone(&engines.auth.view);
         let user_view = Arc::clone(&engines.user.view);
         let logs_view = Arc::clone(&engines.logs.view);
@@ -130,6 +133,7 @@ impl Stores {
             logs: LogStore::new(logs_view, progress.logs),
             tokens: TokenStore::new(tokens_view, progress.tokens),
             committer: running.committer(),
+            opened_at,
             history,
             running,
         })

@@ -25,6 +25,11 @@ const SHARDS: usize = 64;
 /// Different causes kept by name; a feed has about ten, a hostile one must not fill the memory.
 const MAX_CAUSES: usize = 64;
 
+/// How much longer than needed a record is kept, milliseconds: a day. A clock that jumps ahead and
+/// returns must not have dropped what is in force by the right time: nothing brings it back before
+/// the next start.
+const KEPT_LONGER: i64 = 24 * 60 * 60 * 1000;
+
 /// What is revoked now. Shared by one follower that applies and many verifiers that ask.
 #[derive(Debug)]
 pub struct RevocationView {
@@ -129,10 +134,11 @@ impl RevocationView {
             .or_else(|| self.find(Id::Token(claims.jti), |_| true))
     }
 
-    /// Drops records whose tokens have all expired by `now_ms` (milliseconds since the epoch), even
-    /// for a verifier with the greatest leeway.
+    /// Drops records whose tokens have all expired a day before `now_ms` (milliseconds since the
+    /// epoch), even for a verifier with the greatest leeway. The day is for clocks that jump ahead
+    /// and return.
     pub fn prune(&self, now_ms: i64) {
-        let horizon = now_ms.saturating_sub(MAX_LEEWAY.saturating_mul(1000));
+        let horizon = now_ms.saturating_sub(MAX_LEEWAY.saturating_mul(1000)).saturating_sub(KEPT_LONGER);
         let lives = |entry: &Entry| entry.expires_at >= horizon;
         for shard in &self.ids {
             let mut shard = shard.write();

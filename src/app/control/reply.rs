@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::view::{Ban, Event, Invite, Key, Session, Status, User, Verification};
+use super::view::{Ban, Events, Invite, Key, Session, Status, User, Verification};
 
 /// A command was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,8 +29,8 @@ pub enum Reply {
     Bans(Vec<Ban>),
     /// Signing keys.
     Keys(Vec<Key>),
-    /// Audit events; if as many as asked for, there may be more.
-    Events(Vec<Event>),
+    /// Audit events; if as many as asked for, unreadable ones counted, there may be more.
+    Events(Events),
     /// What the proof of the audit chain found.
     Verified(Verification),
     /// How the node stands.

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::tail::Tail;
 use crate::audit::verify::finding::Report;
 use crate::auth::keys::KeySummary;
 use crate::model::account::{Account, AccountStatus};
@@ -205,6 +206,25 @@ impl Event {
             request: event.request.map(|request| request.to_string()),
             count: event.count,
         }
+    }
+}
+
+/// Events of the log, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// Those that can be read.
+    pub events: Vec<Event>,
+    /// Indexes of the records among them that cannot.
+    pub unreadable: Vec<u64>,
+    /// The last index looked at: ask for what comes after it.
+    pub last: u64,
+}
+
+impl From<Tail> for Events {
+    fn from(found: Tail) -> Self {
+        let Tail { events, unreadable, last } = found;
+        let events = events.iter().map(|record| Event::new(record.index, &record.event)).collect();
+        Self { events, unreadable, last }
     }
 }
 

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::super::control::Outcome;
 use super::super::control::command::PAGE;
 use super::super::control::reply::{Code, Failure, Reply};
-use super::super::control::view::{Event, Status};
+use super::super::control::view::Status;
 use super::super::core::Core;
 use super::Who;
 use super::refused::{key_refused, missing, refused, unreadable};
@@ -62,8 +62,7 @@ impl Core {
             Some(after) => tail::following(logs, after, limit),
             None => tail::tail(logs, &Filter::default(), limit),
         };
-        let events = found.map_err(|error| unreadable(&error))?.events;
-        Ok(Reply::Events(events.iter().map(|record| Event::new(record.index, &record.event)).collect()))
+        Ok(Reply::Events(found.map_err(|error| unreadable(&error))?.into()))
     }
 
     pub(super) async fn audit_verify(&self) -> Outcome {

@@ -32,6 +32,19 @@ pub(super) struct Step {
     pub linked: bool,
 }
 
+/// How a record stands to what came before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    /// It follows.
+    Holds,
+    /// It follows once this many records that were here are put back before it.
+    Removed(u64),
+    /// It follows once this many records before it are taken away.
+    Inserted(u64),
+    /// It does not.
+    Broken,
+}
+
 /// The state of the walk.
 #[derive(Default)]
 pub(super) struct ChainWalk {
@@ -65,7 +78,8 @@ impl ChainWalk {
             self.close_run();
             true
         } else {
-            self.follows(record, findings)
+            let link = self.link(record);
+            self.note(link, record.index, findings)
         };
         let place = self.place(record.index);
         if linked {
@@ -89,34 +103,46 @@ impl ChainWalk {
         self.run = None;
     }
 
-    /// Whether the record follows: from the hash stored before it, from the one that should have
-    /// been there (only that hash was changed), or after renumbering.
-    fn follows(&mut self, record: &LogRecord, findings: &mut Findings) -> bool {
+    /// How the record follows: from the hash stored before it, from the one that should have been
+    /// there (only that hash was changed), or after renumbering.
+    fn link(&self, record: &LogRecord) -> Link {
         let place = self.place(record.index);
         let from =
             |before: ChainHash, place: u64| before.next(place, record.seq, &record.payload) == record.hash;
         if from(self.hash, place) || from(self.computed, place) {
-            self.close_run();
-            return true;
+            return Link::Holds;
         }
         for shift in 1..=SHIFT {
             if from(self.hash, place + shift) {
-                let before = self.run.unwrap_or(record.index);
-                self.removed += shift;
-                self.forget_run(before);
-                findings.push(Finding::Removed { before, count: shift });
-                return true;
+                return Link::Removed(shift);
             }
             let from_good = self.good.iter().any(|good| from(*good, place.saturating_sub(shift)));
             if place > shift && from_good && !self.swapped(record, place) {
-                let first = record.index - shift;
-                self.inserted += shift;
-                self.forget_run(first);
-                findings.push(Finding::Inserted { from: first, to: record.index - 1 });
-                return true;
+                return Link::Inserted(shift);
             }
         }
-        false
+        Link::Broken
+    }
+
+    /// Takes the link of record `index` into account. Whether it holds, renumbered or not.
+    fn note(&mut self, link: Link, index: u64, findings: &mut Findings) -> bool {
+        match link {
+            Link::Holds => self.close_run(),
+            Link::Removed(count) => {
+                let before = self.run.unwrap_or(index);
+                self.removed += count;
+                self.forget_run(before);
+                findings.push(Finding::Removed { before, count });
+            }
+            Link::Inserted(count) => {
+                let from = index - count;
+                self.inserted += count;
+                self.forget_run(from);
+                findings.push(Finding::Inserted { from, to: index - 1 });
+            }
+            Link::Broken => return false,
+        }
+        true
     }
 
     /// Whether the suspect before this record belongs after it: two neighbours changed places, which

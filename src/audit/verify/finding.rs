@@ -20,6 +20,8 @@ pub enum Place {
     Log,
     /// The witness file beside it.
     Witness,
+    /// The journal, as far back as it is kept.
+    Journal,
 }
 
 impl Place {
@@ -27,6 +29,7 @@ impl Place {
         match self {
             Self::Log => "the log database",
             Self::Witness => "the witness file",
+            Self::Journal => "the journal",
         }
     }
 }
@@ -56,7 +59,7 @@ pub enum Finding {
     BadSignature { count: u64, place: Place },
     /// A head we signed speaks of another history than the one that is there.
     HeadMismatch { count: u64, place: Place },
-    /// The witness has a head that the log lost.
+    /// The witness or the journal has a head that the log lost.
     HeadMissing { count: u64 },
     /// The log has a head that the witness lost.
     NotWitnessed { count: u64 },
@@ -156,7 +159,7 @@ impl Finding {
             ),
             Self::HeadMissing { count } => write!(
                 f,
-                "signed head of {count} records: in the witness file but deleted from the log database. \
+                "signed head of {count} records: in the witness file or the journal, but deleted from the log database. \
                  Compare with a backup of the log"
             ),
             Self::NotWitnessed { count } => write!(

@@ -1,9 +1,9 @@
 //! The signed heads beside the chain: every statement we signed must agree with the record it
-//! speaks of, and the two places that keep them (the log database and the witness file) with each
-//! other. Both are read along with the chain, in order of count, a chunk at a time.
+//! speaks of, and the places that keep them (the log database, the witness file, and the journal as
+//! far back as it goes) with each other. They are read along with the chain, in order of count.
 
-use std::collections::BTreeSet;
 use std::iter::Peekable;
+use std::vec::IntoIter;
 
 use super::super::head::HeadPublicKey;
 use super::super::witness::Entry;
@@ -17,14 +17,35 @@ use crate::model::event::{ChainHash, SignedHead};
 pub(super) struct Signing {
     /// The newest head in the log: the one that may not be in the witness yet.
     pub newest: u64,
-    /// Heads that the journal has committed and the log may not have applied yet.
-    pub committed: BTreeSet<u64>,
+    /// Heads that the retained journal committed, in order of count.
+    pub committed: Vec<CommittedHead>,
+}
+
+/// A head in the journal.
+#[derive(Clone, Debug)]
+pub(super) struct CommittedHead {
+    /// The head.
+    pub head: SignedHead,
+    /// Whether the log must have it: it had applied this position before its heads were read.
+    pub applied: bool,
+}
+
+/// Which places have a genuine head of one count.
+#[derive(Clone, Copy, Default)]
+struct Kept {
+    log: bool,
+    witness: bool,
+    journal: bool,
+    /// It may still be on its way from the journal to the log.
+    under_way: bool,
 }
 
 /// Heads of both places, in order.
 pub(super) struct HeadsWalk<L: Iterator, W: Iterator> {
     key: HeadPublicKey,
-    signing: Signing,
+    /// Count of the newest head in the log.
+    newest: u64,
+    journal: Peekable<IntoIter<CommittedHead>>,
     log: Peekable<L>,
     witness: Option<Peekable<W>>,
     /// Heads of the log that were compared.
@@ -40,13 +61,14 @@ type Result<T> = std::result::Result<T, VerifyError>;
 impl<L, W> HeadsWalk<L, W>
 where
     L: Iterator<Item = Result<SignedHead>>,
-    W: Iterator<Item = std::io::Result<Entry>>,
+    W: Iterator<Item = Result<Entry>>,
 {
     /// `witness` is `None` if there is no such file.
     pub fn new(key: HeadPublicKey, signing: Signing, log: L, witness: Option<W>) -> Self {
         Self {
             key,
-            signing,
+            newest: signing.newest,
+            journal: signing.committed.into_iter().peekable(),
             log: log.peekable(),
             witness: witness.map(Iterator::peekable),
             checked: 0,
@@ -90,7 +112,8 @@ where
             None => None,
         };
         let witness = self.witness_count(findings)?;
-        Ok([log, witness].into_iter().flatten().min().filter(|count| *count <= limit))
+        let journal = self.journal.peek().map(|committed| committed.head.count);
+        Ok([log, witness, journal].into_iter().flatten().min().filter(|count| *count <= limit))
     }
 
     /// The count of the witness's next head, passing over lines that are none or go backwards.
@@ -111,19 +134,25 @@ where
 
     /// Compares all heads of one count with the record, if it is there. Whether one of them is genuine.
     fn compare(&mut self, count: u64, record: Option<ChainHash>, findings: &mut Findings) -> Result<bool> {
-        let (mut in_log, mut in_witness) = (false, false);
+        let mut kept = Kept::default();
         while let Some(head) = self.log.next_if(|next| next.as_ref().map_or(true, |head| head.count == count))
         {
             let head = head?;
             self.checked += 1;
-            in_log |= self.judge(&head, Place::Log, record, findings);
+            kept.log |= self.judge(&head, Place::Log, record, findings);
         }
         while let Some(head) = self.witness_head(count, findings)? {
             self.line_count = count;
-            in_witness |= self.judge(&head, Place::Witness, record, findings);
+            kept.witness |= self.judge(&head, Place::Witness, record, findings);
         }
-        self.note_lost(count, in_log, in_witness, findings);
-        Ok(in_log || in_witness)
+        while let Some(CommittedHead { head, applied }) =
+            self.journal.next_if(|committed| committed.head.count == count)
+        {
+            kept.under_way |= !applied;
+            kept.journal |= self.judge(&head, Place::Journal, record, findings);
+        }
+        self.note_lost(count, kept, findings);
+        Ok(kept.log || kept.witness || kept.journal)
     }
 
     fn witness_head(&mut self, count: u64, findings: &mut Findings) -> Result<Option<SignedHead>> {
@@ -151,12 +180,12 @@ where
         good
     }
 
-    /// Says of a head that only one place has that the other lost it, unless it is on its way there.
-    fn note_lost(&self, count: u64, in_log: bool, in_witness: bool, findings: &mut Findings) {
-        if in_witness && !in_log && !self.signing.committed.contains(&count) {
+    /// Says of a head that one place has and another lacks that it was lost there, unless it is on its way there.
+    fn note_lost(&self, count: u64, kept: Kept, findings: &mut Findings) {
+        if (kept.witness || kept.journal) && !kept.log && !kept.under_way {
             findings.push(Finding::HeadMissing { count });
         }
-        if in_log && !in_witness && self.witness.is_some() && count != self.signing.newest {
+        if kept.log && !kept.witness && self.witness.is_some() && count != self.newest {
             findings.push(Finding::NotWitnessed { count });
         }
     }

@@ -1,7 +1,8 @@
 //! Proving the audit log. Three witnesses are heard, each of which catches what the one before
 //! cannot: the chain of hashes in the log itself (`chain`), the heads that were signed with a key
-//! the log's writer does not have, in the log and in a file beside it (`heads`), and the journal
-//! that every event went through (`journal`).
+//! the log's writer does not have, in the log, in a file beside it and in the journal (`heads`), and
+//! the journal that every event went through (`journal`). The journal's heads speak of records that
+//! are long gone from it: who rewrites those must rewrite the journal too.
 //!
 //! The log is read once from its start, in chunks; memory does not grow with it. It may be written
 //! meanwhile. What is wrong with the log is a [`Finding`]; what kept us from reading it a
@@ -17,12 +18,11 @@ mod journal;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use chain::ChainWalk;
 use finding::{Findings, Report};
-use heads::{HeadsWalk, Signing};
+use heads::{CommittedHead, HeadsWalk, Signing};
 use journal::JournalWalk;
 
 use super::head::HeadPublicKey;
@@ -54,12 +54,6 @@ pub enum VerifyError {
     },
 }
 
-impl From<std::io::Error> for VerifyError {
-    fn from(source: std::io::Error) -> Self {
-        Self::Witness { path: PathBuf::new(), source }
-    }
-}
-
 /// What the log is proven with.
 pub struct Evidence<'a> {
     /// The log.
@@ -80,9 +74,10 @@ pub fn verify(evidence: &Evidence<'_>) -> Result<Report, VerifyError> {
     // those in the witness that the log lacks are in the journal after what was applied.
     let applied = logs.applied();
     let newest = newest_head(logs)?;
-    let path = witness;
-    let witness = Reader::open(path).map_err(|source| unreadable(path, source))?;
-    let signing = Signing { newest, committed: heads_after(history, applied)? };
+    let unreadable = |source| VerifyError::Witness { path: witness.to_owned(), source };
+    let lines = Reader::open(witness).map_err(unreadable)?;
+    let lines = lines.map(|lines| lines.map(|line| line.map_err(unreadable)));
+    let signing = Signing { newest, committed: committed_heads(history, applied)? };
     let heads = chunks(move |after: Option<&SignedHead>| {
         Ok(logs.signed_heads(after.map_or(0, |head| head.count), CHUNK)?)
     })
@@ -95,29 +90,29 @@ pub fn verify(evidence: &Evidence<'_>) -> Result<Report, VerifyError> {
     let bundles = chunks(move |after: Option<&Committed>| {
         Ok(history.committed_after(after.map_or(before, |bundle| bundle.seq), CHUNK)?)
     });
-    let sources = Sources { records, heads, signing, witness, bundles, oldest, applied, key };
-    sources.prove().map_err(|error| match error {
-        VerifyError::Witness { source, .. } => unreadable(path, source),
-        other => other,
-    })
+    Sources { records, heads, signing, witness: lines, bundles, oldest, applied, key }.prove()
 }
 
-fn unreadable(path: &Path, source: std::io::Error) -> VerifyError {
-    VerifyError::Witness { path: path.to_owned(), source }
-}
-
-/// The counts of the heads that the journal committed after a position.
-fn heads_after(history: &History, mut after: Seq) -> Result<BTreeSet<u64>, StoreError> {
-    let mut counts = BTreeSet::new();
+/// Every head that the retained journal committed, in order of count. They are few: one in
+/// `store.audit_head_every` at most, as far back as the journal goes.
+fn committed_heads(history: &History, applied: Seq) -> Result<Vec<CommittedHead>, StoreError> {
+    let (mut heads, mut after) = (Vec::new(), Seq(0));
     loop {
         let bundles = history.committed_after(after, CHUNK)?;
-        let Some(last) = bundles.last() else { return Ok(counts) };
+        let Some(last) = bundles.last() else { break };
         after = last.seq;
-        counts.extend(bundles.iter().flat_map(|bundle| &bundle.changes).filter_map(|change| match change {
-            Change::Log(LogChange::HeadSigned(head)) => Some(head.count),
-            _ => None,
-        }));
+        heads.extend(bundles.into_iter().flat_map(|bundle| heads_of(bundle, applied)));
     }
+    heads.sort_by_key(|committed| committed.head.count);
+    Ok(heads)
+}
+
+fn heads_of(bundle: Committed, applied: Seq) -> impl Iterator<Item = CommittedHead> {
+    let applied = bundle.seq <= applied;
+    bundle.changes.into_iter().filter_map(move |change| match change {
+        Change::Log(LogChange::HeadSigned(head)) => Some(CommittedHead { head, applied }),
+        _ => None,
+    })
 }
 
 /// The count of the newest head in the log, found by halving: heads can only be asked for in order.
@@ -167,7 +162,7 @@ impl<R, H, W, B> Sources<R, H, W, B>
 where
     R: Iterator<Item = Result<LogRecord, VerifyError>>,
     H: Iterator<Item = Result<SignedHead, VerifyError>>,
-    W: Iterator<Item = std::io::Result<Entry>>,
+    W: Iterator<Item = Result<Entry, VerifyError>>,
     B: Iterator<Item = Result<Committed, VerifyError>>,
 {
     fn prove(self) -> Result<Report, VerifyError> {

@@ -23,6 +23,11 @@ use crate::model::caller::Origin;
 use crate::model::session::{Rotated, Session, TokenHash};
 use crate::model::time::Timestamp;
 
+/// How far a clock may be set back after an exchange without the grace window being over: what
+/// keeping a clock right takes. After a larger step nobody knows how long ago the exchange was, and
+/// the window would stay open until the clock has caught up.
+const SET_BACK: Duration = Duration::from_secs(1);
+
 /// Who presents a token: BLAKE3 of address and user agent, 16 bytes of it. Not a credential, only
 /// what tells a client's own second try from somebody else's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +56,8 @@ pub struct Lifetimes {
     pub refresh: Duration,
     /// Of a session, however often it is refreshed.
     pub session: Duration,
-    /// In which the same client may present an exchanged token again.
+    /// In which the same client may present an exchanged token again, counted from the exchange. A
+    /// clock that has gone back past the exchange by more than a second ends it.
     pub grace: Duration,
 }
 
@@ -185,7 +191,7 @@ impl ExchangedToken {
         let stolen = |record, word| Decision::Reuse(StolenToken { record, word });
         if by.client.0 != exchange.client {
             stolen(record, "other_client")
-        } else if by.now >= exchange.at.plus(grace) {
+        } else if by.now >= exchange.at.plus(grace) || by.now.plus(SET_BACK) < exchange.at {
             stolen(record, "outside_grace")
         } else {
             Decision::Replay(ReplayedToken(record))
@@ -277,9 +283,14 @@ mod tests {
     #[test]
     fn within_the_grace_window_only_the_same_client_gets_the_same_successor() {
         let record = exchanged(opened(), 1, 100);
-        for (by, seconds, expected) in
-            [(1, 100, "replay"), (1, 109, "replay"), (1, 110, "outside_grace"), (2, 100, "other_client")]
-        {
+        for (by, seconds, expected) in [
+            (1, 100, "replay"),
+            (1, 109, "replay"),
+            (1, 110, "outside_grace"),
+            (2, 100, "other_client"),
+            (1, 99, "replay"),
+            (1, 98, "outside_grace"),
+        ] {
             match Family::of(record.clone()).present(&show(0, by, seconds), GRACE) {
                 Decision::Replay(token) => {
                     assert_eq!(expected, "replay");
@@ -350,6 +361,15 @@ mod tests {
     }
 
     proptest! {
+        /// Wherever the clock is set: replays are given only near the exchange's time.
+        #[test]
+        fn no_clock_step_keeps_the_grace_window_open(exchange in 0_i64..900, now in -2000_i64..900) {
+            let record = exchanged(opened(), 1, exchange);
+            let replayed =
+                matches!(Family::of(record).present(&show(0, 1, now), GRACE), Decision::Replay(_));
+            prop_assert_eq!(replayed, (exchange - 1..exchange + 10).contains(&now));
+        }
+
         /// Whatever is presented in whatever order: exactly one generation is ever accepted as live,
         /// it only moves forward, and an ended family stays ended.
         #[test]

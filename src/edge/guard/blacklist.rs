@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use parking_lot::RwLock;
@@ -17,6 +18,9 @@ use crate::model::time::Timestamp;
 
 /// Bits that a mapped IPv4 network's prefix is longer by.
 const MAPPED: u8 = 96;
+
+/// How long lapsed bans are kept.
+const KEPT_LONGER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Banned networks. Shared by every edge thread and whoever feeds it.
 #[derive(Debug, Default)]
@@ -87,12 +91,13 @@ impl Blacklist {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Drops bans that have lapsed: memory only, they ban nobody any more.
+    /// Drops bans that lapsed a day ago or earlier: memory only, they ban nobody any more. A day late,
+    /// because a clock that jumps ahead and returns would otherwise lift bans that still hold.
     pub fn forget_lapsed(&self, now: Timestamp) {
         let mut nets = self.nets.write();
         for family in [Family::V4, Family::V6] {
             let lengths = nets.of(family);
-            lengths.iter_mut().for_each(|(_, map)| map.retain(|_, end| now < *end));
+            lengths.iter_mut().for_each(|(_, map)| map.retain(|_, end| now < end.plus(KEPT_LONGER)));
             lengths.retain(|(_, map)| !map.is_empty());
         }
     }
@@ -216,8 +221,16 @@ mod tests {
         list.insert(&ban("192.0.2.2/32", Some(1_001)));
         assert!(!banned(&list, "192.0.2.1"));
         assert!(banned(&list, "192.0.2.2"));
-        list.forget_lapsed(NOW);
+        list.forget_lapsed(Timestamp::from_millis(1_000).plus(KEPT_LONGER));
         assert_eq!(list.len(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_and_returns_lifts_no_ban() {
+        let list = Blacklist::new();
+        list.insert(&ban("192.0.2.2/32", Some(1_001)));
+        list.forget_lapsed(NOW.plus(Duration::from_secs(3 * 3600)));
+        assert!(banned(&list, "192.0.2.2"));
     }
 
     #[test]

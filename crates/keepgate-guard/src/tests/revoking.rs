@@ -98,16 +98,24 @@ fn a_token_granted_at_the_revocations_own_position_is_good() {
 }
 
 #[test]
-fn records_go_once_their_tokens_have_expired_even_with_the_greatest_leeway() {
+fn records_go_a_day_after_their_tokens_have_expired_even_with_the_greatest_leeway() {
     let view = RevocationView::default();
     for subject in [Subject::Token(claims().jti), Subject::Key("k".into()), Subject::Everything] {
         view.apply(&revocation(5, subject));
     }
-    view.prune((NOW + 900) * 1000);
+    view.prune((NOW + 900 + 86_400) * 1000);
     assert_eq!(view.len(), 3);
-    view.prune((NOW + 901) * 1000);
+    view.prune((NOW + 901 + 86_400) * 1000);
     assert!(view.is_empty());
     assert_eq!(view.newest_seq(), 5);
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_and_returns_drops_no_revocation() {
+    let view = RevocationView::default();
+    view.apply(&revocation(11, Subject::Session(claims().sid)));
+    view.prune((NOW + 3 * 3600) * 1000);
+    assert!(view.is_revoked(&claims(), "k1").is_some());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::*;
 use crate::audit::Trail;
 use crate::audit::draft::Draft;
 use crate::audit::signer::{HeadSigner, SignerParts};
-use crate::audit::tail::{Filter, tail};
+use crate::audit::tail::{Filter, following, tail};
 use crate::audit::witness;
 use crate::config;
 use crate::model::time::{ManualClock, SharedClock};
@@ -68,13 +68,17 @@ impl Node {
 
     /// Records an event and waits until the log has it: it follows in the background.
     async fn record(&self, stores: &Stores, number: u64) {
+        self.record_of(stores, number, &format!("target {number}")).await;
+    }
+
+    async fn record_of(&self, stores: &Stores, number: u64, target: &str) {
         let trail = Trail::new(
             stores.logs.clone(),
             stores.committer.clone(),
             self.clock.clone(),
             Arc::new(SeededRng::new(number)),
         );
-        let draft = Draft::new(Intent::Login, Outcome::Denied).target(format!("target {number}"));
+        let draft = Draft::new(Intent::Login, Outcome::Denied).target(target);
         trail.record(draft).await.unwrap();
         while stores.logs.head().unwrap().count < number {
             tokio::task::yield_now().await;
@@ -197,6 +201,32 @@ async fn a_database_rewritten_whole_is_contradicted_by_the_witness_and_the_journ
 }
 
 #[tokio::test]
+async fn a_log_rewritten_before_the_journal_begins_is_contradicted_by_the_heads_in_the_journal() {
+    let node = Node::written().await;
+    let stores = node.open();
+    let signer = node.signer(&stores);
+    let mut number = 12;
+    // The views checkpoint in the background, so write until the journal has moved on.
+    while stores.history.oldest() <= Seq(12) {
+        number += 1;
+        node.record_of(&stores, number, &"x".repeat(200)).await;
+    }
+    signer.sign_now().await.unwrap().expect("a head is due");
+    drop(signer);
+    stores.close().unwrap();
+
+    node.sql("UPDATE events SET payload = (SELECT payload FROM events WHERE idx = 1) WHERE idx = 3");
+    node.sql("DELETE FROM signed_heads");
+    node.rechain();
+    std::fs::remove_file(node.witness()).unwrap();
+    let stores = node.open();
+    drop(node.signer(&stores));
+    let findings = node.report(&stores).findings;
+    assert!(names(&findings, &mismatch(number, Place::Journal)), "{findings:?}");
+    assert!(names(&findings, &Finding::HeadMissing { count: number }), "{findings:?}");
+}
+
+#[tokio::test]
 async fn a_cut_log_that_went_on_being_written_is_still_found() {
     let node = Node::written().await;
     node.sql("DELETE FROM events WHERE idx > 6");
@@ -271,12 +301,31 @@ async fn the_tail_shows_the_newest_events_that_the_filter_admits() {
         let found = tail(&stores.logs, &filter, limit).unwrap();
         (found.events.iter().map(|record| record.index).collect::<Vec<_>>(), found.unreadable)
     };
-    assert_eq!(indexes(Filter::default(), 3), (vec![9, 10, 12], vec![11]));
-    assert_eq!(indexes(Filter { after: 8, ..Filter::default() }, 2), (vec![10, 12], vec![11]));
+    assert_eq!(indexes(Filter::default(), 3), (vec![10, 12], vec![11]));
+    assert_eq!(indexes(Filter { after: 8, ..Filter::default() }, 9), (vec![9, 10, 12], vec![11]));
+    assert_eq!(indexes(Filter::default(), 1), (vec![12], vec![]));
     assert_eq!(indexes(Filter { after: 12, ..Filter::default() }, 2), (vec![], vec![]));
     assert_eq!(indexes(Filter { intent: Some(Intent::Logout), ..Filter::default() }, 9).0, Vec::<u64>::new());
     let third = tail(&stores.logs, &Filter::default(), 99).unwrap().events[2].event.at;
     assert_eq!(indexes(Filter { since: Some(third), ..Filter::default() }, 99).0.first(), Some(&3));
+}
+
+#[tokio::test]
+async fn following_gets_past_records_that_cannot_be_read() {
+    let node = Node::written().await;
+    node.sql("UPDATE events SET payload = x'ff' WHERE idx IN (5, 6, 7)");
+    let stores = node.open();
+    let mut told = Vec::new();
+    let mut last = 4;
+    while last < 12 {
+        let found = following(&stores.logs, last, 2).unwrap();
+        assert!(found.last > last, "it advances");
+        told.extend(found.events.iter().map(|record| record.index).chain(found.unreadable));
+        last = found.last;
+    }
+    told.sort_unstable();
+    assert_eq!(told, (5..=12).collect::<Vec<_>>());
+    assert_eq!(following(&stores.logs, 12, 2).unwrap().last, 12);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
