@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -17,6 +17,8 @@ const HEADS: Duration = Duration::from_secs(1);
 const KEYS: Duration = Duration::from_secs(60);
 /// How often what has expired is dropped.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How often counts of refusals are looked at, whose windows may have closed.
+const DENIALS: Duration = Duration::from_secs(5);
 /// Sessions looked at in one sweep step.
 const PAGE: usize = 500;
 
@@ -51,7 +53,23 @@ pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator) -> JoinSe
         let core = Arc::clone(&this);
         async move { sweep(&core).await }
     }));
+    let this = Arc::clone(core);
+    tasks.spawn(every(DENIALS, move || {
+        let core = Arc::clone(&this);
+        async move { write_denials(&core, Some(Instant::now())).await }
+    }));
     tasks
+}
+
+/// Writes the counts of refusals whose windows have closed by `now` ([`None`]: all of them).
+pub(in crate::app) async fn write_denials(core: &Core, now: Option<Instant>) {
+    if core.stores.committer.read_only().is_some() {
+        return;
+    }
+    let failures = core.auth.denials.close_windows(now).await;
+    if failures > 0 {
+        tracing::error!(failures, "counts of refusals could not be written to the audit log yet");
+    }
 }
 
 /// Drops what has expired: revocations from memory, sessions from the store.

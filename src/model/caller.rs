@@ -19,6 +19,15 @@ pub struct Origin {
     pub user_agent: String,
 }
 
+/// The number that stands for a client: its IPv4 address, or its IPv6 /64, which is what one customer
+/// gets (RFC 6177).
+pub fn client_number(address: IpAddr) -> u128 {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits() & (u128::MAX << 64),
+    }
+}
+
 /// A caller whose access token was verified: the claims the services act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {

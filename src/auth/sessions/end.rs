@@ -3,6 +3,7 @@
 //! client whose answer was lost may ask again.
 
 use crate::audit::draft::Draft;
+use crate::auth::commands::Unwritten;
 use crate::auth::error::AuthError;
 use crate::model::caller::{Actor, Caller, Origin};
 use crate::model::event::{Intent, Outcome};
@@ -87,8 +88,8 @@ impl Sessions {
     ) -> Result<(), AuthError> {
         let commands = &self.commands;
         let cause = owner.map_or(RevocationCause::Administrator, |_| RevocationCause::Logout);
-        commands
-            .settle(|bundle| {
+        let done = commands
+            .decide_or_fold(|bundle| {
                 let found = commands.tokens.read_session(bundle, id)?;
                 let draft = |outcome| {
                     Draft::new(Intent::SessionRevoke, outcome).by(actor.clone()).target(id).at(origin)
@@ -102,10 +103,11 @@ impl Sessions {
                     found => {
                         let reason = if found.is_some() { "not_owner" } else { "not_found" };
                         let draft = draft(Outcome::Denied).reason(reason);
-                        Ok(commands.refuse(bundle, draft, AuthError::NotFound))
+                        Err(Unwritten::refused(draft, AuthError::NotFound))
                     }
                 }
             })
-            .await
+            .await;
+        done.map(|_| ())
     }
 }
