@@ -8,7 +8,7 @@ use crate::auth::error::AuthError;
 use crate::model::caller::{Actor, Caller, Origin};
 use crate::model::event::{Intent, Outcome};
 use crate::model::id::SessionId;
-use crate::model::revocation::RevocationCause;
+use crate::model::revocation::{RevocationCause, RevokedSubject};
 
 use super::Sessions;
 
@@ -26,11 +26,13 @@ impl Sessions {
                     .target(caller.session)
                     .at(origin);
                 match commands.tokens.read_session(bundle, caller.session)? {
-                    Some(session) => {
-                        commands.end_and_revoke(bundle, &session, RevocationCause::Logout, commands.now());
-                    }
+                    Some(session) => commands.end(bundle, session.id, session.account),
                     None => draft = draft.reason("already_ended"),
                 }
+                // Without a record too: its revocation may be of a history that a restore took back,
+                // and whoever logs out is told that the token in hand is worth nothing.
+                let subject = RevokedSubject::Session(caller.session);
+                commands.revoke(bundle, subject, RevocationCause::Logout, commands.now());
                 commands.trail.attach(bundle, draft);
                 Ok(Ok(()))
             })

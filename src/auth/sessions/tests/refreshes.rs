@@ -227,6 +227,11 @@ async fn logging_out_twice_is_success_twice() {
     world.auth.sessions.logout(&caller, &here()).await.unwrap();
     world.auth.sessions.logout(&caller, &here()).await.unwrap();
     assert_eq!(world.last_event(), (Intent::Logout, Outcome::Granted, "already_ended".to_owned()));
+    let revoked = world.last().changes.into_iter().find_map(|change| match change {
+        Change::Token(TokenChange::Revoked(revocation)) => Some(revocation.subject),
+        _ => None,
+    });
+    assert_eq!(revoked, Some(RevokedSubject::Session(caller.session)), "also where no record is");
 }
 
 #[tokio::test]
