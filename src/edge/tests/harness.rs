@@ -266,6 +266,7 @@ pub fn token(roles: &[&str], scope: &str) -> String {
         sub: Uuid::from_u128(1),
         sid: Uuid::from_u128(2),
         jti: Uuid::from_u128(3),
+        client_id: String::new(),
         seq: 1,
         iat: now - 1,
         exp: now + 600,
