@@ -47,10 +47,10 @@ pub struct Caller {
 
 /// A token was sent and did not verify, on a route that lets such requests pass as anonymous: so that
 /// the API can say `invalid_token` instead of asking for a token (RFC 6750 §3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedToken {
-    /// A stable word for why: `expired`, `revoked`, `signature` …
-    pub reason: &'static str,
+    /// Why, in the verifier's words, which the edge uses too: `the token was revoked` …
+    pub reason: String,
 }
 
 /// Who did it, as the audit log names them.

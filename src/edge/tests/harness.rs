@@ -347,7 +347,7 @@ fn api() -> LocalApi {
                 "agent": origin.user_agent,
                 "request": origin.request.to_string(),
                 "account": caller.map(|caller| caller.account.to_string()),
-                "refused": request.extensions().get::<RefusedToken>().map(|refused| refused.reason),
+                "refused": request.extensions().get::<RefusedToken>().map(|refused| &refused.reason),
                 "authorization": request.headers().contains_key(AUTHORIZATION),
             });
             let body = Full::from(told.to_string()).map_err(|never| match never {});
