@@ -29,7 +29,7 @@ use crate::store::namespace::{AuthStore, TokenStore};
 
 /// Conflicts borne before a command gives up as overloaded. Each means that somebody else's command
 /// went through, so a command that loses this often meets a storm on one record.
-const ATTEMPTS: u32 = 16;
+pub(in crate::auth) const ATTEMPTS: u32 = 16;
 
 /// The longest `access_ttl` that the configuration allows. Revocations outlive even such a token:
 /// the operator may have lowered `access_ttl` a minute ago, and tokens of the longer life are about.
