@@ -67,13 +67,12 @@ impl Failure {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Authentication required", detail).challenge()
     }
 
-    /// 401: the access token that was sent is not good.
+    /// 401: the access token that was sent is not good. In the edge's words too.
     pub fn invalid_token(refused: RefusedToken) -> Self {
         let RefusedToken { reason } = refused;
         let challenge =
             format!(r#"Bearer realm="keepgate", error="invalid_token", error_description="{reason}""#);
-        let detail = format!("the access token was refused: {reason}. Refresh it, or log in again");
-        let failure = Self::new(StatusCode::UNAUTHORIZED, "invalid-token", "Invalid access token", detail);
+        let failure = Self::new(StatusCode::UNAUTHORIZED, "invalid-token", "Invalid access token", reason);
         match HeaderValue::try_from(challenge) {
             Ok(challenge) => failure.header(WWW_AUTHENTICATE, challenge),
             Err(_) => failure.challenge(),

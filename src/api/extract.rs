@@ -14,7 +14,7 @@ pub(in crate::api) struct Authenticated(pub Caller);
 impl<S: Sync> FromRequestParts<S> for Authenticated {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        let refused = parts.extensions.get::<RefusedToken>().copied();
+        let refused = parts.extensions.remove::<RefusedToken>();
         let caller = parts.extensions.remove::<Caller>();
         caller.map(Self).ok_or_else(|| refused.map_or_else(Failure::unauthenticated, Failure::invalid_token))
     }

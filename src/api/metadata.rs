@@ -7,7 +7,6 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::Uri;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde_json::json;
 
@@ -20,39 +19,18 @@ pub(in crate::api) struct Metadata {
     cache: String,
 }
 
-/// The document of an issuer.
+/// The document of an issuer, which has no path: `config` refuses one that has.
 pub(in crate::api) fn document(issuer: &str, cached_for: Duration) -> Metadata {
     let body = json!({
         "issuer": issuer,
-        "jwks_uri": format!("{}/.well-known/jwks.json", origin(issuer)),
+        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "response_types_supported": [],
         "grant_types_supported": [],
     });
     Metadata { body: body.to_string().into(), cache: max_age(cached_for) }
 }
 
-/// The issuer without its path: the API's own paths start at the root.
-fn origin(issuer: &str) -> String {
-    match issuer.parse::<Uri>().map(Uri::into_parts) {
-        Ok(http::uri::Parts { scheme: Some(scheme), authority: Some(authority), .. }) => {
-            format!("{scheme}://{authority}")
-        }
-        _ => issuer.trim_end_matches('/').to_owned(),
-    }
-}
-
 pub(in crate::api) async fn answer(State(metadata): State<Metadata>) -> Response {
     let Metadata { body, cache } = metadata;
     ([(CONTENT_TYPE, "application/json".to_owned()), (CACHE_CONTROL, cache)], body).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::origin;
-
-    #[test]
-    fn the_keys_are_at_the_root_whatever_the_issuer_s_path() {
-        assert_eq!(origin("https://id.example.com"), "https://id.example.com");
-        assert_eq!(origin("https://id.example.com:8443/tenant/"), "https://id.example.com:8443");
-    }
 }

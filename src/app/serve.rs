@@ -104,6 +104,8 @@ async fn until(mut flag: watch::Receiver<bool>) {
 }
 
 async fn finish(core: Arc<Core>) -> Result<(), AppError> {
+    // Nobody is left who could be refused.
+    upkeep::write_denials(&core, None).await;
     if core.stores.committer.read_only().is_none() {
         core.trail.record(Draft::new(Intent::Stop, Outcome::Granted).by(Actor::System)).await?;
     }

@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,6 +24,8 @@ const KEYS: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_secs(60);
 /// How often the stores are looked at.
 const WATCH: Duration = Duration::from_secs(5);
+/// How often counts of refusals are looked at, whose windows may have closed.
+const DENIALS: Duration = Duration::from_secs(5);
 /// Sessions looked at in one sweep step.
 const PAGE: usize = 500;
 
@@ -75,7 +77,23 @@ pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator, stopped: 
             let _ = tokio::task::spawn_blocking(move || look(&core)).await;
         }
     }));
+    let this = Arc::clone(core);
+    tasks.spawn(every(DENIALS, stopped.clone(), move || {
+        let core = Arc::clone(&this);
+        async move { write_denials(&core, Some(Instant::now())).await }
+    }));
     tasks
+}
+
+/// Writes the counts of refusals whose windows have closed by `now` ([`None`]: all of them).
+pub(in crate::app) async fn write_denials(core: &Core, now: Option<Instant>) {
+    if core.stores.committer.read_only().is_some() {
+        return;
+    }
+    let failures = core.auth.denials.close_windows(now).await;
+    if failures > 0 {
+        tracing::error!(failures, "counts of refusals could not be written to the audit log yet");
+    }
 }
 
 /// Drops what has expired: revocations from memory, sessions from the store.

@@ -72,6 +72,11 @@ impl Draft {
         self
     }
 
+    /// What [`super::folded`] tells refusals apart by: from where, what, why.
+    pub(in crate::audit) fn kind(&self) -> (Option<IpAddr>, Intent, &str) {
+        (self.address, self.intent, &self.reason)
+    }
+
     pub(in crate::audit) fn finish(self, id: EventId, at: Timestamp) -> AuditEvent {
         let Self { actor, address, intent, outcome, target, reason, request, count } = self;
         AuditEvent { id, at, actor, address, intent, outcome, target, reason, request, count }

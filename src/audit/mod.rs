@@ -1,11 +1,13 @@
 //! The audit trail: every security decision as a typed, durable, hash-chained event.
 //!
 //! Services describe what was decided with a [`draft::Draft`] and either attach it to the bundle
-//! that carries the decision's changes or record it alone. Only this module writes the logs
+//! that carries the decision's changes or record it alone; [`folded`] keeps floods of refusals few.
+//! Only this module writes the logs
 //! namespace. [`signer`] signs the chain's head from time to time, [`verify`] proves the chain,
 //! [`tail`] reads it.
 
 pub mod draft;
+pub mod folded;
 pub mod head;
 pub mod signer;
 pub mod tail;

@@ -106,7 +106,7 @@ fn read(new: NewBan, author: String, now: Timestamp) -> Result<Ban, AuthError> {
         Err(fault) => faults.push(fault.clone()),
         Ok(network) if network.prefix_len() == 0 && !force => {
             let detail =
-                format!("{network} is everybody: say so on purpose (force) or name a smaller network");
+                format!("{network} is everybody: say so on purpose (--force) or name a smaller network");
             faults.push(FieldError::new("network", "everybody", detail));
         }
         Ok(_) => {}

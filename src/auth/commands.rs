@@ -4,13 +4,17 @@
 //! The rule that keeps every command right under concurrency: *decide from reads that the bundle
 //! depends on, commit, and if the commit conflicts decide afresh.* A decision function is therefore
 //! called any number of times; it must do nothing but read and stage. A refusal is a decision too:
-//! its audit event is committed with the reads it rests on, and only then answered.
+//! its audit event is committed with the reads it rests on, and only then answered. But a refusal
+//! that costs the asker next to nothing is not worth a commit each: it is folded with others like it
+//! ([`crate::audit::folded`]) and rests on reads alone, each of which was true when it was made.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::AuthError;
 use crate::audit::Trail;
 use crate::audit::draft::Draft;
+use crate::audit::folded::Folded;
 use crate::config::tokens::Tokens;
 use crate::model::change::TokenChange;
 use crate::model::id::{AccountId, SessionId};
@@ -25,7 +29,7 @@ use crate::store::namespace::{AuthStore, TokenStore};
 
 /// Conflicts borne before a command gives up as overloaded. Each means that somebody else's command
 /// went through, so a command that loses this often meets a storm on one record.
-const ATTEMPTS: u32 = 16;
+pub(in crate::auth) const ATTEMPTS: u32 = 16;
 
 /// The longest `access_ttl` that the configuration allows. Revocations outlive even such a token:
 /// the operator may have lowered `access_ttl` a minute ago, and tokens of the longer life are about.
@@ -54,12 +58,33 @@ impl<E: Into<AuthError>> From<E> for Setback {
     }
 }
 
+/// Why a decision wrote nothing.
+pub(in crate::auth) enum Unwritten {
+    /// It is a refusal that costs next to nothing: its event is folded with others like it.
+    Refused(Box<Draft>, AuthError),
+    /// The node failed.
+    Failed(AuthError),
+}
+
+impl Unwritten {
+    pub fn refused(draft: Draft, error: AuthError) -> Self {
+        Self::Refused(Box::new(draft), error)
+    }
+}
+
+impl<E: Into<AuthError>> From<E> for Unwritten {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 /// The stores and their surroundings.
 pub(in crate::auth) struct Commands {
     pub auth: AuthStore,
     pub tokens: TokenStore,
     pub committer: Committer,
     pub trail: Trail,
+    pub denials: Arc<Folded<Trail>>,
     pub clock: SharedClock,
     pub rng: SharedRng,
     /// How long after now the last access token that exists now can be good.
@@ -102,6 +127,24 @@ impl Commands {
         decision: impl FnMut(&mut Bundle) -> Result<Verdict<T>, AuthError>,
     ) -> Result<T, AuthError> {
         self.decide(decision).await?.0
+    }
+
+    /// As [`Self::decide`], for commands that can be refused for next to nothing.
+    pub async fn decide_or_fold<T>(
+        &self,
+        decision: impl FnMut(&mut Bundle) -> Result<Verdict<T>, Unwritten>,
+    ) -> Result<(T, Receipt), AuthError> {
+        match self.decide(decision).await {
+            Ok((verdict, receipt)) => Ok((verdict?, receipt)),
+            Err(Unwritten::Refused(draft, error)) => self.deny(*draft, error).await,
+            Err(Unwritten::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Answers a refusal that costs next to nothing, once an event that covers it is written.
+    pub async fn deny<T>(&self, draft: Draft, error: AuthError) -> Result<T, AuthError> {
+        self.denials.denied(draft, None).await?;
+        Err(error)
     }
 
     /// Stages the audit event of a refusal and gives the refusal as the verdict.

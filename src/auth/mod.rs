@@ -31,6 +31,7 @@ use sessions::token::RefreshKeys;
 use tokens::Issuer;
 
 use crate::audit::Trail;
+use crate::audit::folded::Folded;
 use crate::config;
 use crate::model::master_key::{MasterKey, Purpose};
 use crate::model::random::SharedRng;
@@ -71,6 +72,9 @@ pub struct Auth {
     pub bans: Bans,
     /// Signing keys.
     pub keys: KeyRing,
+    /// Refusals being counted. Whoever wires the house closes their windows from time to time, and at
+    /// the end.
+    pub denials: Arc<Folded<Trail>>,
 }
 
 impl Auth {
@@ -89,11 +93,13 @@ impl Auth {
         let refresh = RefreshKeys::new(&master.derive(Purpose::RefreshTokens));
         let issuer = Issuer::new(parts.keys.live().clone(), tokens);
         let passwords = Passwords::start(accounts, passwords, Arc::clone(&parts.rng))?;
+        let denials = Arc::new(Folded::new(parts.trail.clone()));
         let commands = Arc::new(Commands {
             auth: parts.auth,
             tokens: parts.tokens,
             committer: parts.committer,
             trail: parts.trail,
+            denials: Arc::clone(&denials),
             clock: parts.clock,
             rng: parts.rng,
             horizon: Commands::horizon(tokens),
@@ -111,6 +117,7 @@ impl Auth {
             invites: Invites::new(Arc::clone(&commands), accounts.invite_ttl),
             bans: Bans::new(commands),
             keys: parts.keys,
+            denials,
         })
     }
 }

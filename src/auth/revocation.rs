@@ -5,7 +5,6 @@
 //! The guard crate decides what a revocation refuses; here its words are only translated.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use keepgate_guard::revocation as guard;
 use keepgate_guard::view::RevocationView;
@@ -18,27 +17,21 @@ use crate::store::commit::Follower;
 use crate::store::error::StoreError;
 use crate::store::namespace::TokenStore;
 
-/// Feeds a revocation view from the journal. Cheap to clone; clones feed and know the same.
+/// Feeds a revocation view from the journal. Cheap to clone; clones feed the same.
 #[derive(Clone)]
 pub struct Revocations {
     view: Arc<RevocationView>,
-    newest: Arc<AtomicU64>,
 }
 
 impl Revocations {
     /// Feeds `view`.
-    pub fn new(view: Arc<RevocationView>) -> Self {
-        Self { view, newest: Arc::default() }
+    pub const fn new(view: Arc<RevocationView>) -> Self {
+        Self { view }
     }
 
     /// The view that verifiers ask.
     pub fn view(&self) -> Arc<RevocationView> {
         Arc::clone(&self.view)
-    }
-
-    /// The newest position whose revocations, if any, are in the view: the feed's heartbeat.
-    pub fn newest(&self) -> Seq {
-        Seq(self.newest.load(Ordering::Acquire))
     }
 
     /// A follower to open the stores with.
@@ -54,7 +47,6 @@ impl Revocations {
                 self.view.apply(&to_guard(committed.seq, revocation));
             }
         }
-        self.newest.fetch_max(committed.seq.0, Ordering::AcqRel);
     }
 
     /// Takes in what the store has kept: once, after the stores are open and before anything is
@@ -63,12 +55,9 @@ impl Revocations {
     /// # Errors
     /// When the store cannot be read.
     pub fn load(&self, tokens: &TokenStore) -> Result<(), StoreError> {
-        // Loaded first: through this position the answer below is complete.
-        let applied = tokens.applied();
         for (seq, revocation) in tokens.revocations()? {
             self.view.apply(&to_guard(seq, &revocation));
         }
-        self.newest.fetch_max(applied.0, Ordering::AcqRel);
         Ok(())
     }
 }

@@ -15,6 +15,10 @@ use crate::model::key::KeyAlgorithm;
 use crate::model::role::Role;
 use crate::model::time::Timestamp;
 
+/// `client_id` of every token: sessions of people are opened by the first-party client, Keepgate's own
+/// login API, and RFC 9068 §2.2 has no token without a client.
+const CLIENT: &str = "keepgate";
+
 /// What an access token shall say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessGrant {
@@ -77,6 +81,7 @@ impl Issuer {
             sub: grant.account.0,
             sid: grant.session.0,
             jti: grant.token.0,
+            client_id: CLIENT.to_owned(),
             seq: grant.seq.0,
             iat: grant.issued_at.as_secs(),
             exp: grant.expires_at.as_secs(),

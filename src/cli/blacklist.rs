@@ -23,6 +23,9 @@ pub(super) enum Blacklist {
         /// For how long, such as 24h; until removed if left out
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
         ttl: Option<Duration>,
+        /// Even if it is everybody (0.0.0.0/0 or ::/0)
+        #[arg(long)]
+        force: bool,
     },
     /// List all bans that hold
     List,
@@ -37,8 +40,9 @@ pub(super) enum Blacklist {
 impl Blacklist {
     pub(super) async fn run(self, console: &mut Console) -> anyhow::Result<ExitCode> {
         let command = match self {
-            Self::Add { network, reason, ttl } => {
-                Command::BlacklistAdd { network, reason, ttl_seconds: ttl.map(|ttl| ttl.as_secs()) }
+            Self::Add { network, reason, ttl, force } => {
+                let ttl_seconds = ttl.map(|ttl| ttl.as_secs());
+                Command::BlacklistAdd { network, reason, ttl_seconds, force }
             }
             Self::List => Command::BlacklistList,
             Self::Remove { network } => Command::BlacklistRemove { network },

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// What tokens say and how long they live.
 #[derive(Clone, Debug)]
 pub struct Tokens {
-    /// `iss`: an https URL without query or fragment (RFC 8414 §2).
+    /// `iss`: an https URL without path, query or fragment (RFC 8414 §2).
     pub issuer: String,
     /// `aud` of access tokens.
     pub audience: String,

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use super::guard::blacklist::Blacklist;
+use crate::model::caller::client_number;
 use crate::model::time::Timestamp;
 use crate::observe::metrics::Turned;
 
@@ -41,14 +42,6 @@ pub struct Accepted {
     stream: TcpStream,
     address: IpAddr,
     permit: Permit,
-}
-
-/// The number that stands for a client: its IPv4 address, or its IPv6 /64.
-pub fn client_number(address: IpAddr) -> u128 {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()),
-        IpAddr::V6(v6) => v6.to_bits() & (u128::MAX << 64),
-    }
 }
 
 impl Budget {

@@ -1,33 +1,21 @@
 //! The edge's denials as audit events, durable before the answer, in bounded number.
 //!
-//! Whoever is refused can ask again as fast as the network carries it; if each refusal were an
-//! fsync, a flood of bad tokens would fill the disk. So the first denial of a kind (client, reason,
-//! route) is recorded at once and awaited; those that follow within the window are counted, and
-//! recorded as one event with that count when it closes. Kinds are bounded too: past the bound,
-//! clients are folded together. A count that is not written yet is lost when the process is killed;
-//! the denial that opened its window is not.
+//! [`crate::audit::folded`] says how and why. Here a kind is also told by what was asked for: the
+//! routes are few.
 //!
 //! A request without any credentials is not a denial in this sense: nobody claimed to be anybody. It
 //! stands in the access log and the metrics.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
 
-use super::accept::client_number;
 use crate::audit::Trail;
 use crate::audit::draft::Draft;
+use crate::audit::folded::{Folded, Sink};
 use crate::model::caller::{Caller, Origin};
 use crate::model::event::{Intent, Outcome};
-
-/// How long denials of one kind are folded together.
-pub const WINDOW: Duration = Duration::from_secs(60);
-/// How many kinds are told apart at once.
-const KINDS: usize = 4096;
 
 /// An audit event was not made durable.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +41,14 @@ impl AuditSink for Trail {
     }
 }
 
+impl Sink for Arc<dyn AuditSink> {
+    type Error = NotRecorded;
+
+    async fn record(&self, draft: Draft) -> Result<(), NotRecorded> {
+        AuditSink::record(&**self, draft).await
+    }
+}
+
 /// One denial.
 #[derive(Clone, Debug)]
 pub struct Denied {
@@ -66,95 +62,33 @@ pub struct Denied {
     pub caller: Option<Caller>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Kind {
-    client: Option<u128>,
-    reason: &'static str,
-    target: Arc<str>,
-}
-
-#[derive(Debug)]
-struct Window {
-    closes: Instant,
-    folded: u32,
-    last: Denied,
-}
-
 /// Records denials. Shared by all edge threads; only refused requests come here.
-pub struct Decisions {
-    sink: Arc<dyn AuditSink>,
-    windows: Mutex<HashMap<Kind, Window>>,
-}
+pub struct Decisions(Folded<Arc<dyn AuditSink>>);
 
 impl Decisions {
     /// Records into `sink`.
     pub fn new(sink: Arc<dyn AuditSink>) -> Self {
-        Self { sink, windows: Mutex::default() }
+        Self(Folded::new(sink))
     }
 
-    /// Records a denial, or counts it where one of its kind was recorded lately. When this resolves,
-    /// an event that covers the denial is durable. An error changes nothing about the denial: the
-    /// caller counts it, and answers no all the same.
+    /// Records a denial, or counts it where one of its kind was recorded lately. An error changes
+    /// nothing about the denial: the caller counts it, and answers no all the same.
     pub async fn denied(&self, denied: Denied) -> Result<(), NotRecorded> {
-        if self.fold(&denied, Instant::now()) {
-            return Ok(());
-        }
-        self.sink.record(draft(&denied, 1)).await
-    }
-
-    /// Whether the denial was folded into an open window; opens one if not.
-    fn fold(&self, denied: &Denied, now: Instant) -> bool {
-        let mut windows = self.windows.lock();
-        let kind = kind(denied, windows.len() < KINDS);
-        let window = match windows.get_mut(&kind) {
-            Some(window) => window,
-            // A known client keeps its window also when there is no room for new ones.
-            None => match windows.get_mut(&self::kind(denied, true)) {
-                Some(window) => window,
-                None => {
-                    windows.insert(kind, Window { closes: now + WINDOW, folded: 0, last: denied.clone() });
-                    return false;
-                }
-            },
-        };
-        window.folded = window.folded.saturating_add(1);
-        window.last = denied.clone();
-        true
+        self.0.denied(draft(&denied), Some(denied.target)).await
     }
 
     /// Records the counts of windows that have closed by `now` ([`None`]: of all). Call it now and
     /// then. Returns how many events could not be written.
     pub async fn close_windows(&self, now: Option<Instant>) -> u64 {
-        let mut closed = Vec::new();
-        self.windows.lock().retain(|_, window| {
-            let open = now.is_some_and(|now| now < window.closes);
-            if !open && window.folded > 0 {
-                closed.push(draft(&window.last, window.folded));
-            }
-            open
-        });
-        let mut failures = 0;
-        for draft in closed {
-            if self.sink.record(draft).await.is_err() {
-                failures += 1;
-            }
-        }
-        failures
+        self.0.close_windows(now).await
     }
 }
 
-fn kind(denied: &Denied, tell_clients_apart: bool) -> Kind {
-    let address = denied.origin.address.filter(|_| tell_clients_apart);
-    let client = address.map(|address: IpAddr| client_number(address));
-    Kind { client, reason: denied.reason, target: Arc::clone(&denied.target) }
-}
-
-fn draft(denied: &Denied, count: u32) -> Draft {
+fn draft(denied: &Denied) -> Draft {
     let draft = Draft::new(Intent::Access, Outcome::Denied)
         .at(&denied.origin)
         .target(&denied.target)
-        .reason(denied.reason)
-        .count(count);
+        .reason(denied.reason);
     match &denied.caller {
         Some(caller) => draft.caller(caller),
         None => draft,
@@ -164,6 +98,8 @@ fn draft(denied: &Denied, count: u32) -> Draft {
 #[cfg(test)]
 /// The tests, and the sink that others test with.
 pub mod tests {
+    use parking_lot::Mutex;
+
     use super::*;
     use crate::model::id::RequestId;
     use crate::model::random::SeededRng;
@@ -213,17 +149,5 @@ pub mod tests {
         decisions.denied(denied("192.0.2.2", "revoked")).await.unwrap();
         decisions.denied(denied("192.0.2.1", "expired")).await.unwrap();
         assert_eq!(sink.0.lock().len(), 3);
-    }
-
-    #[tokio::test]
-    async fn a_flood_from_many_addresses_is_a_bounded_number_of_events() {
-        let (decisions, sink) = decisions();
-        for at in 0..20_000_u32 {
-            let address = std::net::Ipv4Addr::from_bits(at).to_string();
-            decisions.denied(denied(&address, "signature")).await.unwrap();
-        }
-        decisions.close_windows(None).await;
-        let written = sink.0.lock().len();
-        assert!((KINDS..=KINDS + 2).contains(&written), "{written}");
     }
 }

@@ -112,6 +112,7 @@ mod tests {
             sub: Uuid::from_u128(1),
             sid: Uuid::from_u128(2),
             jti: Uuid::from_u128(3),
+            client_id: String::new(),
             seq: 1,
             iat: 0,
             exp: 9,

@@ -39,7 +39,7 @@ pub async fn call(api: &LocalApi, limits: &Limits, vetted: Vetted) -> Result<Res
             parts.extensions.insert(caller.map_err(|_| Refused::internal())?);
         }
         Who::Anonymous(Anonymous::BadToken(refusal)) => {
-            parts.extensions.insert(RefusedToken { reason: refusal.word() });
+            parts.extensions.insert(RefusedToken { reason: refusal.to_string() });
         }
         Who::Anonymous(Anonymous::NotAsked | Anonymous::NoToken) => {}
     }

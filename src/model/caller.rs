@@ -19,6 +19,15 @@ pub struct Origin {
     pub user_agent: String,
 }
 
+/// The number that stands for a client: its IPv4 address, or its IPv6 /64, which is what one customer
+/// gets (RFC 6177).
+pub fn client_number(address: IpAddr) -> u128 {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits() & (u128::MAX << 64),
+    }
+}
+
 /// A caller whose access token was verified: the claims the services act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
@@ -38,10 +47,10 @@ pub struct Caller {
 
 /// A token was sent and did not verify, on a route that lets such requests pass as anonymous: so that
 /// the API can say `invalid_token` instead of asking for a token (RFC 6750 §3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedToken {
-    /// A stable word for why: `expired`, `revoked`, `signature` …
-    pub reason: &'static str,
+    /// Why, in the verifier's words, which the edge uses too: `the token was revoked` …
+    pub reason: String,
 }
 
 /// Who did it, as the audit log names them.

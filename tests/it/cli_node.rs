@@ -28,6 +28,8 @@ fn bans(gate: &Gate) {
     };
     assert_eq!(networks(gate.cli_json(&["blacklist", "list"])), ["192.0.2.0/24", "198.51.100.1/32"]);
     assert_eq!(gate.cli_fails(&["blacklist", "add", "0.0.0.0/0"], 4), "invalid");
+    gate.cli(&["blacklist", "add", "0.0.0.0/0", "--force"]).expect(0);
+    gate.cli(&["blacklist", "remove", "0.0.0.0/0"]).expect(0);
     assert_eq!(gate.cli_fails(&["blacklist", "remove", "203.0.113.1"], 4), "not_found");
     gate.cli(&["blacklist", "add", "nonsense"]).expect(2);
     gate.cli(&["blacklist", "remove", "192.0.2.0/24"]).expect(0);

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::harness::client::{Client, plain};
 use crate::harness::gate::Gate;
-use crate::harness::person::Person;
+use crate::harness::person::{Person, refresh};
 use crate::harness::upstream::Upstream;
 use crate::proxy::gate_before;
 
@@ -183,4 +183,25 @@ async fn a_storm_of_logins_gets_answers_and_those_who_are_in_do_not_notice() {
     assert!(served > 0 && turned_away > 0, "{served} served, {turned_away} turned away");
     let sessions = gate.cli_json(&["session", "list", "ada@example.com"]);
     assert_eq!(sessions.as_array().map(Vec::len), Some(100.min(served + 1)), "only who was served is in");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_that_were_counted_are_in_the_log_before_the_stop_is() {
+    let mut gate = Gate::start_cheap();
+    let client = gate.client();
+    let ada = Person::join(&client, "ada@example.com").await;
+    client.post("/auth/v1/logout", json!({})).bearer(&ada.access).send().await.expect(204);
+    for _ in 0..5 {
+        refresh(&client, &ada.refresh).await.expect(401);
+    }
+    gate.stop();
+    let events = gate.audit();
+    let told: Vec<_> = events
+        .iter()
+        .skip_while(|event| event["intent"] != "logout")
+        .filter(|event| event["intent"] == "refresh" || event["intent"] == "stop")
+        .map(|event| (event["intent"].as_str().expect("text"), event["count"].as_u64().expect("a number")))
+        .collect();
+    assert_eq!(told, [("refresh", 1), ("refresh", 4), ("stop", 1)]);
+    gate.verify_audit();
 }

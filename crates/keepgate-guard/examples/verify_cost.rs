@@ -85,6 +85,7 @@ fn token(signer: &EncodingKey, n: u128) -> String {
         sub: Uuid::from_u128(n << 64 | n),
         sid: Uuid::from_u128(n << 64 | n | 1 << 120),
         jti: Uuid::from_u128(n << 64 | n | 1 << 121),
+        client_id: "keepgate".into(),
         seq: 12_345_678,
         iat: NOW - 60,
         exp: NOW + 540,

@@ -22,6 +22,9 @@ pub struct Claims {
     pub sid: Uuid,
     /// This token.
     pub jti: Uuid,
+    /// The OAuth client it was issued to (RFC 9068 §2.2); empty if the token does not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub client_id: String,
     /// The journal position whose state the other claims speak of: a revocation "before" a
     /// position refuses every token with a smaller one. A private claim.
     pub seq: u64,

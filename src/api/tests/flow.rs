@@ -131,11 +131,13 @@ async fn what_needs_a_caller_answers_401_without_one() {
 async fn a_token_that_was_refused_is_called_invalid_not_missing() {
     let world = open().await;
     let mut request = Request::get("/auth/v1/sessions").body(Body::empty()).unwrap();
-    request.extensions_mut().insert(RefusedToken { reason: "expired" });
+    request.extensions_mut().insert(RefusedToken { reason: "the token has expired".to_owned() });
     let answer = send(&world.router, request).await;
     assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::UNAUTHORIZED, "invalid-token"));
     let challenge = answer.header("www-authenticate").unwrap();
-    assert!(challenge.contains(r#"error="invalid_token""#) && challenge.contains("expired"), "{challenge}");
+    let words =
+        r#"Bearer realm="keepgate", error="invalid_token", error_description="the token has expired""#;
+    assert_eq!((challenge, &answer.json()["detail"]), (words, &"the token has expired".into()));
 }
 
 #[tokio::test]

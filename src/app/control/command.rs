@@ -112,6 +112,8 @@ pub enum Command {
         reason: String,
         /// For how long, seconds; until removed if `None`.
         ttl_seconds: Option<u64>,
+        /// Even if it is everybody of an address family.
+        force: bool,
     },
     /// All bans that hold. → `Reply::Bans`
     BlacklistList,

@@ -52,8 +52,8 @@ impl Core {
             Command::InviteRevoke { invite } => self.invite_revoke(invite, who).await,
             Command::SessionList { user } => self.session_list(&user),
             Command::SessionRevoke { session } => self.session_revoke(session, who).await,
-            Command::BlacklistAdd { network, reason, ttl_seconds } => {
-                self.blacklist_add(network, reason, ttl_seconds, who).await
+            Command::BlacklistAdd { network, reason, ttl_seconds, force } => {
+                self.blacklist_add(network, reason, ttl_seconds, force, who).await
             }
             Command::BlacklistList => self.blacklist_list(),
             Command::BlacklistRemove { network } => self.blacklist_remove(network, who).await,

@@ -24,10 +24,11 @@ impl Core {
         network: IpNet,
         reason: String,
         ttl_seconds: Option<u64>,
+        force: bool,
         who: Who,
     ) -> Outcome {
         let expires_at = ttl_seconds.map(|seconds| self.clock.now().plus(Duration::from_secs(seconds)));
-        let new = NewBan { network: network.to_string(), reason, expires_at, force: false };
+        let new = NewBan { network: network.to_string(), reason, expires_at, force };
         let ban = self.auth.bans.add(new, who.actor, &who.origin).await.map_err(refused)?;
         Ok(Reply::Bans(vec![(&ban).into()]))
     }

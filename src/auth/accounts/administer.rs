@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use crate::audit::draft::Draft;
-use crate::auth::commands::Verdict;
 use crate::auth::error::AuthError;
 use crate::model::account::{Account, AccountStatus};
 use crate::model::caller::{Actor, Origin};
@@ -17,6 +16,31 @@ use crate::model::time::Timestamp;
 use crate::store::bundle::Bundle;
 
 use super::Accounts;
+
+/// What asking for a change of an account came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ruling {
+    /// It was staged.
+    Changed,
+    /// It was staged, and is an administrator's doing where the owner could have done it.
+    ByAdministrator,
+    /// It is so already.
+    Unchanged,
+    /// Refused: nobody could administer any more.
+    LastAdministrator,
+}
+
+impl Ruling {
+    /// The reason that the audit event gives; none where there is nothing to add.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Changed => "",
+            Self::ByAdministrator => "administrator",
+            Self::Unchanged => "unchanged",
+            Self::LastAdministrator => "last_administrator",
+        }
+    }
+}
 
 impl Accounts {
     /// Replaces an account's roles. Its sessions go on; their next refresh carries the new roles,
@@ -33,14 +57,14 @@ impl Accounts {
     ) -> Result<(), AuthError> {
         self.change(id, Intent::RolesChange, &actor, origin, |bundle, account, now| {
             if account.roles == roles {
-                return Ok(Ok("unchanged"));
+                return Ok(Ruling::Unchanged);
             }
             if !roles.iter().any(Role::is_admin) && self.is_last_administrator(bundle, account)? {
-                return Ok(Err(AuthError::LastAdministrator));
+                return Ok(Ruling::LastAdministrator);
             }
             self.commands.auth.stage(bundle, AuthChange::RolesSet { account: id, roles: roles.clone() });
             self.commands.revoke(bundle, RevokedSubject::Account(id), RevocationCause::RolesChanged, now);
-            Ok(Ok(""))
+            Ok(Ruling::Changed)
         })
         .await
     }
@@ -52,12 +76,12 @@ impl Accounts {
     pub async fn disable(&self, id: AccountId, actor: Actor, origin: &Origin) -> Result<(), AuthError> {
         self.change(id, Intent::AccountDisable, &actor, origin, |bundle, account, now| {
             if self.is_last_administrator(bundle, account)? {
-                return Ok(Err(AuthError::LastAdministrator));
+                return Ok(Ruling::LastAdministrator);
             }
             // Said again even if it is disabled already: asking twice does no harm.
             self.set_status(bundle, id, AccountStatus::Disabled);
             self.commands.end_all(bundle, id, RevocationCause::AccountDisabled, now)?;
-            Ok(Ok(""))
+            Ok(Ruling::Changed)
         })
         .await
     }
@@ -69,7 +93,7 @@ impl Accounts {
     pub async fn enable(&self, id: AccountId, actor: Actor, origin: &Origin) -> Result<(), AuthError> {
         self.change(id, Intent::AccountEnable, &actor, origin, |bundle, _, _| {
             self.set_status(bundle, id, AccountStatus::Active);
-            Ok(Ok(""))
+            Ok(Ruling::Changed)
         })
         .await
     }
@@ -82,25 +106,25 @@ impl Accounts {
     pub async fn delete(&self, id: AccountId, actor: Actor, origin: &Origin) -> Result<(), AuthError> {
         self.change(id, Intent::AccountDelete, &actor, origin, |bundle, account, now| {
             if self.is_last_administrator(bundle, account)? {
-                return Ok(Err(AuthError::LastAdministrator));
+                return Ok(Ruling::LastAdministrator);
             }
             self.commands.end_all(bundle, id, RevocationCause::AccountDeleted, now)?;
             self.commands.auth.stage(bundle, AuthChange::AccountDeleted { account: id });
             (self.erasure)(bundle, id);
-            Ok(Ok(""))
+            Ok(Ruling::Changed)
         })
         .await
     }
 
-    /// One change of one account: reads it, lets `stage` decide (`Ok(Ok(reason))` or a refusal),
-    /// and adds the event that says which.
+    /// One change of one account: reads it, lets `stage` decide, and adds the event that says
+    /// what it came to.
     pub(super) async fn change(
         &self,
         id: AccountId,
         intent: Intent,
         actor: &Actor,
         origin: &Origin,
-        mut stage: impl FnMut(&mut Bundle, &Account, Timestamp) -> Result<Verdict<&'static str>, AuthError>,
+        mut stage: impl FnMut(&mut Bundle, &Account, Timestamp) -> Result<Ruling, AuthError>,
     ) -> Result<(), AuthError> {
         let commands = &self.commands;
         let draft = |outcome| Draft::new(intent, outcome).by(actor.clone()).target(id).at(origin);
@@ -110,14 +134,15 @@ impl Accounts {
                     let draft = draft(Outcome::Denied).reason("not_found");
                     return Ok(commands.refuse(bundle, draft, AuthError::NotFound));
                 };
-                Ok(match stage(bundle, &account, commands.now())? {
-                    Ok(reason) => {
-                        commands.trail.attach(bundle, draft(Outcome::Granted).reason(reason));
-                        Ok(())
+                let ruling = stage(bundle, &account, commands.now())?;
+                let draft = |outcome| draft(outcome).reason(ruling.word());
+                Ok(match ruling {
+                    Ruling::LastAdministrator => {
+                        commands.refuse(bundle, draft(Outcome::Denied), AuthError::LastAdministrator)
                     }
-                    Err(refusal) => {
-                        let draft = draft(Outcome::Denied).reason("last_administrator");
-                        commands.refuse(bundle, draft, refusal)
+                    Ruling::Changed | Ruling::ByAdministrator | Ruling::Unchanged => {
+                        commands.trail.attach(bundle, draft(Outcome::Granted));
+                        Ok(())
                     }
                 })
             })

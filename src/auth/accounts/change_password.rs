@@ -17,6 +17,7 @@ use crate::store::bundle::Bundle;
 use crate::store::error::CommitError;
 
 use super::Accounts;
+use super::administer::Ruling;
 
 /// Verifications of one change: one more each time the stored hash changed while hashing.
 const VERIFICATIONS: usize = 3;
@@ -118,7 +119,7 @@ impl Accounts {
         self.change(id, Intent::PasswordChange, &actor, origin, |bundle, account, now| {
             self.stage_password(bundle, account, hash.clone(), now);
             self.commands.end_all(bundle, id, RevocationCause::PasswordChanged, now)?;
-            Ok(Ok("administrator"))
+            Ok(Ruling::ByAdministrator)
         })
         .await
     }

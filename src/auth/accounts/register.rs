@@ -2,7 +2,8 @@
 //!
 //! Open registration tells whether an address is taken: without sending mail there is no way to
 //! answer both cases alike and still be of use. The password is hashed first, so that at least the
-//! time does not tell before the answer does, and each guess costs the guesser a hash.
+//! time does not tell before the answer does, and each guess costs the guesser a hash. What is refused
+//! before that costs the asker nothing; such refusals are folded in the audit log.
 
 use std::collections::BTreeSet;
 
@@ -33,8 +34,7 @@ impl Accounts {
         use config::accounts::Registration as Mode;
         let Registration { email, password, name, invite } = registration;
         if self.registration == Mode::Closed {
-            self.commands.trail.record(denied("closed", origin)).await?;
-            return Err(AuthError::RegistrationClosed);
+            return self.commands.deny(denied("closed", origin), AuthError::RegistrationClosed).await;
         }
         let person = self.read(&email, &name, &password).map_err(AuthError::Invalid)?;
         let code = match invite {
@@ -126,8 +126,7 @@ impl Accounts {
     }
 
     async fn refuse_invite(&self, origin: &Origin) -> Result<Account, AuthError> {
-        self.commands.trail.record(denied("invite", origin)).await?;
-        Err(AuthError::Invite)
+        self.commands.deny(denied("invite", origin), AuthError::Invite).await
     }
 }
 

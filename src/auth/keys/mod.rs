@@ -24,6 +24,7 @@ use self::error::KeyError;
 use self::live::LiveKeys;
 use self::plan::{Plan, Policy, Step};
 use self::seal::Sealer;
+use super::commands::ATTEMPTS;
 use crate::audit::Trail;
 use crate::audit::draft::Draft;
 use crate::config::keys::Keys;
@@ -41,8 +42,6 @@ use crate::store::commit::Committer;
 use crate::store::error::CommitError;
 use crate::store::namespace::{AuthStore, TokenStore};
 
-/// Conflicts borne before a command gives up: each means that another command on the keys was done.
-const ATTEMPTS: u32 = 8;
 /// Steps that one tick takes at most; more than there are kinds of them, and never endless.
 const STEPS: usize = 8;
 
@@ -202,8 +201,8 @@ impl KeyRing {
         Ok(steps)
     }
 
-    /// Decides on the stored keys and commits the plan, afresh as often as they changed meanwhile.
-    /// `false` if there was nothing to do.
+    /// Decides on the stored keys and commits the plan, afresh as often as they changed meanwhile. Not
+    /// by `Commands::decide`: staging waits, since a key takes a while to make. `false` if there was nothing to do.
     async fn change(
         &self,
         actor: Actor,
@@ -218,7 +217,7 @@ impl KeyRing {
             self.stage(&mut bundle, &plan, &actor, reason, now).await?;
             match self.0.on.committer.commit(bundle).await {
                 Ok(_) => return Ok(true),
-                Err(CommitError::Conflict) => tokio::task::yield_now().await,
+                Err(CommitError::Conflict) => {}
                 Err(error) => return Err(error.into()),
             }
         }

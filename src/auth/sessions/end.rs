@@ -3,11 +3,12 @@
 //! client whose answer was lost may ask again.
 
 use crate::audit::draft::Draft;
+use crate::auth::commands::Unwritten;
 use crate::auth::error::AuthError;
 use crate::model::caller::{Actor, Caller, Origin};
 use crate::model::event::{Intent, Outcome};
 use crate::model::id::SessionId;
-use crate::model::revocation::RevocationCause;
+use crate::model::revocation::{RevocationCause, RevokedSubject};
 
 use super::Sessions;
 
@@ -25,11 +26,13 @@ impl Sessions {
                     .target(caller.session)
                     .at(origin);
                 match commands.tokens.read_session(bundle, caller.session)? {
-                    Some(session) => {
-                        commands.end_and_revoke(bundle, &session, RevocationCause::Logout, commands.now());
-                    }
+                    Some(session) => commands.end(bundle, session.id, session.account),
                     None => draft = draft.reason("already_ended"),
                 }
+                // Without a record too: its revocation may be of a history that a restore took back,
+                // and whoever logs out is told that the token in hand is worth nothing.
+                let subject = RevokedSubject::Session(caller.session);
+                commands.revoke(bundle, subject, RevocationCause::Logout, commands.now());
                 commands.trail.attach(bundle, draft);
                 Ok(Ok(()))
             })
@@ -87,8 +90,8 @@ impl Sessions {
     ) -> Result<(), AuthError> {
         let commands = &self.commands;
         let cause = owner.map_or(RevocationCause::Administrator, |_| RevocationCause::Logout);
-        commands
-            .settle(|bundle| {
+        let done = commands
+            .decide_or_fold(|bundle| {
                 let found = commands.tokens.read_session(bundle, id)?;
                 let draft = |outcome| {
                     Draft::new(Intent::SessionRevoke, outcome).by(actor.clone()).target(id).at(origin)
@@ -102,10 +105,11 @@ impl Sessions {
                     found => {
                         let reason = if found.is_some() { "not_owner" } else { "not_found" };
                         let draft = draft(Outcome::Denied).reason(reason);
-                        Ok(commands.refuse(bundle, draft, AuthError::NotFound))
+                        Err(Unwritten::refused(draft, AuthError::NotFound))
                     }
                 }
             })
-            .await
+            .await;
+        done.map(|_| ())
     }
 }

@@ -61,10 +61,14 @@ impl Sessions {
 
     /// Does the slow work outside any decision.
     async fn prove(&self, email: &Email, password: &SecretString) -> Result<Proof, AuthError> {
-        let stored = self.commands.auth.account_by_email(email)?.map(|account| account.password);
+        let account = self.commands.auth.account_by_email(email)?;
+        let active = account.as_ref().is_some_and(|account| account.status == AccountStatus::Active);
+        let stored = account.map(|account| account.password);
         let verification = self.passwords.verify(password, stored.as_ref()).await?;
         let renewed = match verification {
-            Verification::Right { outgrown: true } => Some(self.passwords.hash(password).await?),
+            // Only where the login succeeds: a refusal that took two hashes would tell that the
+            // password was right.
+            Verification::Right { outgrown: true } if active => Some(self.passwords.hash(password).await?),
             _ => None,
         };
         Ok(Proof { stored, verification, renewed })
@@ -174,5 +178,31 @@ fn read(login: &Login, origin: &Origin) -> Result<(Email, String), AuthError> {
     match email {
         Ok(email) if faults.is_empty() => Ok((email, device.clone())),
         _ => Err(AuthError::Invalid(faults)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::testing::{Backing, PASSWORD, Settings, World, address, here};
+
+    #[tokio::test]
+    async fn a_disabled_account_with_an_outgrown_hash_costs_one_hash_like_a_wrong_password() {
+        let mut settings = Settings::cheap();
+        let world = World::on(Backing::Disk, &settings).await;
+        let eve = world.account("eve", &[]).await;
+        settings.passwords.iterations = 2;
+        let world = world.reopened(&settings).await;
+        let email: Email = address("eve").parse().unwrap();
+        let prove = |password: &str| {
+            let password = SecretString::from(password);
+            let (sessions, email) = (&world.auth.sessions, &email);
+            async move { sessions.prove(email, &password).await.unwrap() }
+        };
+        assert!(prove(PASSWORD).await.renewed.is_some());
+        world.auth.accounts.disable(eve.id, Actor::System, &here()).await.unwrap();
+        let (right, wrong) = (prove(PASSWORD).await, prove("incorrect horse").await);
+        assert_eq!(right.verification, Verification::Right { outgrown: true });
+        assert!(right.renewed.is_none() && wrong.renewed.is_none());
     }
 }

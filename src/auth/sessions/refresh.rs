@@ -2,10 +2,11 @@
 //! file makes the decision durable, or finds that it was overtaken and has it made again.
 //!
 //! Text that is no token of ours by its form is bad input and is refused without a trace. Whatever
-//! has the form is a claim to a session; refusing it is audited like granting it.
+//! has the form is a claim to a session; refusing it is audited like granting it, but folded: a
+//! forgery costs nothing but a checksum, and a token of a session that has ended can be shown for ever.
 
 use crate::audit::draft::Draft;
-use crate::auth::commands::Verdict;
+use crate::auth::commands::{Unwritten, Verdict};
 use crate::auth::error::{AuthError, RefreshRefusal};
 use crate::model::account::{Account, AccountStatus};
 use crate::model::caller::{Actor, Origin};
@@ -36,13 +37,14 @@ impl Sessions {
         let presented = Presented::parse(token).map_err(|_| refused(RefreshRefusal::Malformed))?;
         let Some(token) = self.granting.refresh.recognise(&presented) else {
             let draft = denied(RefreshRefusal::Forged).at(origin);
-            self.commands.trail.record(draft).await?;
-            return Err(refused(RefreshRefusal::Forged));
+            return self.commands.deny(draft, refused(RefreshRefusal::Forged)).await;
         };
         let client = ClientPrint::of(origin);
-        let (verdict, receipt) =
-            self.commands.decide(|bundle| self.decide_refresh(bundle, &token, client, origin)).await?;
-        self.granting.make(verdict?, receipt.seq, &*self.commands.rng)
+        let (granted, receipt) = self
+            .commands
+            .decide_or_fold(|bundle| self.decide_refresh(bundle, &token, client, origin))
+            .await?;
+        self.granting.make(granted, receipt.seq, &*self.commands.rng)
     }
 
     fn decide_refresh(
@@ -51,25 +53,25 @@ impl Sessions {
         token: &Genuine,
         client: ClientPrint,
         origin: &Origin,
-    ) -> Result<Verdict<Granted>, AuthError> {
+    ) -> Result<Verdict<Granted>, Unwritten> {
         let commands = &self.commands;
         let now = commands.now();
-        let refuse = |bundle: &mut Bundle, refusal: RefreshRefusal| {
+        let refuse = |refusal: RefreshRefusal| {
             let draft = denied(refusal).target(token.session).at(origin);
-            Ok(commands.refuse(bundle, draft, refused(refusal)))
+            Err(Unwritten::refused(draft, refused(refusal)))
         };
         let Some(record) = commands.tokens.read_session(bundle, token.session)? else {
-            return refuse(bundle, RefreshRefusal::Unknown);
+            return refuse(RefreshRefusal::Unknown);
         };
         let account = commands.auth.read_account(bundle, record.account)?;
         let presentation = Presentation { generation: token.generation, hash: token.hash(), client, now };
         match Family::of(record).present(&presentation, self.lives.grace) {
-            Decision::Expired => refuse(bundle, RefreshRefusal::Expired),
-            Decision::Unknown => refuse(bundle, RefreshRefusal::Unknown),
+            Decision::Expired => refuse(RefreshRefusal::Expired),
+            Decision::Unknown => refuse(RefreshRefusal::Unknown),
             Decision::Reuse(stolen) => Ok(self.end_family(bundle, &stolen, &presentation, origin)),
             Decision::Rotate(active) => {
                 let Some(account) = usable(account) else {
-                    return refuse(bundle, RefreshRefusal::Account);
+                    return refuse(RefreshRefusal::Account);
                 };
                 let next = self.granting.refresh.successor(token, &active.record().salt);
                 let record = active.exchange(next.hash(), &presentation, origin.address, &self.lives);
@@ -79,11 +81,11 @@ impl Sessions {
             }
             Decision::Replay(replayed) => {
                 let Some(account) = usable(account) else {
-                    return refuse(bundle, RefreshRefusal::Account);
+                    return refuse(RefreshRefusal::Account);
                 };
                 let next = self.granting.refresh.successor(token, &replayed.record().salt);
                 let Some(record) = replayed.confirm(next.hash()) else {
-                    return refuse(bundle, RefreshRefusal::Unknown);
+                    return refuse(RefreshRefusal::Unknown);
                 };
                 commands.trail.attach(bundle, granted(&record).reason("replay").at(origin));
                 Ok(Ok(Granted { record, roles: account.roles, token: next, now }))

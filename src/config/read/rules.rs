@@ -109,6 +109,11 @@ impl Rules<'_> {
             self.refuse("tokens.issuer", value, message, remedy);
         } else if scheme != Some("https") && !(development && scheme == Some("http")) {
             self.refuse("tokens.issuer", value, "is not an https URL", remedy);
+        } else if uri.is_some_and(|uri| uri.path() != "/") {
+            // RFC 8414 §3.1 puts the metadata of such an issuer under `/.well-known/…/PATH`; here it
+            // is at the root alone, and a client that finds it there must reject it.
+            let message = "has a path, but the issuer's metadata is served for the root only";
+            self.refuse("tokens.issuer", value, message, remedy);
         }
     }
 

@@ -123,7 +123,10 @@ async fn the_local_api_hears_who_asks_and_from_where_but_not_the_token() {
     assert_eq!(told["agent"], "tests");
     assert_eq!(told["authorization"], false);
     let told = gate.get("/auth/v1/x", &[("authorization", "Bearer nonsense")]).await.json();
-    assert_eq!((&told["account"], &told["refused"]), (&serde_json::Value::Null, &"malformed".into()));
+    assert_eq!(
+        (&told["account"], &told["refused"]),
+        (&serde_json::Value::Null, &"the token is malformed".into())
+    );
 }
 
 #[tokio::test]

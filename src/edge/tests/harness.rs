@@ -266,6 +266,7 @@ pub fn token(roles: &[&str], scope: &str) -> String {
         sub: Uuid::from_u128(1),
         sid: Uuid::from_u128(2),
         jti: Uuid::from_u128(3),
+        client_id: String::new(),
         seq: 1,
         iat: now - 1,
         exp: now + 600,
@@ -346,7 +347,7 @@ fn api() -> LocalApi {
                 "agent": origin.user_agent,
                 "request": origin.request.to_string(),
                 "account": caller.map(|caller| caller.account.to_string()),
-                "refused": request.extensions().get::<RefusedToken>().map(|refused| refused.reason),
+                "refused": request.extensions().get::<RefusedToken>().map(|refused| &refused.reason),
                 "authorization": request.headers().contains_key(AUTHORIZATION),
             });
             let body = Full::from(told.to_string()).map_err(|never| match never {});

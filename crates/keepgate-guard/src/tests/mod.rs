@@ -179,6 +179,7 @@ fn claims() -> Claims {
         sub: Uuid::from_u128(1),
         sid: Uuid::from_u128(2),
         jti: Uuid::from_u128(3),
+        client_id: "keepgate".into(),
         seq: 10,
         iat: NOW - 60,
         exp: NOW + 540,

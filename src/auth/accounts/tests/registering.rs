@@ -162,3 +162,18 @@ async fn of_many_with_one_invitation_one_gets_in() {
         assert_eq!(world.auth.accounts.count().unwrap(), round);
     }
 }
+
+#[tokio::test]
+async fn a_flood_of_registrations_that_cost_no_hash_is_one_event_and_a_count() {
+    for (mode, reason) in [(Mode::Closed, "closed"), (Mode::Invite, "invite")] {
+        let world = world(mode).await;
+        let before = world.history().len();
+        for _ in 0..20 {
+            assert!(register(&world, "ada@example.com", None).await.is_err());
+        }
+        assert_eq!(world.history().len(), before + 1);
+        world.auth.denials.close_windows(None).await;
+        assert_eq!(world.last_event(), (Intent::Register, Outcome::Denied, reason.to_owned()));
+        assert_eq!(events(&world.last())[0].count, 19);
+    }
+}

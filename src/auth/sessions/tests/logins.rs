@@ -26,6 +26,7 @@ async fn a_login_grants_and_records_in_one_bundle() {
     assert_eq!(says.seq, bundle.seq.0);
     assert_eq!(says.roles, ["editor"]);
     assert_eq!(says.amr, ["pwd"]);
+    assert_eq!(says.client_id, "keepgate", "RFC 9068 §2.2 requires it");
     assert!(world.passes(&grant));
 }
 

@@ -227,6 +227,11 @@ async fn logging_out_twice_is_success_twice() {
     world.auth.sessions.logout(&caller, &here()).await.unwrap();
     world.auth.sessions.logout(&caller, &here()).await.unwrap();
     assert_eq!(world.last_event(), (Intent::Logout, Outcome::Granted, "already_ended".to_owned()));
+    let revoked = world.last().changes.into_iter().find_map(|change| match change {
+        Change::Token(TokenChange::Revoked(revocation)) => Some(revocation.subject),
+        _ => None,
+    });
+    assert_eq!(revoked, Some(RevokedSubject::Session(caller.session)), "also where no record is");
 }
 
 #[tokio::test]
@@ -249,4 +254,36 @@ async fn a_sweep_removes_what_expired_a_day_ago_page_by_page() {
     assert_eq!(pages, 3, "two full pages and the empty end");
     assert!(old.iter().all(|grant| world.session(grant.session).is_none()));
     assert!(world.session(young.session).is_some());
+}
+
+#[tokio::test]
+async fn a_flood_of_tokens_that_are_not_good_is_few_events_and_no_refusal_is_lost() {
+    let settings = Settings::cheap();
+    let world = World::with(&settings).await;
+    world.account("ada", &[]).await;
+    let (ended, expired) = (world.login("ada").await, world.login("ada").await);
+    world.auth.sessions.logout(&world.caller(&ended), &here()).await.unwrap();
+    let other_master = MasterKey::generate(&SeededRng::new(9)).derive(Purpose::RefreshTokens);
+    let invented = RefreshKeys::new(&other_master);
+    let forged = invented.text(&invented.first(expired.session, &SeededRng::new(1)));
+    world.clock.advance(settings.tokens.refresh_ttl);
+    let before = world.history().len();
+    for (token, refused) in [
+        (&forged, RefreshRefusal::Forged),
+        (&ended.refresh_token, RefreshRefusal::Unknown),
+        (&expired.refresh_token, RefreshRefusal::Expired),
+    ] {
+        for asked in 0..20 {
+            assert_eq!(refusal(world.refresh(token, &here()).await), refused);
+            if asked == 0 {
+                let told = (Intent::Refresh, Outcome::Denied, refused.word().to_owned());
+                assert_eq!(world.last_event(), told, "the first is durable before its answer");
+            }
+        }
+    }
+    assert_eq!(world.history().len(), before + 3, "one bundle for each kind");
+    assert_eq!(world.auth.denials.close_windows(None).await, 0);
+    let written = world.history();
+    let told: u32 = written[before..].iter().flat_map(events).map(|event| event.count).sum();
+    assert_eq!((written.len(), told), (before + 6, 60), "each counted once");
 }
