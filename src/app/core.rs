@@ -64,7 +64,7 @@ impl Core {
         let followers =
             vec![revocations.follower(), live.follower(), bans_follower(&blacklist), decisions.follower()];
         let stores = Stores::open(&config.data_dir, Arc::clone(&clock), &config.store, followers)?;
-        revocations.load(&stores.tokens)?;
+        revocations.load(&stores.tokens, clock.now())?;
         stores.tokens.bans()?.iter().for_each(|ban| blacklist.insert(ban));
 
         let sealed = !stores.auth.keys()?.is_empty();

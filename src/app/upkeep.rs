@@ -17,6 +17,8 @@ const HEADS: Duration = Duration::from_secs(1);
 const KEYS: Duration = Duration::from_secs(60);
 /// How often what has expired is dropped.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How often the store drops what lapsed a day ago: it reads every revocation kept.
+const LAPSED: Duration = Duration::from_secs(3600);
 /// Sessions looked at in one sweep step.
 const PAGE: usize = 500;
 
@@ -50,6 +52,17 @@ pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator) -> JoinSe
     tasks.spawn(every(SWEEP, move || {
         let core = Arc::clone(&this);
         async move { sweep(&core).await }
+    }));
+    let this = Arc::clone(core);
+    tasks.spawn(every(LAPSED, move || {
+        let core = Arc::clone(&this);
+        async move {
+            if core.stores.committer.read_only().is_none()
+                && let Err(error) = core.auth.lapsed.forget().await
+            {
+                tracing::error!(%error, "lapsed records could not be removed");
+            }
+        }
     }));
     tasks
 }

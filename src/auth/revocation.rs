@@ -6,17 +6,23 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use keepgate_guard::revocation as guard;
+use keepgate_guard::verifier::MAX_LEEWAY;
 use keepgate_guard::view::RevocationView;
 
 use crate::model::change::{Change, TokenChange};
 use crate::model::id::Seq;
 use crate::model::revocation::{Revocation, RevocationCause, RevokedSubject};
+use crate::model::time::Timestamp;
 use crate::store::bundle::Committed;
 use crate::store::commit::Follower;
 use crate::store::error::StoreError;
 use crate::store::namespace::TokenStore;
+
+/// How long after its end a revocation is still kept in memory, as the view's `prune` has it.
+const LEEWAY: Duration = Duration::from_secs(MAX_LEEWAY.unsigned_abs());
 
 /// Feeds a revocation view from the journal. Cheap to clone; clones feed and know the same.
 #[derive(Clone)]
@@ -57,15 +63,15 @@ impl Revocations {
         self.newest.fetch_max(committed.seq.0, Ordering::AcqRel);
     }
 
-    /// Takes in what the store has kept: once, after the stores are open and before anything is
+    /// Takes in what the store has kept and what has not expired by `now`: once, after the stores are open and before anything is
     /// verified. What is committed meanwhile comes by the follower; taking one in twice is nothing.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn load(&self, tokens: &TokenStore) -> Result<(), StoreError> {
+    pub fn load(&self, tokens: &TokenStore, now: Timestamp) -> Result<(), StoreError> {
         // Loaded first: through this position the answer below is complete.
         let applied = tokens.applied();
-        for (seq, revocation) in tokens.revocations()? {
+        for (seq, revocation) in tokens.live_revocations(now.minus(LEEWAY))? {
             self.view.apply(&to_guard(seq, &revocation));
         }
         self.newest.fetch_max(applied.0, Ordering::AcqRel);

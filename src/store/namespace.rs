@@ -23,6 +23,7 @@ use crate::model::invite::Invite;
 use crate::model::key::SealedKey;
 use crate::model::revocation::Revocation;
 use crate::model::session::Session;
+use crate::model::time::Timestamp;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -241,9 +242,20 @@ impl TokenStore {
         self.view.sessions(after, limit)
     }
 
+    /// The revocations that have not expired by `now`, with their positions, in order.
+    pub fn live_revocations(&self, now: Timestamp) -> Result<Vec<(Seq, Revocation)>> {
+        self.view.revocations(&|it| now < it.expires_at, usize::MAX)
+    }
+
+    /// Whether there is anything that `RevocationsForgotten { before }` would drop.
+    pub fn has_revocations_expired_before(&self, before: Timestamp) -> Result<bool> {
+        Ok(!self.view.revocations(&|it| it.expires_at < before, 1)?.is_empty())
+    }
+
     /// Every revocation kept, with its position, in order.
+    #[cfg(test)]
     pub fn revocations(&self) -> Result<Vec<(Seq, Revocation)>> {
-        self.view.revocations()
+        self.view.revocations(&|_| true, usize::MAX)
     }
 
     /// A blacklist entry; the bundle depends on it.

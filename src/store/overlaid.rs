@@ -29,14 +29,17 @@ pub(in crate::store) struct AsOf<T> {
     pub value: T,
 }
 
+/// Which revocations are asked for.
+pub(in crate::store) type Keep<'a> = &'a dyn Fn(Seq, &Revocation) -> bool;
+
 /// The questions put to an engine underneath the overlay.
 pub(in crate::store) trait TokenEngine: Send + Sync {
     fn session(&self, id: SessionId) -> Result<Option<Session>>;
     fn sessions_of(&self, account: AccountId) -> Result<AsOf<Vec<Session>>>;
     /// In order of id, after `after`, at most `limit`.
     fn sessions(&self, after: Option<SessionId>, limit: usize) -> Result<AsOf<Vec<Session>>>;
-    /// Every revocation kept, with its position, in order.
-    fn revocations(&self) -> Result<AsOf<Vec<(Seq, Revocation)>>>;
+    /// The revocations that `keep` says yes to, with their positions, in order, at most `limit`.
+    fn revocations(&self, keep: Keep<'_>, limit: usize) -> Result<AsOf<Vec<(Seq, Revocation)>>>;
     fn ban(&self, network: IpNet) -> Result<Option<Ban>>;
     fn bans(&self) -> Result<AsOf<Vec<Ban>>>;
 }
@@ -98,10 +101,16 @@ impl<E: TokenEngine> TokenView for Overlaid<E> {
         Ok(sessions.into_values().take(limit).collect())
     }
 
-    fn revocations(&self) -> Result<Vec<(Seq, Revocation)>> {
-        let recent = self.recent.revocations();
-        let AsOf { seq: applied, value: mut revocations } = self.engine.revocations()?;
-        revocations.extend(recent.into_iter().filter(|(seq, _)| *seq > applied));
+    fn revocations(
+        &self,
+        keep: &dyn Fn(&Revocation) -> bool,
+        limit: usize,
+    ) -> Result<Vec<(Seq, Revocation)>> {
+        let (recent, forgotten) = self.recent.revocations();
+        let there = |seq, it: &Revocation| keep(it) && !forgotten.covers(seq, it);
+        let AsOf { seq: applied, value: mut revocations } = self.engine.revocations(&there, limit)?;
+        revocations.extend(recent.into_iter().filter(|(seq, it)| *seq > applied && keep(it)));
+        revocations.truncate(limit);
         Ok(revocations)
     }
 

@@ -21,6 +21,7 @@ use crate::model::change::{Change, TokenChange};
 use crate::model::id::{Seq, SessionId};
 use crate::model::revocation::Revocation;
 use crate::model::session::Session;
+use crate::model::time::Timestamp;
 
 /// A value as of the bundle that wrote it; `None` where that bundle removed it.
 #[derive(Clone, Debug)]
@@ -40,6 +41,18 @@ struct Pending {
     sessions: HashMap<SessionId, Write<Arc<Session>>>,
     bans: HashMap<IpNet, Write<Ban>>,
     revocations: BTreeMap<(Seq, u32), Revocation>,
+    forgotten: Forgotten,
+}
+
+/// Which revocations have been forgotten: at those positions, those that expired before those times.
+#[derive(Clone, Debug, Default)]
+pub(in crate::store) struct Forgotten(BTreeMap<(Seq, u32), Timestamp>);
+
+impl Forgotten {
+    /// Whether a revocation of that position was forgotten after it was recorded.
+    pub fn covers(&self, seq: Seq, revocation: &Revocation) -> bool {
+        self.0.iter().any(|((at, _), before)| *at > seq && revocation.expires_at < *before)
+    }
 }
 
 impl Recent {
@@ -81,9 +94,11 @@ impl Recent {
         self.0.read().bans.clone()
     }
 
-    /// The unsettled revocations, in order.
-    pub fn revocations(&self) -> Vec<(Seq, Revocation)> {
-        self.0.read().revocations.iter().map(|((seq, _), it)| (*seq, it.clone())).collect()
+    /// The unsettled revocations, in order, and which of the engine's are forgotten.
+    pub fn revocations(&self) -> (Vec<(Seq, Revocation)>, Forgotten) {
+        let pending = self.0.read();
+        let revocations = pending.revocations.iter().map(|((seq, _), it)| (*seq, it.clone()));
+        (revocations.collect(), pending.forgotten.clone())
     }
 
     /// Forgets what `bundle` wrote, unless it was written again after `through`: the engine has
@@ -101,6 +116,9 @@ impl Recent {
                 }
                 TokenChange::Revoked(_) => {
                     pending.revocations.remove(&(bundle.seq, index));
+                }
+                TokenChange::RevocationsForgotten { .. } => {
+                    pending.forgotten.0.remove(&(bundle.seq, index));
                 }
                 TokenChange::Banned(Ban { network, .. }) | TokenChange::Unbanned { network } => {
                     remove_settled(&mut pending.bans, network, through);
@@ -128,6 +146,10 @@ impl Pending {
             }
             TokenChange::Unbanned { network } => {
                 self.bans.insert(*network, Write { seq, value: None });
+            }
+            TokenChange::RevocationsForgotten { before } => {
+                self.revocations.retain(|_, it| it.expires_at >= *before);
+                self.forgotten.0.insert((seq, index), *before);
             }
         }
     }

@@ -1,16 +1,12 @@
 //! Looking at sessions, and clearing away those that expired.
 
-use std::time::Duration;
-
+use crate::auth::commands::KEPT_EXPIRED;
 use crate::auth::error::AuthError;
 use crate::model::caller::Caller;
 use crate::model::id::{AccountId, SessionId};
 use crate::model::session::Session;
 
 use super::Sessions;
-
-/// How long an expired record is kept: a clock that was ahead for a while loses nothing.
-const KEPT_EXPIRED: Duration = Duration::from_secs(24 * 3600);
 
 impl Sessions {
     /// The caller's live sessions, most recently used first.

@@ -81,8 +81,8 @@ impl TokenEngine for Slow {
         self.stop();
         self.engine.sessions(after, limit)
     }
-    fn revocations(&self) -> Result<AsOf<Vec<(Seq, Revocation)>>> {
-        self.engine.revocations()
+    fn revocations(&self, keep: Keep<'_>, limit: usize) -> Result<AsOf<Vec<(Seq, Revocation)>>> {
+        self.engine.revocations(keep, limit)
     }
     fn ban(&self, network: IpNet) -> Result<Option<Ban>> {
         self.engine.ban(network)
