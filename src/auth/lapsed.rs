@@ -41,8 +41,8 @@ impl Lapsed {
             let mut bundle = Bundle::new();
             commands.stage_lapsed(&mut bundle, before).map(|()| bundle)
         });
-        let Ok(bundle) = found.await else { return Ok(()) };
-        let bundle = bundle?;
+        let interrupted = |_| AuthError::Internal("looking for lapsed records was interrupted");
+        let bundle = found.await.map_err(interrupted)??;
         if !bundle.is_empty() {
             self.commands.committer.commit(bundle).await?;
         }

@@ -73,13 +73,13 @@ fn after_a_crash_the_last_checkpoint_stands_and_the_rest_is_replayed() {
 }
 
 /// What redb 4.5 leaves when it is killed before it has marked a new file as its own: sized, no magic.
-const HALF_MADE: [u8; 1_056_768] = [0; 1_056_768];
+const HALF_MADE: usize = 1_056_768;
 
 #[test]
 fn a_kill_while_the_file_is_first_made_does_not_keep_the_next_start_from_making_it() {
     let folder = tempfile::tempdir().unwrap();
     let draft = folder.path().join("view.redb.new");
-    std::fs::write(&draft, HALF_MADE).unwrap();
+    std::fs::write(&draft, vec![0; HALF_MADE]).unwrap();
     let (reader, mut applier) = open(folder.path()).unwrap();
     applier.apply(&[opened(1)]).unwrap();
     assert_eq!((applier.checkpoint().unwrap(), sessions(&reader)), (Seq(1), 1));
