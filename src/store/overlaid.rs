@@ -68,26 +68,23 @@ impl<E: TokenEngine> TokenView for Overlaid<E> {
     }
 
     fn sessions_of(&self, account: AccountId) -> Result<Vec<Session>> {
-        let recent = self.recent.sessions();
+        let recent = self.recent.sessions_of(account);
         let found = self.engine.sessions_of(account)?;
-        let recent = recent.into_iter().filter(|(_, write)| write.seq > found.seq);
         let mut sessions = by_id(found.value);
-        for (id, Write { value, .. }) in recent {
+        // A session keeps its account for life. Were one written under another account all the same,
+        // that account's entries would not speak of it.
+        sessions.retain(|id, _| !self.recent.is_elsewhere(*id, account, found.seq));
+        for (id, Write { value, .. }) in recent.into_iter().filter(|(_, write)| write.seq > found.seq) {
             match value {
-                Some(session) if session.account == account => {
-                    sessions.insert(id, Arc::unwrap_or_clone(session));
-                }
-                _ => {
-                    sessions.remove(&id);
-                }
-            }
+                Some(session) => sessions.insert(id, Arc::unwrap_or_clone(session)),
+                None => sessions.remove(&id),
+            };
         }
         Ok(sessions.into_values().collect())
     }
 
     fn sessions(&self, after: Option<SessionId>, limit: usize) -> Result<Vec<Session>> {
-        let mut recent = self.recent.sessions();
-        recent.retain(|id, _| after.is_none_or(|after| *id > after));
+        let recent = self.recent.sessions(after);
         // Each session that the overlay ended may take one place in the engine's page.
         let ended = recent.values().filter(|write| write.value.is_none()).count();
         let found = self.engine.sessions(after, limit.saturating_add(ended))?;
