@@ -10,11 +10,11 @@ use ipnet::IpNet;
 
 use super::bundle::{Bundle, Key};
 use super::error::StoreError;
-use super::progress::Progress;
+use super::progress::{Progress, Stalled};
 use super::view::{AuthView, LogView, TokenView, UserView};
 use crate::model::account::Account;
 use crate::model::ban::Ban;
-use crate::model::change::{AuthChange, LogChange, TokenChange, UserChange};
+use crate::model::change::{AuthChange, LogChange, Namespace, TokenChange, UserChange};
 use crate::model::document::Document;
 use crate::model::email::Email;
 use crate::model::event::{ChainHash, SignedHead};
@@ -190,12 +190,14 @@ pub struct LogHead {
 
 impl LogStore {
     /// Waits until records through `seq` are applied: a commit does not wait for the log.
-    #[cfg(test)]
-    pub(in crate::store) async fn reached(
-        &self,
-        seq: Seq,
-    ) -> std::result::Result<(), super::progress::Stalled> {
-        self.progress.reached(seq).await
+    ///
+    /// # Errors
+    /// `Engine` if the log goes no further, because its engine failed or the stores are closed.
+    pub async fn reached(&self, seq: Seq) -> Result<()> {
+        self.progress.reached(seq).await.map_err(|Stalled| StoreError::Engine {
+            namespace: Namespace::Logs,
+            detail: format!("it goes no further than position {}", self.applied()),
+        })
     }
 
     /// Records with an index greater than `after`, in order, at most `limit`.
