@@ -209,4 +209,6 @@ impl Site {
 }
 
 #[cfg(test)]
+mod power_cuts;
+#[cfg(test)]
 mod tests;

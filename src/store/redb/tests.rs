@@ -12,7 +12,7 @@ use crate::store::bundle::{Committed, SharedCommit};
 use crate::store::overlaid::TokenEngine;
 use crate::store::view::Applier;
 
-fn opened(seq: u64) -> SharedCommit {
+pub(super) fn opened(seq: u64) -> SharedCommit {
     let at = Timestamp::from_millis(0);
     let session = Session {
         id: SessionId(Uuid::from_u128(seq.into())),
