@@ -77,7 +77,7 @@ impl Core {
         ];
         let stores = Stores::open(&config.data_dir, Arc::clone(&clock), &config.store, followers)?;
         floored.raise(stores.opened_at);
-        revocations.load(&stores.tokens)?;
+        revocations.load(&stores.tokens, clock.now())?;
         stores.tokens.bans()?.iter().for_each(|ban| blacklist.insert(ban));
 
         let sealed = !stores.auth.keys()?.is_empty();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::core::Core;
 use super::watch::look;
@@ -26,8 +26,13 @@ const SWEEP: Duration = Duration::from_secs(60);
 const WATCH: Duration = Duration::from_secs(5);
 /// How often counts of refusals are looked at, whose windows may have closed.
 const DENIALS: Duration = Duration::from_secs(5);
-/// Sessions looked at in one sweep step.
+/// How often the store drops what lapsed a day ago: it reads every revocation kept.
+const LAPSED: Duration = Duration::from_secs(3600);
+/// Sessions in one page of a sweep, and pages in one step: 1.2 million sessions an hour, while the
+/// records of expired ones wait for a day anyway.
 const PAGE: usize = 500;
+/// See [`PAGE`].
+const PAGES: usize = 40;
 
 /// Raised when the house closes; a sender that is gone counts as raised.
 type Stopped = watch::Receiver<bool>;
@@ -58,14 +63,15 @@ pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator, stopped: 
             }
         }
     }));
-    let (this, flag) = (Arc::clone(core), stopped.clone());
-    tasks.spawn(every(SWEEP, stopped.clone(), move || {
-        let (core, flag) = (Arc::clone(&this), flag.clone());
+    tasks.spawn(sweep(Arc::clone(core), stopped.clone()));
+    let this = Arc::clone(core);
+    tasks.spawn(every(LAPSED, stopped.clone(), move || {
+        let core = Arc::clone(&this);
         async move {
-            // Many pages may take long; a page that is given up is taken up by the next sweep.
-            tokio::select! {
-                () = until(flag) => {}
-                () = sweep(&core) => {}
+            if core.stores.committer.read_only().is_none()
+                && let Err(error) = core.auth.lapsed.forget().await
+            {
+                tracing::error!(%error, "lapsed records could not be removed");
             }
         }
     }));
@@ -97,31 +103,37 @@ pub(in crate::app) async fn write_denials(core: &Core, now: Option<Instant>) {
 }
 
 /// Drops what has expired: revocations from memory, sessions from the store.
-async fn sweep(core: &Core) {
-    core.revocations.view().prune(core.clock.now().as_millis());
-    let mut after = None;
-    loop {
-        match core.auth.sessions.sweep(after, PAGE).await {
-            Ok(None) => break,
-            Ok(next) => after = next,
-            Err(error) => {
-                tracing::error!(%error, "expired sessions could not be removed");
-                break;
-            }
+async fn sweep(core: Arc<Core>, stopped: Stopped) {
+    let mut sweep = core.auth.sessions.sweep();
+    let mut ticks = ticks(SWEEP);
+    while next(&mut ticks, &stopped).await {
+        core.revocations.view().prune(core.clock.now().as_millis());
+        if core.stores.committer.read_only().is_none()
+            && let Err(error) = sweep.step(PAGES, PAGE).await
+        {
+            tracing::error!(%error, "expired sessions could not be removed");
         }
-        tokio::task::yield_now().await;
+    }
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Waits for the next tick; false once the house closes.
+async fn next(ticks: &mut Interval, stopped: &Stopped) -> bool {
+    tokio::select! {
+        biased;
+        () = until(stopped.clone()) => false,
+        _ = ticks.tick() => true,
     }
 }
 
 async fn every<F: Future<Output = ()>>(period: Duration, stopped: Stopped, mut step: impl FnMut() -> F) {
-    let mut ticks = tokio::time::interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            biased;
-            () = until(stopped.clone()) => return,
-            _ = ticks.tick() => {}
-        }
+    let mut ticks = ticks(period);
+    while next(&mut ticks, &stopped).await {
         step().await;
     }
 }

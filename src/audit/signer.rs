@@ -132,8 +132,10 @@ impl HeadSigner {
         self.step(self.0.every).await
     }
 
-    /// Signs the head if the chain has grown: for an orderly stop.
+    /// Signs the head if the chain has grown, once everything committed until now is in it: for an
+    /// orderly stop.
     pub async fn sign_now(&self) -> Result<Option<SignedHead>, SignError> {
+        self.0.logs.reached(self.0.committer.durable()).await?;
         self.step(Duration::ZERO).await
     }
 

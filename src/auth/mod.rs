@@ -11,6 +11,7 @@ mod commands;
 pub mod error;
 pub mod invites;
 pub mod keys;
+pub mod lapsed;
 pub mod password;
 pub mod revocation;
 pub mod sessions;
@@ -25,6 +26,7 @@ use bans::Bans;
 use commands::Commands;
 use invites::Invites;
 use keys::KeyRing;
+use lapsed::Lapsed;
 use password::{Passwords, PasswordsError};
 use sessions::Sessions;
 use sessions::token::RefreshKeys;
@@ -75,6 +77,8 @@ pub struct Auth {
     /// Refusals being counted. Whoever wires the house closes their windows from time to time, and at
     /// the end.
     pub denials: Arc<Folded<Trail>>,
+    /// What clears away lapsed records.
+    pub lapsed: Lapsed,
 }
 
 impl Auth {
@@ -115,7 +119,8 @@ impl Auth {
             ),
             accounts: Accounts::new(Arc::clone(&commands), passwords, accounts, parts.erasure),
             invites: Invites::new(Arc::clone(&commands), accounts.invite_ttl),
-            bans: Bans::new(commands),
+            bans: Bans::new(Arc::clone(&commands)),
+            lapsed: Lapsed::new(commands),
             keys: parts.keys,
             denials,
         })

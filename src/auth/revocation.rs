@@ -5,6 +5,7 @@
 //! The guard crate decides what a revocation refuses; here its words are only translated.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use keepgate_guard::revocation as guard;
 use keepgate_guard::view::RevocationView;
@@ -12,10 +13,15 @@ use keepgate_guard::view::RevocationView;
 use crate::model::change::{Change, TokenChange};
 use crate::model::id::Seq;
 use crate::model::revocation::{Revocation, RevocationCause, RevokedSubject};
+use crate::model::time::Timestamp;
 use crate::store::bundle::Committed;
 use crate::store::commit::Follower;
 use crate::store::error::StoreError;
 use crate::store::namespace::TokenStore;
+
+/// How long after its end a revocation is still taken in: a day, as the view keeps it, for a clock
+/// that was far ahead for a while.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// Feeds a revocation view from the journal. Cheap to clone; clones feed the same.
 #[derive(Clone)]
@@ -49,13 +55,13 @@ impl Revocations {
         }
     }
 
-    /// Takes in what the store has kept: once, after the stores are open and before anything is
+    /// Takes in what the store has kept and what has not expired by `now`: once, after the stores are open and before anything is
     /// verified. What is committed meanwhile comes by the follower; taking one in twice is nothing.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn load(&self, tokens: &TokenStore) -> Result<(), StoreError> {
-        for (seq, revocation) in tokens.revocations()? {
+    pub fn load(&self, tokens: &TokenStore, now: Timestamp) -> Result<(), StoreError> {
+        for (seq, revocation) in tokens.live_revocations(now.minus(KEPT))? {
             self.view.apply(&to_guard(seq, &revocation));
         }
         Ok(())

@@ -138,7 +138,7 @@ impl World {
             Some(folder) => Stores::open(folder.path(), Arc::clone(&shared), &settings.store, followers),
         }
         .unwrap();
-        revocations.load(&stores.tokens).unwrap();
+        revocations.load(&stores.tokens, now).unwrap();
         let trail =
             Trail::new(stores.logs.clone(), stores.committer.clone(), Arc::clone(&shared), Arc::clone(&rng));
         let foundation = Foundation {

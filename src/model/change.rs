@@ -128,6 +128,9 @@ pub enum TokenChange {
     Banned(Ban),
     /// A ban was lifted.
     Unbanned { network: IpNet },
+    /// Earlier revocations that expired before then were dropped. By value, not by position: every
+    /// view drops the same ones, and dropping them again is nothing.
+    RevocationsForgotten { before: Timestamp },
 }
 
 impl Change {

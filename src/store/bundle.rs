@@ -150,7 +150,7 @@ fn token_keys(change: &TokenChange, visit: &mut impl FnMut(Key)) {
             visit(Key::Session(*session));
             visit(Key::SessionsOf(*account));
         }
-        TokenChange::Revoked(_) => {}
+        TokenChange::Revoked(_) | TokenChange::RevocationsForgotten { .. } => {}
         TokenChange::Banned(ban) => visit(Key::Ban(ban.network)),
         TokenChange::Unbanned { network } => visit(Key::Ban(*network)),
     }

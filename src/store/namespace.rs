@@ -10,11 +10,11 @@ use ipnet::IpNet;
 
 use super::bundle::{Bundle, Key};
 use super::error::StoreError;
-use super::progress::Progress;
+use super::progress::{Progress, Stalled};
 use super::view::{AuthView, LogView, TokenView, UserView};
 use crate::model::account::Account;
 use crate::model::ban::Ban;
-use crate::model::change::{AuthChange, LogChange, TokenChange, UserChange};
+use crate::model::change::{AuthChange, LogChange, Namespace, TokenChange, UserChange};
 use crate::model::document::Document;
 use crate::model::email::Email;
 use crate::model::event::{ChainHash, SignedHead};
@@ -23,6 +23,7 @@ use crate::model::invite::Invite;
 use crate::model::key::SealedKey;
 use crate::model::revocation::Revocation;
 use crate::model::session::Session;
+use crate::model::time::Timestamp;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -189,12 +190,14 @@ pub struct LogHead {
 
 impl LogStore {
     /// Waits until records through `seq` are applied: a commit does not wait for the log.
-    #[cfg(test)]
-    pub(in crate::store) async fn reached(
-        &self,
-        seq: Seq,
-    ) -> std::result::Result<(), super::progress::Stalled> {
-        self.progress.reached(seq).await
+    ///
+    /// # Errors
+    /// `Engine` if the log goes no further, because its engine failed or the stores are closed.
+    pub async fn reached(&self, seq: Seq) -> Result<()> {
+        self.progress.reached(seq).await.map_err(|Stalled| StoreError::Engine {
+            namespace: Namespace::Logs,
+            detail: format!("it goes no further than position {}", self.applied()),
+        })
     }
 
     /// Records with an index greater than `after`, in order, at most `limit`.
@@ -241,9 +244,20 @@ impl TokenStore {
         self.view.sessions(after, limit)
     }
 
+    /// The revocations that have not expired by `now`, with their positions, in order.
+    pub fn live_revocations(&self, now: Timestamp) -> Result<Vec<(Seq, Revocation)>> {
+        self.view.revocations(&|it| now < it.expires_at, usize::MAX)
+    }
+
+    /// Whether there is anything that `RevocationsForgotten { before }` would drop.
+    pub fn has_revocations_expired_before(&self, before: Timestamp) -> Result<bool> {
+        Ok(!self.view.revocations(&|it| it.expires_at < before, 1)?.is_empty())
+    }
+
     /// Every revocation kept, with its position, in order.
+    #[cfg(test)]
     pub fn revocations(&self) -> Result<Vec<(Seq, Revocation)>> {
-        self.view.revocations()
+        self.view.revocations(&|_| true, usize::MAX)
     }
 
     /// A blacklist entry; the bundle depends on it.

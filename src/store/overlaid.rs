@@ -29,14 +29,17 @@ pub(in crate::store) struct AsOf<T> {
     pub value: T,
 }
 
+/// Which revocations are asked for.
+pub(in crate::store) type Keep<'a> = &'a dyn Fn(Seq, &Revocation) -> bool;
+
 /// The questions put to an engine underneath the overlay.
 pub(in crate::store) trait TokenEngine: Send + Sync {
     fn session(&self, id: SessionId) -> Result<Option<Session>>;
     fn sessions_of(&self, account: AccountId) -> Result<AsOf<Vec<Session>>>;
     /// In order of id, after `after`, at most `limit`.
     fn sessions(&self, after: Option<SessionId>, limit: usize) -> Result<AsOf<Vec<Session>>>;
-    /// Every revocation kept, with its position, in order.
-    fn revocations(&self) -> Result<AsOf<Vec<(Seq, Revocation)>>>;
+    /// The revocations that `keep` says yes to, with their positions, in order, at most `limit`.
+    fn revocations(&self, keep: Keep<'_>, limit: usize) -> Result<AsOf<Vec<(Seq, Revocation)>>>;
     fn ban(&self, network: IpNet) -> Result<Option<Ban>>;
     fn bans(&self) -> Result<AsOf<Vec<Ban>>>;
 }
@@ -65,26 +68,23 @@ impl<E: TokenEngine> TokenView for Overlaid<E> {
     }
 
     fn sessions_of(&self, account: AccountId) -> Result<Vec<Session>> {
-        let recent = self.recent.sessions();
+        let recent = self.recent.sessions_of(account);
         let found = self.engine.sessions_of(account)?;
-        let recent = recent.into_iter().filter(|(_, write)| write.seq > found.seq);
         let mut sessions = by_id(found.value);
-        for (id, Write { value, .. }) in recent {
+        // A session keeps its account for life. Were one written under another account all the same,
+        // that account's entries would not speak of it.
+        sessions.retain(|id, _| !self.recent.is_elsewhere(*id, account, found.seq));
+        for (id, Write { value, .. }) in recent.into_iter().filter(|(_, write)| write.seq > found.seq) {
             match value {
-                Some(session) if session.account == account => {
-                    sessions.insert(id, Arc::unwrap_or_clone(session));
-                }
-                _ => {
-                    sessions.remove(&id);
-                }
-            }
+                Some(session) => sessions.insert(id, Arc::unwrap_or_clone(session)),
+                None => sessions.remove(&id),
+            };
         }
         Ok(sessions.into_values().collect())
     }
 
     fn sessions(&self, after: Option<SessionId>, limit: usize) -> Result<Vec<Session>> {
-        let mut recent = self.recent.sessions();
-        recent.retain(|id, _| after.is_none_or(|after| *id > after));
+        let recent = self.recent.sessions(after);
         // Each session that the overlay ended may take one place in the engine's page.
         let ended = recent.values().filter(|write| write.value.is_none()).count();
         let found = self.engine.sessions(after, limit.saturating_add(ended))?;
@@ -98,10 +98,16 @@ impl<E: TokenEngine> TokenView for Overlaid<E> {
         Ok(sessions.into_values().take(limit).collect())
     }
 
-    fn revocations(&self) -> Result<Vec<(Seq, Revocation)>> {
-        let recent = self.recent.revocations();
-        let AsOf { seq: applied, value: mut revocations } = self.engine.revocations()?;
-        revocations.extend(recent.into_iter().filter(|(seq, _)| *seq > applied));
+    fn revocations(
+        &self,
+        keep: &dyn Fn(&Revocation) -> bool,
+        limit: usize,
+    ) -> Result<Vec<(Seq, Revocation)>> {
+        let (recent, forgotten) = self.recent.revocations();
+        let there = |seq, it: &Revocation| keep(it) && !forgotten.covers(seq, it);
+        let AsOf { seq: applied, value: mut revocations } = self.engine.revocations(&there, limit)?;
+        revocations.extend(recent.into_iter().filter(|(seq, it)| *seq > applied && keep(it)));
+        revocations.truncate(limit);
         Ok(revocations)
     }
 

@@ -6,21 +6,26 @@
 //! finds the newest value that was recorded before they looked.
 //!
 //! One lock over everything, not one for each shard: a bundle appears whole to the listings, and it
-//! is held for a few hundred nanoseconds a bundle.
+//! is held for a few hundred nanoseconds a bundle, and as long by a lookup or by the listing of an
+//! account, which an index serves. Only a sweep's page walks through all of it, in the tens of
+//! microseconds, a few dozen times a minute.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use parking_lot::RwLock;
+use uuid::Uuid;
 
 use super::bundle::Committed;
 use crate::model::ban::Ban;
 use crate::model::change::{Change, TokenChange};
-use crate::model::id::{Seq, SessionId};
+use crate::model::id::{AccountId, Seq, SessionId};
 use crate::model::revocation::Revocation;
 use crate::model::session::Session;
+use crate::model::time::Timestamp;
 
 /// A value as of the bundle that wrote it; `None` where that bundle removed it.
 #[derive(Clone, Debug)]
@@ -37,9 +42,29 @@ pub(in crate::store) struct Recent(RwLock<Pending>);
 struct Pending {
     /// The engine has everything through here.
     settled: Seq,
-    sessions: HashMap<SessionId, Write<Arc<Session>>>,
+    sessions: HashMap<SessionId, SessionWrite>,
+    /// (Account, session) for each in `sessions`.
+    by_account: BTreeSet<(AccountId, SessionId)>,
     bans: HashMap<IpNet, Write<Ban>>,
     revocations: BTreeMap<(Seq, u32), Revocation>,
+    forgotten: Forgotten,
+}
+
+/// Which revocations have been forgotten: at those positions, those that expired before those times.
+#[derive(Clone, Debug, Default)]
+pub(in crate::store) struct Forgotten(BTreeMap<(Seq, u32), Timestamp>);
+
+impl Forgotten {
+    /// Whether a revocation of that position was forgotten after it was recorded.
+    pub fn covers(&self, seq: Seq, revocation: &Revocation) -> bool {
+        self.0.iter().any(|((at, _), before)| *at > seq && revocation.expires_at < *before)
+    }
+}
+
+/// A write to a session, and the account it was said to be of.
+struct SessionWrite {
+    account: AccountId,
+    write: Write<Arc<Session>>,
 }
 
 impl Recent {
@@ -63,7 +88,7 @@ impl Recent {
 
     /// The newest unsettled write to a session, if there is one.
     pub fn session(&self, id: SessionId) -> Option<Write<Arc<Session>>> {
-        self.0.read().sessions.get(&id).cloned()
+        self.0.read().sessions.get(&id).map(|it| it.write.clone())
     }
 
     /// The newest unsettled write to a blacklist entry, if there is one.
@@ -71,9 +96,24 @@ impl Recent {
         self.0.read().bans.get(&network).cloned()
     }
 
-    /// The newest unsettled write to each session that has one.
-    pub fn sessions(&self) -> HashMap<SessionId, Write<Arc<Session>>> {
-        self.0.read().sessions.clone()
+    /// The newest unsettled write to each session of an account that has one.
+    pub fn sessions_of(&self, account: AccountId) -> Vec<(SessionId, Write<Arc<Session>>)> {
+        let pending = self.0.read();
+        let of =
+            pending.by_account.range((account, SessionId(Uuid::nil()))..=(account, SessionId(Uuid::max())));
+        of.filter_map(|(_, id)| Some((*id, pending.sessions.get(id)?.write.clone()))).collect()
+    }
+
+    /// Whether a session's newest unsettled write is of another account and came after `seq`.
+    pub fn is_elsewhere(&self, id: SessionId, account: AccountId, seq: Seq) -> bool {
+        self.0.read().sessions.get(&id).is_some_and(|it| it.account != account && it.write.seq > seq)
+    }
+
+    /// The newest unsettled write to each session after `after` that has one.
+    pub fn sessions(&self, after: Option<SessionId>) -> HashMap<SessionId, Write<Arc<Session>>> {
+        let pending = self.0.read();
+        let rest = pending.sessions.iter().filter(|(id, _)| after.is_none_or(|after| **id > after));
+        rest.map(|(id, it)| (*id, it.write.clone())).collect()
     }
 
     /// The newest unsettled write to each blacklist entry that has one.
@@ -81,9 +121,11 @@ impl Recent {
         self.0.read().bans.clone()
     }
 
-    /// The unsettled revocations, in order.
-    pub fn revocations(&self) -> Vec<(Seq, Revocation)> {
-        self.0.read().revocations.iter().map(|((seq, _), it)| (*seq, it.clone())).collect()
+    /// The unsettled revocations, in order, and which of the engine's are forgotten.
+    pub fn revocations(&self) -> (Vec<(Seq, Revocation)>, Forgotten) {
+        let pending = self.0.read();
+        let revocations = pending.revocations.iter().map(|((seq, _), it)| (*seq, it.clone()));
+        (revocations.collect(), pending.forgotten.clone())
     }
 
     /// Forgets what `bundle` wrote, unless it was written again after `through`: the engine has
@@ -97,10 +139,13 @@ impl Recent {
                 TokenChange::SessionOpened(Session { id, .. })
                 | TokenChange::SessionRotated(Session { id, .. })
                 | TokenChange::SessionEnded { session: id, .. } => {
-                    remove_settled(&mut pending.sessions, id, through);
+                    pending.settle_session(*id, through);
                 }
                 TokenChange::Revoked(_) => {
                     pending.revocations.remove(&(bundle.seq, index));
+                }
+                TokenChange::RevocationsForgotten { .. } => {
+                    pending.forgotten.0.remove(&(bundle.seq, index));
                 }
                 TokenChange::Banned(Ban { network, .. }) | TokenChange::Unbanned { network } => {
                     remove_settled(&mut pending.bans, network, through);
@@ -115,10 +160,10 @@ impl Pending {
         match change {
             TokenChange::SessionOpened(session) | TokenChange::SessionRotated(session) => {
                 let value = Some(Arc::new(session.clone()));
-                self.sessions.insert(session.id, Write { seq, value });
+                self.put_session(session.id, session.account, Write { seq, value });
             }
-            TokenChange::SessionEnded { session, .. } => {
-                self.sessions.insert(*session, Write { seq, value: None });
+            TokenChange::SessionEnded { session, account } => {
+                self.put_session(*session, *account, Write { seq, value: None });
             }
             TokenChange::Revoked(revocation) => {
                 self.revocations.insert((seq, index), revocation.clone());
@@ -129,6 +174,29 @@ impl Pending {
             TokenChange::Unbanned { network } => {
                 self.bans.insert(*network, Write { seq, value: None });
             }
+            TokenChange::RevocationsForgotten { before } => {
+                self.revocations.retain(|_, it| it.expires_at >= *before);
+                self.forgotten.0.insert((seq, index), *before);
+            }
+        }
+    }
+}
+
+impl Pending {
+    fn put_session(&mut self, id: SessionId, account: AccountId, write: Write<Arc<Session>>) {
+        let before = self.sessions.insert(id, SessionWrite { account, write });
+        if let Some(before) = before.filter(|before| before.account != account) {
+            self.by_account.remove(&(before.account, id));
+        }
+        self.by_account.insert((account, id));
+    }
+
+    fn settle_session(&mut self, id: SessionId, through: Seq) {
+        if let Entry::Occupied(entry) = self.sessions.entry(id)
+            && entry.get().write.seq <= through
+        {
+            let settled = entry.remove();
+            self.by_account.remove(&(settled.account, id));
         }
     }
 }

@@ -70,8 +70,9 @@ pub(in crate::store) trait TokenView: Send + Sync {
     fn sessions_of(&self, account: AccountId) -> Result<Vec<Session>>;
     /// In order of id, after `after`, at most `limit`.
     fn sessions(&self, after: Option<SessionId>, limit: usize) -> Result<Vec<Session>>;
-    /// Every revocation kept, with its position, in order.
-    fn revocations(&self) -> Result<Vec<(Seq, Revocation)>>;
+    /// The revocations that `keep` says yes to, with their positions, in order, at most `limit`.
+    fn revocations(&self, keep: &dyn Fn(&Revocation) -> bool, limit: usize)
+    -> Result<Vec<(Seq, Revocation)>>;
     fn ban(&self, network: IpNet) -> Result<Option<Ban>>;
     fn bans(&self) -> Result<Vec<Ban>>;
 }

@@ -4,6 +4,8 @@
 mod node;
 mod people;
 mod refused;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -34,7 +36,7 @@ struct Who {
 impl Core {
     async fn dispatch(&self, command: Command, who: Who) -> Outcome {
         match command {
-            Command::Status => self.status().map(|status| Reply::Status(Box::new(status))),
+            Command::Status => self.status().await.map(|status| Reply::Status(Box::new(status))),
             Command::UserAdd { email, name, roles, password } => {
                 self.user_add(email, name, roles, password, who).await
             }
@@ -60,7 +62,7 @@ impl Core {
             Command::KeyList => Ok(self.key_list()),
             Command::KeyRotate { force } => self.key_rotate(force, who.actor).await,
             Command::KeyRetire { key, compromised } => self.key_retire(key, compromised, who.actor).await,
-            Command::AuditTail { after, limit } => self.audit_tail(after, limit),
+            Command::AuditTail { after, limit } => self.audit_tail(after, limit).await,
             Command::AuditVerify => self.audit_verify().await,
         }
     }

@@ -57,7 +57,19 @@ impl Core {
         Ok(self.key_list())
     }
 
-    pub(super) fn audit_tail(&self, after: Option<u64>, limit: u32) -> Outcome {
+    /// Waits for what was committed until now to be in the audit log, which commits do not wait for.
+    async fn log_is_complete(&self) {
+        let committer = &self.stores.committer;
+        if committer.read_only().is_none()
+            && let Err(error) = self.stores.logs.reached(committer.durable()).await
+        {
+            // What there is can be read all the same, and is wanted now more than ever.
+            tracing::warn!(%error, "the audit log lags behind");
+        }
+    }
+
+    pub(super) async fn audit_tail(&self, after: Option<u64>, limit: u32) -> Outcome {
+        self.log_is_complete().await;
         let (logs, limit) = (&self.stores.logs, limit.min(PAGE) as usize);
         let found = match after {
             Some(after) => tail::following(logs, after, limit),
@@ -67,6 +79,7 @@ impl Core {
     }
 
     pub(super) async fn audit_verify(&self) -> Outcome {
+        self.log_is_complete().await;
         let (logs, history) = (self.stores.logs.clone(), self.stores.history.clone());
         let (witness, key) = (witness::path(&self.config.data_dir), self.heads.public_key());
         let proof = tokio::task::spawn_blocking(move || {
@@ -79,7 +92,8 @@ impl Core {
         }
     }
 
-    pub(super) fn status(&self) -> Result<Status, Failure> {
+    pub(super) async fn status(&self) -> Result<Status, Failure> {
+        self.log_is_complete().await;
         let keys = self.keys.list();
         let active = keys.iter().find(|key| key.state == KeyState::Active);
         let head = self.stores.logs.head().map_err(|error| unreadable(&error))?;

@@ -20,6 +20,7 @@ pub mod grant;
 mod list;
 mod login;
 mod refresh;
+pub mod sweep;
 #[cfg(test)]
 mod tests;
 pub mod token;

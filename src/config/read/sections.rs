@@ -201,7 +201,7 @@ pub(super) fn keys(mut section: Section<'_>) -> Keys {
 
 pub(super) fn store(mut section: Section<'_>) -> Store {
     let mut store = Store::default();
-    section.set("segment_bytes", size(MIB, 4 * GIB), &mut store.segment_bytes);
+    section.set("segment_bytes", size(MIB, 256 * MIB), &mut store.segment_bytes);
     section.set("checkpoint_every", duration(SECOND, HOUR), &mut store.checkpoint_every);
     section.set("session_cache", count(0, 100_000_000), &mut store.session_cache);
     section.set("audit_head_every", duration(SECOND, HOUR), &mut store.audit_head_every);

@@ -251,3 +251,12 @@ proptest::proptest! {
         let _ = parse(LEAST, "config.toml", vec![(format!("KEEPGATE_{key}"), value)]);
     }
 }
+
+#[test]
+fn a_segment_is_no_larger_than_recovery_may_read_at_once() {
+    let of = |size: &str| format!("environment = \"development\"\n[store]\nsegment_bytes = \"{size}\"\n");
+    let largest = report(&of("256MiB"), &[]);
+    assert!(!largest.contains("segment_bytes"), "{largest}");
+    let larger = report(&of("257MiB"), &[]);
+    assert!(larger.contains("segment_bytes"), "{larger}");
+}

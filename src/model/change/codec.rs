@@ -52,6 +52,7 @@ mod number {
     pub(super) const REVOKED: u16 = 404;
     pub(super) const BANNED: u16 = 405;
     pub(super) const UNBANNED: u16 = 406;
+    pub(super) const REVOCATIONS_FORGOTTEN: u16 = 407;
 }
 
 /// The change's number on disk.
@@ -84,6 +85,7 @@ pub const fn kind(change: &Change) -> u16 {
             TokenChange::Revoked(_) => number::REVOKED,
             TokenChange::Banned(_) => number::BANNED,
             TokenChange::Unbanned { .. } => number::UNBANNED,
+            TokenChange::RevocationsForgotten { .. } => number::REVOCATIONS_FORGOTTEN,
         },
     }
 }
@@ -117,6 +119,7 @@ pub fn encode(change: &Change, out: &mut Vec<u8>) {
             TokenChange::Revoked(revocation) => put(revocation, out),
             TokenChange::Banned(ban) => put(ban, out),
             TokenChange::Unbanned { network } => put(network, out),
+            TokenChange::RevocationsForgotten { before } => put(before, out),
         },
     }
 }
@@ -167,6 +170,7 @@ pub fn decode(kind: u16, payload: &[u8]) -> Result<Change, CodecError> {
         number::REVOKED => TokenChange::Revoked(take.all()?).into(),
         number::BANNED => TokenChange::Banned(take.all()?).into(),
         number::UNBANNED => TokenChange::Unbanned { network: take.all()? }.into(),
+        number::REVOCATIONS_FORGOTTEN => TokenChange::RevocationsForgotten { before: take.all()? }.into(),
         kind => return Err(CodecError::UnknownKind { kind }),
     })
 }

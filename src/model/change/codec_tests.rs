@@ -156,6 +156,7 @@ fn token_samples() -> Vec<(&'static str, Change)> {
         ("revoked", TokenChange::Revoked(revocation).into()),
         ("banned", TokenChange::Banned(ban).into()),
         ("unbanned", TokenChange::Unbanned { network: "2001:db8::/32".parse().unwrap() }.into()),
+        ("revocations-forgotten", TokenChange::RevocationsForgotten { before: AT }.into()),
     ]
 }
 

@@ -10,6 +10,7 @@ use crate::model::change::{AuthChange, Change, LogChange, TokenChange, UserChang
 use crate::model::event::ChainHash;
 use crate::model::id::Seq;
 use crate::model::key::KeyState;
+use crate::model::revocation::Revocation;
 use crate::store::namespace::{LogHead, LogRecord};
 
 macro_rules! cases {
@@ -38,6 +39,7 @@ cases! {
     a_rotation_replaces_the_whole_record,
     sessions_are_listed_by_account_and_in_pages,
     revocations_are_kept_with_their_position,
+    revocations_that_expired_are_forgotten,
     bans_are_replaced_and_lifted,
     one_bundle_reaches_every_namespace,
     later_changes_of_a_bundle_win,
@@ -289,6 +291,23 @@ fn revocations_are_kept_with_their_position(bed: &mut Bed) {
     bed.commit([TokenChange::Revoked(revocation(1))]);
     let expected = [(Seq(1), revocation(1)), (Seq(1), revocation(2)), (Seq(3), revocation(1))];
     assert_eq!(bed.tokens.revocations().unwrap(), expected);
+}
+
+fn revocations_that_expired_are_forgotten(bed: &mut Bed) {
+    let ending = |of, at| Revocation { expires_at: time(at), ..revocation(of) };
+    let revoked = |of, at| TokenChange::Revoked(ending(of, at));
+    let forgotten = |at| TokenChange::RevocationsForgotten { before: time(at) };
+    bed.commit([revoked(1, 10), revoked(2, 20), revoked(3, 30)]);
+    bed.commit([revoked(4, 10)]);
+    bed.commit([revoked(5, 10), forgotten(20), revoked(6, 10)]);
+    let expected = [(Seq(1), ending(2, 20)), (Seq(1), ending(3, 30)), (Seq(3), ending(6, 10))];
+    assert_eq!(bed.tokens.revocations().unwrap(), expected);
+    assert_eq!(bed.tokens.live_revocations(time(20)).unwrap(), expected[1..2]);
+    assert!(bed.tokens.has_revocations_expired_before(time(11)).unwrap());
+    assert!(!bed.tokens.has_revocations_expired_before(time(10)).unwrap());
+    bed.commit([forgotten(30)]);
+    bed.commit([revoked(7, 10)]);
+    assert_eq!(bed.tokens.revocations().unwrap(), [(Seq(1), ending(3, 30)), (Seq(5), ending(7, 10))]);
 }
 
 fn bans_are_replaced_and_lifted(bed: &mut Bed) {

@@ -80,6 +80,11 @@ pub(super) const ALL: &[Fault] = &[
         forget!(Change::Token(TokenChange::Revoked(_))),
     ),
     Fault::changes(
+        "keeps every revocation for ever",
+        "revocations_that_expired_are_forgotten",
+        forget!(Change::Token(TokenChange::RevocationsForgotten { .. })),
+    ),
+    Fault::changes(
         "never lifts a ban",
         "bans_are_replaced_and_lifted",
         forget!(Change::Token(TokenChange::Unbanned { .. })),

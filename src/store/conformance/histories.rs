@@ -97,7 +97,10 @@ fn token_change() -> impl Strategy<Value = TokenChange> {
             session: session_id(n),
             account: account_id(of)
         }),
-        1 => any::<u8>().prop_map(|of| TokenChange::Revoked(revocation(of))),
+        2 => (any::<u8>(), 0..FEW).prop_map(|(of, end)| {
+            TokenChange::Revoked(Revocation { expires_at: time(end.into()), ..revocation(of) })
+        }),
+        1 => (0..=FEW).prop_map(|end| TokenChange::RevocationsForgotten { before: time(end.into()) }),
         1 => (0..FEW, "[a-z]{0,3}").prop_map(|(n, reason)| TokenChange::Banned(ban(n, &reason))),
         1 => (0..FEW).prop_map(|n| TokenChange::Unbanned { network: network(n) }),
     ]
@@ -159,7 +162,7 @@ impl Answers {
                 each.map(|n| tokens.session(session_id(n)).unwrap()),
             ),
             sessions_of: each.map(|n| tokens.sessions_of(account_id(n)).unwrap()),
-            revocations: tokens.revocations().unwrap(),
+            revocations: tokens.revocations(&|_| true, all).unwrap(),
             bans: (tokens.bans().unwrap(), each.map(|n| tokens.ban(network(n)).unwrap())),
         }
     }

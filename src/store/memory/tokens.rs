@@ -12,7 +12,7 @@ use crate::model::id::{AccountId, Seq, SessionId};
 use crate::model::revocation::Revocation;
 use crate::model::session::Session;
 use crate::store::error::StoreError;
-use crate::store::overlaid::{AsOf, TokenEngine};
+use crate::store::overlaid::{AsOf, Keep, TokenEngine};
 
 /// Sessions, revocations and the blacklist.
 #[derive(Default)]
@@ -43,6 +43,9 @@ impl State for Tokens {
             TokenChange::Unbanned { network } => {
                 self.bans.remove(network);
             }
+            TokenChange::RevocationsForgotten { before } => {
+                self.revocations.retain(|at, it| *at >= (seq, index) || it.expires_at >= *before);
+            }
         }
         Ok(())
     }
@@ -68,10 +71,11 @@ impl TokenEngine for Memory<Tokens> {
         }))
     }
 
-    fn revocations(&self) -> Result<AsOf<Vec<(Seq, Revocation)>>, StoreError> {
-        Ok(self.read(|seq, tokens| AsOf {
-            seq,
-            value: tokens.revocations.iter().map(|((at, _), it)| (*at, it.clone())).collect(),
+    fn revocations(&self, keep: Keep<'_>, limit: usize) -> Result<AsOf<Vec<(Seq, Revocation)>>, StoreError> {
+        Ok(self.read(|seq, tokens| {
+            let all = tokens.revocations.iter().map(|((at, _), it)| (*at, it));
+            let kept = all.filter(|(at, it)| keep(*at, it)).take(limit);
+            AsOf { seq, value: kept.map(|(at, it)| (at, it.clone())).collect() }
         }))
     }
 

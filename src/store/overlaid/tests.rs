@@ -81,8 +81,8 @@ impl TokenEngine for Slow {
         self.stop();
         self.engine.sessions(after, limit)
     }
-    fn revocations(&self) -> Result<AsOf<Vec<(Seq, Revocation)>>> {
-        self.engine.revocations()
+    fn revocations(&self, keep: Keep<'_>, limit: usize) -> Result<AsOf<Vec<(Seq, Revocation)>>> {
+        self.engine.revocations(keep, limit)
     }
     fn ban(&self, network: IpNet) -> Result<Option<Ban>> {
         self.engine.ban(network)
@@ -175,7 +175,8 @@ fn a_write_recorded_during_settlement_stays_in_the_overlay() {
     assert_eq!(rig.generation(1), Some(2));
     rig.settle(&rotated(2, 1, 2));
     assert_eq!(rig.generation(1), Some(2));
-    assert!(rig.view.recent.sessions().is_empty(), "what is settled is forgotten");
+    assert!(rig.view.recent.sessions(None).is_empty(), "what is settled is forgotten");
+    assert!(rig.view.recent.sessions_of(session(1, 0).account).is_empty(), "by the index too");
 }
 
 #[test]
@@ -237,6 +238,26 @@ fn readers_never_see_less_than_the_position_they_noted() {
     for reader in readers {
         reader.join().unwrap();
     }
+}
+
+#[test]
+fn the_listing_of_an_account_takes_only_its_own_writes_from_the_overlay() {
+    let rig = Rig::new();
+    let account = |n: u8| AccountId(Uuid::from_bytes([n; 16]));
+    let changes = (1..=200_u8).map(|n| {
+        let session = Session { account: account(n % 100), ..session(n, 1) };
+        Change::Token(TokenChange::SessionOpened(session))
+    });
+    let commit = Committed { seq: Seq(1), time: Timestamp::from_millis(0), changes: changes.collect() };
+    rig.view.recent.record(&commit);
+    let ended = TokenChange::SessionEnded { session: id(107), account: account(7) };
+    let commit = Committed { seq: Seq(2), time: Timestamp::from_millis(0), changes: vec![ended.into()] };
+    rig.view.recent.record(&commit);
+    let taken: Vec<_> = rig.view.recent.sessions_of(account(7)).into_iter().collect();
+    let taken: Vec<_> = taken.iter().map(|(id, write)| (*id, write.value.is_some())).collect();
+    assert_eq!(taken, [(id(7), true), (id(107), false)]);
+    let listed: Vec<_> = rig.view.sessions_of(account(7)).unwrap().iter().map(|it| it.id).collect();
+    assert_eq!(listed, [id(7)]);
 }
 
 #[test]

@@ -7,7 +7,9 @@ use redb::{Database, Durability, Table, WriteTransaction};
 use super::{BANS, META, REVOCATIONS, SESSIONS, SESSIONS_BY_ACCOUNT, Site, account_key, session_key};
 use crate::model::change::{Change, Namespace, TokenChange};
 use crate::model::id::{AccountId, Seq, SessionId};
+use crate::model::revocation::Revocation;
 use crate::model::session::Session;
+use crate::model::time::Timestamp;
 use crate::store::bundle::{Committed, SharedCommit};
 use crate::store::error::StoreError;
 use crate::store::view::{Applier, unapplied};
@@ -119,7 +121,23 @@ impl<'t> Tables<'t> {
             TokenChange::Unbanned { network } => {
                 self.bans.remove(&*network.to_string()).map(drop).map_err(|error| site.error(error))
             }
+            TokenChange::RevocationsForgotten { before } => self.forget_revocations((seq.0, index), *before),
         }
+    }
+
+    /// Drops the revocations that were recorded before `at` and expired before `before`.
+    fn forget_revocations(&mut self, at: (u64, u32), before: Timestamp) -> Result<()> {
+        let site = self.site;
+        let mut unreadable = None;
+        let done = self.revocations.retain_in(..at, |_, value| match site.decode::<Revocation>(value) {
+            Ok(revocation) => revocation.expires_at >= before,
+            Err(error) => {
+                unreadable.get_or_insert(error);
+                true
+            }
+        });
+        done.map_err(|error| site.error(error))?;
+        unreadable.map_or(Ok(()), Err)
     }
 
     fn put_session(&mut self, session: &Session) -> Result<()> {
@@ -130,7 +148,7 @@ impl<'t> Tables<'t> {
         // A rotation, the usual case, leaves the index alone.
         match before.transpose()? {
             Some(before) if before.account == session.account => return Ok(()),
-            Some(before) => self.forget(before.account, session.id)?,
+            Some(before) => self.forget_session(before.account, session.id)?,
             None => {}
         }
         let key = (account_key(session.account), session_key(session.id));
@@ -141,12 +159,12 @@ impl<'t> Tables<'t> {
         let site = self.site;
         let ended = self.sessions.remove(session_key(id)).map_err(|error| site.error(error))?;
         match ended.map(|it| site.decode::<Session>(it.value())).transpose()? {
-            Some(ended) => self.forget(ended.account, id),
+            Some(ended) => self.forget_session(ended.account, id),
             None => Ok(()),
         }
     }
 
-    fn forget(&mut self, account: AccountId, session: SessionId) -> Result<()> {
+    fn forget_session(&mut self, account: AccountId, session: SessionId) -> Result<()> {
         let key = (account_key(account), session_key(session));
         self.by_account.remove(key).map(drop).map_err(|error| self.site.error(error))
     }

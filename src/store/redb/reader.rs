@@ -13,7 +13,7 @@ use crate::model::id::{AccountId, Seq, SessionId};
 use crate::model::revocation::Revocation;
 use crate::model::session::Session;
 use crate::store::error::StoreError;
-use crate::store::overlaid::{AsOf, TokenEngine};
+use crate::store::overlaid::{AsOf, Keep, TokenEngine};
 
 /// The reader of the tokens file.
 pub(in crate::store) struct RedbReader {
@@ -87,15 +87,20 @@ impl TokenEngine for RedbReader {
         })
     }
 
-    fn revocations(&self) -> Result<AsOf<Vec<(Seq, Revocation)>>, StoreError> {
+    fn revocations(&self, keep: Keep<'_>, limit: usize) -> Result<AsOf<Vec<(Seq, Revocation)>>, StoreError> {
         self.read(|snapshot| {
-            let revocations = snapshot.open_table(REVOCATIONS)?;
-            let decode = |entry: Result<_, redb::StorageError>| {
-                let (key, value): (redb::AccessGuard<'_, (u64, u32)>, redb::AccessGuard<'_, &[u8]>) = entry?;
-                Ok((Seq(key.value().0), self.decode(value.value())?))
-            };
-            let value = revocations.iter()?.map(decode).collect::<Result<_, Fault>>()?;
-            Ok(AsOf { seq: applied(snapshot)?, value })
+            let mut kept = Vec::new();
+            for entry in snapshot.open_table(REVOCATIONS)?.iter()? {
+                if kept.len() == limit {
+                    break;
+                }
+                let (key, value) = entry?;
+                let (at, revocation) = (Seq(key.value().0), self.decode(value.value())?);
+                if keep(at, &revocation) {
+                    kept.push((at, revocation));
+                }
+            }
+            Ok(AsOf { seq: applied(snapshot)?, value: kept })
         })
     }
 

@@ -1,0 +1,60 @@
+//! Clearing away sessions that expired: round and round through all of them, a few pages at a time,
+//! so that neither a step nor a bundle grows with the store. The engine is read on a thread that may
+//! wait for the disk.
+
+use std::sync::Arc;
+
+use super::Sessions;
+use crate::auth::commands::{Commands, KEPT_EXPIRED};
+use crate::auth::error::AuthError;
+use crate::model::id::SessionId;
+
+/// A round through the sessions, and how far it has come.
+pub struct Sweep {
+    commands: Arc<Commands>,
+    after: Option<SessionId>,
+}
+
+impl Sessions {
+    /// A round that starts at the first session.
+    pub fn sweep(&self) -> Sweep {
+        Sweep { commands: Arc::clone(&self.commands), after: None }
+    }
+}
+
+impl Sweep {
+    /// Looks at the next `pages` of at most `size` sessions each, in order of id, and removes the
+    /// records of those that expired a day ago. Ends early, and says so with `true`, when the round
+    /// is complete; the next step then starts another.
+    ///
+    /// # Errors
+    /// Failures of the node; what was removed stays removed, and the next step goes on from there.
+    pub async fn step(&mut self, pages: usize, size: usize) -> Result<bool, AuthError> {
+        for _ in 0..pages {
+            self.after = self.page(size).await?;
+            if self.after.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn page(&self, size: usize) -> Result<Option<SessionId>, AuthError> {
+        let (commands, after) = (Arc::clone(&self.commands), self.after);
+        let read = tokio::task::spawn_blocking(move || commands.tokens.sessions(after, size));
+        let page = read.await.map_err(|_| AuthError::Internal("reading the sessions was interrupted"))??;
+        let before = self.commands.now().minus(KEPT_EXPIRED);
+        let expired: Vec<_> = page.iter().filter(|session| session.expires_at < before).collect();
+        if !expired.is_empty() {
+            // An expired session can no longer be rotated, so no read need be depended on; ending
+            // one that has just been ended otherwise is nothing.
+            self.commands
+                .settle(|bundle| {
+                    expired.iter().for_each(|it| self.commands.end(bundle, it.id, it.account));
+                    Ok(Ok(()))
+                })
+                .await?;
+        }
+        Ok(page.last().filter(|_| page.len() == size).map(|session| session.id))
+    }
+}
