@@ -60,7 +60,7 @@ use crate::config::limits::Limits;
 use crate::config::upstream::Upstream;
 use crate::model::random::SharedRng;
 use crate::model::time::SharedClock;
-use crate::observe::metrics::EdgeCounters;
+use crate::observe::metrics::{Denial, EdgeCounters};
 
 /// The edge cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -147,7 +147,14 @@ impl Pipeline {
             entry.account = Some(somebody.claims().sub);
         }
         match vetted.route().target {
-            Target::Api => local::call(&site.api, &site.limits, vetted).await,
+            Target::Api => {
+                let answered = local::call(&site.api, &site.limits, vetted).await?;
+                if let Some(denied) = answered.denied {
+                    self.counters.denials.up(Denial::BadToken);
+                    self.record(*denied).await;
+                }
+                Ok(answered.response)
+            }
             Target::Upstream(at) => {
                 let group = self.groups.get(at).ok_or_else(Refused::internal)?;
                 self.proxy().forward(group, vetted, id_header).await
