@@ -26,7 +26,7 @@ use crate::config::route::Route;
 use crate::config::upstream::Upstream;
 use crate::model::random::SharedRng;
 use crate::model::time::SharedClock;
-use crate::observe::metrics::Metrics;
+use crate::observe::metrics::{EdgeCounters, Metrics};
 
 /// What the edge is made of.
 pub struct Parts {
@@ -62,9 +62,10 @@ pub struct Parts {
 pub struct Edge;
 
 /// A running edge. Dropping it stops it at once.
-#[derive(Debug)]
 pub struct Running {
     https: Vec<SocketAddr>,
+    site: Arc<Site>,
+    counters: Arc<EdgeCounters>,
     http: Vec<SocketAddr>,
     workers: Vec<(oneshot::Sender<Duration>, oneshot::Receiver<usize>, JoinHandle<()>)>,
 }
@@ -84,12 +85,14 @@ impl Edge {
         let metrics = Arc::clone(&parts.metrics);
         let site = Arc::new(Site::new(parts, https.first().map_or(443, SocketAddr::port))?);
         let mut workers = Vec::with_capacity(count);
+        // What belongs to no thread is counted with the first one's.
+        let first = metrics.edge_worker();
         for number in 0..count {
             let (tell, drain) = oneshot::channel();
             let setup = Setup {
                 site: Arc::clone(&site),
                 number,
-                counters: metrics.edge_worker(),
+                counters: if number == 0 { Arc::clone(&first) } else { metrics.edge_worker() },
                 https: https_listeners.pop().unwrap_or_default(),
                 http: http_listeners.pop().unwrap_or_default(),
                 drain,
@@ -97,7 +100,7 @@ impl Edge {
             let (done, finished) = oneshot::channel();
             workers.push((tell, finished, spawn(setup, done)?));
         }
-        Ok(Running { https, http, workers })
+        Ok(Running { site, counters: first, https, http, workers })
     }
 }
 
@@ -186,3 +189,6 @@ impl Running {
         cut
     }
 }
+        // Only now: any of the threads may have folded a denial until its end.
+        let failures = self.site.decisions.close_windows(None).await;
+        self.counters.audit_failures.add(failures);

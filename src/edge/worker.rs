@@ -36,8 +36,6 @@ use crate::observe::metrics::{EdgeCounters, Turned};
 const TICK: Duration = Duration::from_secs(5);
 /// How many ticks until lapsed bans are forgotten: a minute.
 const BAN_TICKS: u32 = 12;
-/// How many ticks until certificates are looked at: an hour.
-const CERTIFICATE_TICKS: u32 = 720;
 /// After `accept` failed (no descriptors left), before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -78,11 +76,7 @@ pub async fn run(setup: Setup) -> usize {
     }
     tokio::task::spawn_local(Rc::clone(&worker).look_after(number == 0));
     let patience = drain.await.unwrap_or(Duration::ZERO);
-    let cut = worker.drain.run(patience).await;
-    if number == 0 {
-        worker.close_windows(None).await;
-    }
-    cut
+    worker.drain.run(patience).await
 }
 
 impl Worker {
@@ -317,30 +311,11 @@ impl Worker {
             if !first {
                 continue;
             }
-            self.close_windows(Some(now)).await;
+            let failures = self.site().decisions.close_windows(Some(now)).await;
+            self.counters().audit_failures.add(failures);
             if ticks.is_multiple_of(BAN_TICKS) {
                 self.site().blacklist.forget_lapsed(self.site().clock.now());
             }
-            if ticks.is_multiple_of(CERTIFICATE_TICKS) {
-                self.refresh_certificates().await;
-            }
-        }
-    }
-
-    async fn close_windows(&self, now: Option<Instant>) {
-        let failures = self.site().decisions.close_windows(now).await;
-        self.counters().audit_failures.add(failures);
-    }
-
-    async fn refresh_certificates(&self) {
-        let certificates = Arc::clone(self.site().terminator.certificates());
-        // It reads files and makes keys: not on the thread that serves.
-        match tokio::task::spawn_blocking(move || certificates.refresh()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!(%error, "certificates could not be refreshed; the old ones stay")
-            }
-            Err(error) => tracing::error!(%error, "certificates could not be refreshed; the old ones stay"),
         }
     }
 }

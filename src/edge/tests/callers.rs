@@ -1,6 +1,7 @@
 //! Who may pass, who is told why not, and what the audit log says of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::header::WWW_AUTHENTICATE;
@@ -185,6 +186,26 @@ async fn a_bad_token_that_the_local_api_answers_401_is_recorded_and_counted() {
     assert!(events[0].contains(r#"reason: "malformed""#) && events[0].contains("127.0.0.1"), "{}", events[0]);
     let metrics = gate.metrics.encode();
     assert!(metrics.contains(r#"keepgate_denials_total{reason="bad_token"} 2"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn denials_of_the_thread_that_ends_last_are_recorded_too() {
+    let (gate, door) = before_a_door(|parts| parts.listen.workers = 8);
+    door.may_leave.add_permits(1);
+    let bad = [("authorization", "Bearer x")];
+    assert_eq!(gate.get("/logout", &bad).await.status, 401);
+    // On any of eight threads; the first of them has nothing to wait for, most likely.
+    let mut client = gate.client().await;
+    let audit = Arc::clone(&gate.audit);
+    let asking = tokio::spawn(async move { client.send(request("GET", "/logout", &bad, "")).await });
+    door.entered.acquire_many(2).await.unwrap().forget();
+    let draining = tokio::spawn(gate.running.drain(Duration::from_secs(60)));
+    // What it must not depend on: that the first thread is still there.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    door.may_leave.add_permits(1);
+    assert_eq!(asking.await.unwrap().status, 401);
+    assert_eq!(draining.await.unwrap(), 0);
+    assert!(audit.0.lock()[1].contains("count: 1"));
 }
 
 struct Broken;
