@@ -15,6 +15,9 @@ use crate::edge::body::RequestBody;
 
 /// Largest response head taken from a server, bytes.
 const RESPONSE_HEAD_BYTES: usize = 64 * 1024;
+/// Most bytes of a response read at once. It is also what an HTTP/2 client must take in each
+/// `stall_timeout` (see `connection`): hyper's 400 KiB would ask too much of a slow line.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +56,11 @@ async fn start<S>(stream: S) -> Result<SendRequest<RequestBody>, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let (sender, connection) =
-        Builder::new().max_header_size(RESPONSE_HEAD_BYTES).handshake(TokioIo::new(stream)).await?;
+    let (sender, connection) = Builder::new()
+        .max_header_size(RESPONSE_HEAD_BYTES)
+        .max_buf_size(CHUNK_BYTES)
+        .handshake(TokioIo::new(stream))
+        .await?;
     // How it ends is seen by whoever uses the sender.
     tokio::task::spawn_local(async move { drop(connection.await) });
     Ok(sender)
