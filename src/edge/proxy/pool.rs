@@ -76,7 +76,7 @@ impl Pool {
                 return None;
             }
             if sender.is_ready() && !sender.is_closed() {
-                return Some(Lease { sender, pool: Rc::clone(self), reused: true });
+                return Some(Lease { sender, pool: Rc::clone(self) });
             }
         }
         None
@@ -84,7 +84,7 @@ impl Pool {
 
     /// A connection just made.
     pub fn lease(self: &Rc<Self>, sender: SendRequest<RequestBody>) -> Lease {
-        Lease { sender, pool: Rc::clone(self), reused: false }
+        Lease { sender, pool: Rc::clone(self) }
     }
 
     fn put(&self, sender: SendRequest<RequestBody>) {
@@ -111,15 +111,9 @@ impl Pool {
 pub struct Lease {
     sender: SendRequest<RequestBody>,
     pool: Rc<Pool>,
-    reused: bool,
 }
 
 impl Lease {
-    /// Whether it has carried a request before.
-    pub const fn is_reused(&self) -> bool {
-        self.reused
-    }
-
     /// The connection.
     pub const fn sender(&mut self) -> &mut SendRequest<RequestBody> {
         &mut self.sender
