@@ -53,7 +53,7 @@ use self::guard::blacklist::Blacklist;
 use self::identity::Identities;
 use self::local::LocalApi;
 use self::proxy::Proxy;
-use self::proxy::pool::Group;
+use self::proxy::pool::{Connections, Group};
 use self::respond::Refused;
 use self::route::{RouteError, Table, Target};
 use crate::config::limits::Limits;
@@ -94,6 +94,7 @@ pub struct Site {
     decisions: Decisions,
     blacklist: Arc<Blacklist>,
     budget: Arc<accept::Budget>,
+    upstream_connections: Arc<Connections>,
     clock: SharedClock,
     rng: SharedRng,
 }
@@ -163,8 +164,8 @@ impl Pipeline {
     }
 
     fn proxy(&self) -> Proxy<'_> {
-        let Self { site, identities, counters, .. } = self;
-        Proxy { limits: &site.limits, identities, counters }
+        let Self { site, identities, counters, groups } = self;
+        Proxy { limits: &site.limits, identities, counters, groups }
     }
 
     /// Makes a denial durable before its answer leaves. If it cannot be, the answer is no all the

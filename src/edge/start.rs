@@ -16,6 +16,7 @@ use super::decisions::{AuditSink, Decisions};
 use super::guard::address::TrustedProxies;
 use super::guard::blacklist::Blacklist;
 use super::local::LocalApi;
+use super::proxy::pool::Connections;
 use super::route::Table;
 use super::tls::Terminator;
 use super::worker::{self, Setup};
@@ -63,9 +64,9 @@ pub struct Edge;
 
 /// A running edge. Dropping it stops it at once.
 pub struct Running {
-    https: Vec<SocketAddr>,
     site: Arc<Site>,
     counters: Arc<EdgeCounters>,
+    https: Vec<SocketAddr>,
     http: Vec<SocketAddr>,
     workers: Vec<(oneshot::Sender<Duration>, oneshot::Receiver<usize>, JoinHandle<()>)>,
 }
@@ -84,9 +85,9 @@ impl Edge {
         let (http, mut http_listeners) = bind_all(&parts.listen.http, count, &every)?;
         let metrics = Arc::clone(&parts.metrics);
         let site = Arc::new(Site::new(parts, https.first().map_or(443, SocketAddr::port))?);
-        let mut workers = Vec::with_capacity(count);
         // What belongs to no thread is counted with the first one's.
         let first = metrics.edge_worker();
+        let mut workers = Vec::with_capacity(count);
         for number in 0..count {
             let (tell, drain) = oneshot::channel();
             let setup = Setup {
@@ -124,6 +125,8 @@ impl Site {
             api: parts.api,
             decisions: Decisions::new(parts.audit),
             blacklist: parts.blacklist,
+            // One for each client connection; the descriptors were counted for two.
+            upstream_connections: Connections::new(limits.connections),
             budget: Budget::new(limits.connections, limits.connections_per_address),
             limits,
             clock: parts.clock,
@@ -186,9 +189,9 @@ impl Running {
                 tracing::error!("an edge thread panicked");
             }
         }
-        cut
-    }
-}
         // Only now: any of the threads may have folded a denial until its end.
         let failures = self.site.decisions.close_windows(None).await;
         self.counters.audit_failures.add(failures);
+        cut
+    }
+}

@@ -81,7 +81,8 @@ pub async fn run(setup: Setup) -> usize {
 
 impl Worker {
     fn new(site: Arc<Site>, number: usize, counters: Arc<EdgeCounters>) -> Self {
-        let groups = site.upstreams.iter().map(|config| Group::new(config, number)).collect();
+        let group = |config| Group::new(config, number, &site.upstream_connections);
+        let groups = site.upstreams.iter().map(group).collect();
         let limits = &site.limits;
         let mut http1 = http1::Builder::new();
         http1
