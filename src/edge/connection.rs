@@ -20,7 +20,7 @@ use tokio::time::Sleep;
 
 use super::body::Stall;
 use super::drain::Drain;
-use super::guard::framing::{Framing, FramingRefused};
+use super::guard::framing::{Cut, Framing, FramingRefused, HeadLimits};
 use crate::config::limits::Limits;
 
 /// The far end of a connection, as every request on it sees it.
@@ -71,24 +71,25 @@ enum Stream {
 }
 
 impl Activity {
-    /// A connection that just opened. `http1`: bytes while no request is under way are the beginning
-    /// of a head, and the framing is to be followed.
-    pub fn new(http1: bool) -> Rc<Self> {
+    /// A connection that just opened. `http1`, for HTTP/1: bytes while no request is under way are the
+    /// beginning of a head, and the framing is to be followed.
+    pub fn new(http1: Option<HeadLimits>) -> Rc<Self> {
         Rc::new(Self {
             requests: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             head_since: Cell::new(None),
-            framing: http1.then(RefCell::default),
+            framing: http1.map(|limits| RefCell::new(Framing::new(limits))),
             streams: RefCell::default(),
         })
     }
 
-    fn bytes_arrived(&self, bytes: &[u8]) {
-        let Some(framing) = &self.framing else { return };
-        framing.borrow_mut().feed(bytes);
+    fn bytes_arrived(&self, bytes: &[u8]) -> Option<Cut> {
+        let framing = self.framing.as_ref()?;
+        let cut = framing.borrow_mut().feed(bytes);
         if self.requests.get() == 0 && self.head_since.get().is_none() {
             self.head_since.set(Some(Instant::now()));
         }
+        cut
     }
 
     fn deadline(&self, limits: &Limits) -> Option<Instant> {
@@ -219,7 +220,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.inner).poll_read(cx, buf);
         if let Some(bytes) = buf.filled().get(before..).filter(|bytes| !bytes.is_empty()) {
-            self.activity.bytes_arrived(bytes);
+            let cut = self.activity.bytes_arrived(bytes);
+            // Where the end has no room in the buffer hyper reads on, and refuses by itself.
+            if let Some(Cut { at, end }) = cut.filter(|cut| buf.capacity() - before >= cut.at + cut.end.len())
+            {
+                buf.set_filled(before + at);
+                buf.put_slice(end);
+            }
         }
         result
     }

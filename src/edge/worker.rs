@@ -23,6 +23,7 @@ use super::connection::{Activity, Busy, ClientIo, Peer, Serve};
 use super::decisions::Denied;
 use super::drain::{Drain, Open};
 use super::guard;
+use super::guard::framing::HeadLimits;
 use super::identity::Identities;
 use super::proxy::pool::Group;
 use super::redirect;
@@ -198,7 +199,7 @@ impl Worker {
         counters.handshakes.up();
         let http2 = secured.is_http2();
         let peer = Rc::new(self.peer(secured.address()));
-        let activity = Activity::new(!http2);
+        let activity = Activity::new((!http2).then(|| HeadLimits::of(&site.limits)));
         let (stream, _permit) = secured.into_parts();
         let io = TokioIo::new(ClientIo::new(stream, site.limits.stall_timeout, Rc::clone(&activity)));
         let service = {
@@ -223,7 +224,7 @@ impl Worker {
         let site = self.site();
         let (stream, address, _permit) = accepted.into_parts();
         let peer = Rc::new(self.peer(address));
-        let activity = Activity::new(true);
+        let activity = Activity::new(Some(HeadLimits::of(&site.limits)));
         let io = TokioIo::new(ClientIo::new(stream, site.limits.stall_timeout, Rc::clone(&activity)));
         let service = {
             let (worker, activity) = (Rc::clone(&self), Rc::clone(&activity));
@@ -279,7 +280,7 @@ impl Worker {
         let mut entry = Entry::of(&request, peer.address, id);
         let site = self.site();
         let answered = match busy.framing() {
-            Some(breach) => Err(guard::misframed(breach)),
+            Some(breach) => Err(guard::misframed(breach, &site.limits)),
             None => redirect::to_https(request, site.terminator.certificates(), site.https_port),
         };
         let mut response = self.settle(answered, &mut entry);
