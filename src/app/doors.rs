@@ -11,11 +11,12 @@ use keepgate_guard::verifier::{Expectations, Verifier};
 use tokio::net::TcpListener;
 
 use super::core::Core;
-use super::echo;
 use super::error::AppError;
 use super::ready::Listeners;
+use super::{descriptors, echo};
 use crate::api::{self, Api};
 use crate::config::development::{ECHO, echo_socket};
+use crate::config::limits::Limits;
 use crate::config::upstream::Server;
 use crate::edge::body::ResponseBody;
 use crate::edge::local::LocalApi;
@@ -83,6 +84,22 @@ pub(in crate::app) fn terminator(core: &Core) -> Result<Terminator, AppError> {
     Ok(Terminator::open(&core.config.tls, &core.config.data_dir, clock, rng)?)
 }
 
+/// The limits, with no more connections than there are file descriptors for.
+fn affordable(limits: &Limits) -> Limits {
+    let descriptors = descriptors::raise();
+    let connections = descriptors::affordable(limits.connections, descriptors);
+    if connections < limits.connections {
+        tracing::warn!(
+            configured = limits.connections,
+            served = connections,
+            open_files = descriptors,
+            "fewer connections are served than limits.connections says: raise the hard limit of open \
+             files (LimitNOFILE= in systemd, ulimit -Hn) to twice as many and 256, or lower the setting"
+        );
+    }
+    Limits { connections, ..limits.clone() }
+}
+
 /// Binds every address and starts the edge's threads.
 pub(in crate::app) fn edge(
     core: &Core,
@@ -100,7 +117,7 @@ pub(in crate::app) fn edge(
     }
     Ok(Edge::start(Parts {
         listen: config.listen.clone(),
-        limits: config.limits.clone(),
+        limits: affordable(&config.limits),
         terminator: terminator.clone(),
         hsts: config.tls.hsts,
         routes: config.routes.clone(),

@@ -6,6 +6,7 @@
 
 pub mod control;
 mod core;
+mod descriptors;
 mod doors;
 mod echo;
 pub mod error;

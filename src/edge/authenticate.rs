@@ -48,14 +48,15 @@ impl Authenticated {
 }
 
 /// Why a caller that may use the route is nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Anonymous {
     /// The route does not look at tokens.
     NotAsked,
     /// There was none, and the route does not insist.
     NoToken,
-    /// It did not verify, and the route does not insist.
-    BadToken(Refusal),
+    /// It did not verify, and the route does not insist. The event is for the case that whoever
+    /// answers insists after all.
+    BadToken(Refusal, Box<Denied>),
 }
 
 /// Who asks.
@@ -117,14 +118,20 @@ pub fn authenticate(check: &dyn TokenCheck, routed: Routed, now: Timestamp) -> R
     let claims = match check.verify(token, now.as_secs()) {
         Ok(claims) => claims,
         Err(refusal) if insists => {
-            let denied = denied(&routed, refusal.word(), None);
+            let denied = Some(denied(&routed, refusal.word(), None));
             return Err(Stopped { refused: bad_token(refusal), denied });
         }
-        Err(refusal) => return Ok(Vetted { routed, who: Who::Anonymous(Anonymous::BadToken(refusal)) }),
+        Err(refusal) => {
+            let denied = denied(&routed, refusal.word(), None);
+            return Ok(Vetted { routed, who: Who::Anonymous(Anonymous::BadToken(refusal, denied)) });
+        }
     };
     match missing(routed.route(), &claims) {
         None => Ok(Vetted { routed, who: Who::Authenticated(Authenticated { claims }) }),
-        Some((reason, refused)) => Err(Stopped { refused, denied: denied(&routed, reason, Some(&claims)) }),
+        Some((reason, refused)) => {
+            let denied = Some(denied(&routed, reason, Some(&claims)));
+            Err(Stopped { refused, denied })
+        }
     }
 }
 
@@ -195,10 +202,10 @@ fn forbidden(detail: &'static str, scopes: Option<&str>) -> Refused {
     }
 }
 
-fn denied(routed: &Routed, reason: &'static str, claims: Option<&Claims>) -> Option<Box<Denied>> {
+fn denied(routed: &Routed, reason: &'static str, claims: Option<&Claims>) -> Box<Denied> {
     let caller = claims.and_then(|claims| identity::caller(claims).ok());
     let target = Arc::clone(&routed.route().name);
-    Some(Box::new(Denied { origin: routed.admitted().origin(), reason, target, caller }))
+    Box::new(Denied { origin: routed.admitted().origin(), reason, target, caller })
 }
 
 #[cfg(test)]

@@ -40,35 +40,62 @@ pub enum BodyError {
     Broken(#[from] hyper::Error),
 }
 
+/// Fewest bytes of a request's body in each `stall_timeout` that is spent waiting for it. Any byte were
+/// too few: one a minute would hold a stream, a buffer and an upstream connection for as long as the
+/// client likes. An application may answer as slowly as it likes: it is ours, and events are rare.
+const LEAST_UPLOAD: u64 = 1024;
+
 /// A timer that runs only while a body makes no progress. Most bodies never arm it.
 #[derive(Debug)]
 pub struct Stall {
     limit: Duration,
+    least: u64,
     timer: Option<Pin<Box<Sleep>>>,
-    armed: bool,
+    waiting_since: Option<Instant>,
+    /// Since there were `least` bytes for the last time.
+    waited: Duration,
+    moved: u64,
 }
 
 impl Stall {
-    /// Patience of this long.
+    /// Patience of this long for any byte.
     pub const fn new(limit: Duration) -> Self {
-        Self { limit, timer: None, armed: false }
+        Self::demanding(limit, 1)
     }
 
-    /// Something moved.
-    pub const fn progress(&mut self) {
-        self.armed = false;
+    /// Patience of this long, spent in waiting, for at least so many bytes.
+    const fn demanding(limit: Duration, least: u64) -> Self {
+        Self { limit, least, timer: None, waiting_since: None, waited: Duration::ZERO, moved: 0 }
     }
 
-    /// Nothing moved: ready once patience has run out.
+    /// So many bytes moved.
+    pub fn progress(&mut self, bytes: u64) {
+        self.moved = self.moved.saturating_add(bytes);
+        let since = self.waiting_since.take();
+        if self.moved >= self.least {
+            (self.moved, self.waited) = (0, Duration::ZERO);
+        } else if let Some(since) = since {
+            self.waited += since.elapsed();
+        }
+    }
+
+    /// Nothing moves: ready once patience has run out.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limit = self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if !self.armed {
-            self.armed = true;
-            timer.as_mut().reset(tokio::time::Instant::now() + limit);
+        if self.waiting_since.is_none() {
+            let now = Instant::now();
+            self.waiting_since = Some(now);
+            timer.as_mut().reset((now + limit.saturating_sub(self.waited)).into());
         }
         timer.as_mut().poll(cx)
     }
+}
+
+/// How many bytes a polled frame brings.
+pub fn size<E>(polled: &Option<Result<Frame<Bytes>, E>>) -> u64 {
+    let data = polled.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
+    data.map_or(0, |data| data.len() as u64)
 }
 
 /// When a request's body last moved, for whoever waits for the response.
@@ -108,7 +135,8 @@ pub struct RequestBody {
 impl RequestBody {
     /// At most `limit` bytes of `inner`, with patience of `stall`.
     pub const fn new(inner: Incoming, limit: u64, stall: Duration) -> Self {
-        Self { inner: Some(inner), limit, left: limit, stall: Stall::new(stall), upload: None }
+        let stall = Stall::demanding(stall, LEAST_UPLOAD);
+        Self { inner: Some(inner), limit, left: limit, stall, upload: None }
     }
 
     /// No body.
@@ -145,7 +173,7 @@ impl Body for RequestBody {
                 return Poll::Ready(Some(Err(BodyError::Stalled)));
             }
         };
-        self.stall.progress();
+        self.stall.progress(size(&frame));
         if let Some(upload) = &self.upload {
             upload.moved();
         }
@@ -222,7 +250,7 @@ impl Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.source {
+        let polled = match &mut self.source {
             Source::Empty => Poll::Ready(None),
             Source::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
@@ -231,7 +259,12 @@ impl Body for Outgoing {
             }
             Source::Api(body) => Pin::new(body).poll_frame(cx),
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),
+        };
+        if let Some(busy) = &self.busy {
+            // Whoever asks again has sent what it took before.
+            busy.handed_out(matches!(polled, Poll::Ready(Some(Ok(_)))));
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

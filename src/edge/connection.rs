@@ -1,5 +1,5 @@
 //! One connection's life beneath its requests: how long it may be silent, how long a request's
-//! head may take, how long a write may stand still, and how it ends at shutdown.
+//! head may take, how long a write or a stream may stand still, and how it ends at shutdown.
 //!
 //! One timer for each connection, armed for the nearest deadline and looked at only when it fires
 //! or a nearer one appears, so that a request costs no timer. (hyper's own header timeout arms one
@@ -20,7 +20,7 @@ use tokio::time::Sleep;
 
 use super::body::Stall;
 use super::drain::Drain;
-use super::guard::framing::{Framing, FramingRefused};
+use super::guard::framing::{Cut, Framing, FramingRefused, HeadLimits};
 use crate::config::limits::Limits;
 
 /// The far end of a connection, as every request on it sees it.
@@ -53,26 +53,43 @@ pub struct Activity {
     head_since: Cell<Option<Instant>>,
     /// HTTP/1 only: HTTP/2 has its own framing, and the h2 crate is strict about it.
     framing: Option<RefCell<Framing>>,
+    /// HTTP/2 only: one for each request under way. In HTTP/1 a client that takes no bytes stops the
+    /// socket, which [`ClientIo`] sees; in HTTP/2 it need only close a stream's window and go on
+    /// answering pings.
+    streams: RefCell<Vec<Stream>>,
+}
+
+/// What the body of a stream's response is doing.
+#[derive(Clone, Copy, Debug)]
+enum Stream {
+    /// No stream has this place.
+    Free,
+    /// It waits for more from its source, or has not begun.
+    Fetching,
+    /// A frame was handed out then, and the next has not been asked for since.
+    HandedOut(Instant),
 }
 
 impl Activity {
-    /// A connection that just opened. `http1`: bytes while no request is under way are the beginning
-    /// of a head, and the framing is to be followed.
-    pub fn new(http1: bool) -> Rc<Self> {
+    /// A connection that just opened. `http1`, for HTTP/1: bytes while no request is under way are the
+    /// beginning of a head, and the framing is to be followed.
+    pub fn new(http1: Option<HeadLimits>) -> Rc<Self> {
         Rc::new(Self {
             requests: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             head_since: Cell::new(None),
-            framing: http1.then(RefCell::default),
+            framing: http1.map(|limits| RefCell::new(Framing::new(limits))),
+            streams: RefCell::default(),
         })
     }
 
-    fn bytes_arrived(&self, bytes: &[u8]) {
-        let Some(framing) = &self.framing else { return };
-        framing.borrow_mut().feed(bytes);
+    fn bytes_arrived(&self, bytes: &[u8]) -> Option<Cut> {
+        let framing = self.framing.as_ref()?;
+        let cut = framing.borrow_mut().feed(bytes);
         if self.requests.get() == 0 && self.head_since.get().is_none() {
             self.head_since.set(Some(Instant::now()));
         }
+        cut
     }
 
     fn deadline(&self, limits: &Limits) -> Option<Instant> {
@@ -82,33 +99,77 @@ impl Activity {
         let idle = self.idle_since.get() + limits.idle_timeout;
         Some(self.head_since.get().map_or(idle, |since| since + limits.head_timeout))
     }
+
+    fn add_stream(&self) -> Option<usize> {
+        if self.framing.is_some() {
+            return None;
+        }
+        let mut streams = self.streams.borrow_mut();
+        let free = streams.iter().position(|stream| matches!(stream, Stream::Free));
+        let place = free.unwrap_or_else(|| {
+            streams.push(Stream::Free);
+            streams.len() - 1
+        });
+        drop(streams);
+        self.set_stream(place, Stream::Fetching);
+        Some(place)
+    }
+
+    fn set_stream(&self, place: usize, now: Stream) {
+        if let Some(stream) = self.streams.borrow_mut().get_mut(place) {
+            *stream = now;
+        }
+    }
+
+    /// Since when the stream that has stood longest has stood.
+    fn handed_out_since(&self) -> Option<Instant> {
+        let since = |stream: &Stream| match stream {
+            Stream::HandedOut(since) => Some(*since),
+            Stream::Free | Stream::Fetching => None,
+        };
+        self.streams.borrow().iter().filter_map(since).min()
+    }
 }
 
 /// A request is under way on this connection, until this is dropped.
 #[derive(Debug)]
-pub struct Busy(Rc<Activity>);
+pub struct Busy {
+    activity: Rc<Activity>,
+    stream: Option<usize>,
+}
 
 impl Busy {
     /// A request's head has arrived.
     pub fn start(activity: &Rc<Activity>) -> Rc<Self> {
         activity.requests.set(activity.requests.get() + 1);
         activity.head_since.set(None);
-        Rc::new(Self(Rc::clone(activity)))
+        Rc::new(Self { activity: Rc::clone(activity), stream: activity.add_stream() })
+    }
+
+    /// The response's body was asked for a frame, and gave one or did not.
+    pub fn handed_out(&self, frame: bool) {
+        if let Some(place) = self.stream {
+            let now = if frame { Stream::HandedOut(Instant::now()) } else { Stream::Fetching };
+            self.activity.set_stream(place, now);
+        }
     }
 
     /// What is wrong with the connection's bytes so far. With several requests on the way at once the
     /// first answers for a later one's breach; nobody honest is hit.
     pub fn framing(&self) -> Option<FramingRefused> {
-        self.0.framing.as_ref().and_then(|framing| framing.borrow().breach())
+        self.activity.framing.as_ref().and_then(|framing| framing.borrow().breach())
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let left = self.0.requests.get().saturating_sub(1);
-        self.0.requests.set(left);
+        if let Some(place) = self.stream {
+            self.activity.set_stream(place, Stream::Free);
+        }
+        let left = self.activity.requests.get().saturating_sub(1);
+        self.activity.requests.set(left);
         if left == 0 {
-            self.0.idle_since.set(Instant::now());
+            self.activity.idle_since.set(Instant::now());
         }
     }
 }
@@ -143,7 +204,7 @@ impl<T> ClientIo<T> {
 
     fn watch<R>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if result.is_ready() {
-            self.stall.progress();
+            self.stall.progress(1);
             return result;
         }
         self.stall.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
@@ -159,7 +220,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.inner).poll_read(cx, buf);
         if let Some(bytes) = buf.filled().get(before..).filter(|bytes| !bytes.is_empty()) {
-            self.activity.bytes_arrived(bytes);
+            let cut = self.activity.bytes_arrived(bytes);
+            // Where the end has no room in the buffer hyper reads on, and refuses by itself.
+            if let Some(Cut { at, end }) = cut.filter(|cut| buf.capacity() - before >= cut.at + cut.end.len())
+            {
+                buf.set_filled(before + at);
+                buf.put_slice(end);
+            }
         }
         result
     }
@@ -243,7 +310,7 @@ impl<'a, C: Future> Serve<'a, C> {
         limits: &'a Limits,
         drain: &'a Drain,
     ) -> Self {
-        let timer = Box::pin(tokio::time::sleep(limits.idle_timeout));
+        let timer = Box::pin(tokio::time::sleep(limits.idle_timeout.min(limits.stall_timeout)));
         Self {
             connection: Box::pin(connection),
             finish,
@@ -286,9 +353,13 @@ impl<'a, C: Future> Serve<'a, C> {
             return Verdict::GoOn;
         }
         let now = Instant::now();
+        // Looked at only here: a stream that stops later than now is not due before this much later.
+        let patience = self.limits.stall_timeout;
+        let due = self.activity.handed_out_since().map_or(now + patience, |since| since + patience);
         match deadline {
-            Some(at) if at > now => self.arm(at, cx),
-            None => self.arm(now + self.limits.idle_timeout, cx),
+            _ if due <= now => return Verdict::Cut,
+            Some(at) if at > now => self.arm(at.min(due), cx),
+            None => self.arm(due, cx),
             Some(_) if self.finishing || self.activity.head_since.get().is_some() => return Verdict::Cut,
             Some(_) => {
                 self.arm(now + FAREWELL, cx);

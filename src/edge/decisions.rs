@@ -41,11 +41,15 @@ impl AuditSink for Trail {
     }
 }
 
-impl Sink for Arc<dyn AuditSink> {
+/// Any sink. A type of its own, because the compiler cannot see that a future over a bare
+/// `Arc<dyn …>` may move between threads.
+struct AnySink(Arc<dyn AuditSink>);
+
+impl Sink for AnySink {
     type Error = NotRecorded;
 
     async fn record(&self, draft: Draft) -> Result<(), NotRecorded> {
-        AuditSink::record(&**self, draft).await
+        self.0.record(draft).await
     }
 }
 
@@ -63,12 +67,12 @@ pub struct Denied {
 }
 
 /// Records denials. Shared by all edge threads; only refused requests come here.
-pub struct Decisions(Folded<Arc<dyn AuditSink>>);
+pub struct Decisions(Folded<AnySink>);
 
 impl Decisions {
     /// Records into `sink`.
     pub fn new(sink: Arc<dyn AuditSink>) -> Self {
-        Self(Folded::new(sink))
+        Self(Folded::new(AnySink(sink)))
     }
 
     /// Records a denial, or counts it where one of its kind was recorded lately. An error changes

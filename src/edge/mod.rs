@@ -53,14 +53,14 @@ use self::guard::blacklist::Blacklist;
 use self::identity::Identities;
 use self::local::LocalApi;
 use self::proxy::Proxy;
-use self::proxy::pool::Group;
+use self::proxy::pool::{Connections, Group};
 use self::respond::Refused;
 use self::route::{RouteError, Table, Target};
 use crate::config::limits::Limits;
 use crate::config::upstream::Upstream;
 use crate::model::random::SharedRng;
 use crate::model::time::SharedClock;
-use crate::observe::metrics::EdgeCounters;
+use crate::observe::metrics::{Denial, EdgeCounters};
 
 /// The edge cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +94,7 @@ pub struct Site {
     decisions: Decisions,
     blacklist: Arc<Blacklist>,
     budget: Arc<accept::Budget>,
+    upstream_connections: Arc<Connections>,
     clock: SharedClock,
     rng: SharedRng,
 }
@@ -147,7 +148,14 @@ impl Pipeline {
             entry.account = Some(somebody.claims().sub);
         }
         match vetted.route().target {
-            Target::Api => local::call(&site.api, &site.limits, vetted).await,
+            Target::Api => {
+                let answered = local::call(&site.api, &site.limits, vetted).await?;
+                if let Some(denied) = answered.denied {
+                    self.counters.denials.up(Denial::BadToken);
+                    self.record(*denied).await;
+                }
+                Ok(answered.response)
+            }
             Target::Upstream(at) => {
                 let group = self.groups.get(at).ok_or_else(Refused::internal)?;
                 self.proxy().forward(group, vetted, id_header).await
@@ -156,8 +164,8 @@ impl Pipeline {
     }
 
     fn proxy(&self) -> Proxy<'_> {
-        let Self { site, identities, counters, .. } = self;
-        Proxy { limits: &site.limits, identities, counters }
+        let Self { site, identities, counters, groups } = self;
+        Proxy { limits: &site.limits, identities, counters, groups }
     }
 
     /// Makes a denial durable before its answer leaves. If it cannot be, the answer is no all the

@@ -174,7 +174,7 @@ impl Table {
                 Found::Route(other) if same(other) => {}
                 _ => {
                     return Err(Refused::bad_request(
-                        "the path's encoded or doubled slashes could be read as another path",
+                        "the path's encoded or doubled slashes or its ';' could be read as another path",
                     ));
                 }
             }
@@ -204,7 +204,7 @@ fn normal_prefix(route: &str, path: &str) -> Result<String, RouteError> {
     let refuse = |reason: String| RouteError::Path { route: route.to_owned(), reason };
     let reading = target::read_path(path).map_err(|error| refuse(error.to_string()))?;
     if reading.plain.is_some() {
-        return Err(refuse("the path must not have doubled or encoded slashes".to_owned()));
+        return Err(refuse("the path must not have doubled or encoded slashes, or ';'".to_owned()));
     }
     Ok(reading.path.into_owned())
 }
@@ -344,6 +344,9 @@ mod tests {
         unknown.target = RouteTarget::Upstream("nope".to_owned());
         assert!(matches!(compile(&[unknown]), Err(RouteError::UnknownUpstream { .. })));
         assert!(matches!(compile(&[route(None, "/a/../b", &[])]), Err(RouteError::Path { .. })));
+        for ambiguous in ["/a;x", "/a%3Bx", "/a//b", "/a%2Fb"] {
+            assert!(matches!(compile(&[route(None, ambiguous, &[])]), Err(RouteError::Path { .. })));
+        }
         assert!(matches!(compile(&[route(None, "/a", &["GE T"])]), Err(RouteError::Method { .. })));
         let mut unasked = route(None, "/a", &[]);
         (unasked.auth, unasked.scopes) = (RouteAuth::None, vec!["x".to_owned()]);

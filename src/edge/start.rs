@@ -16,6 +16,7 @@ use super::decisions::{AuditSink, Decisions};
 use super::guard::address::TrustedProxies;
 use super::guard::blacklist::Blacklist;
 use super::local::LocalApi;
+use super::proxy::pool::Connections;
 use super::route::Table;
 use super::tls::Terminator;
 use super::worker::{self, Setup};
@@ -26,7 +27,7 @@ use crate::config::route::Route;
 use crate::config::upstream::Upstream;
 use crate::model::random::SharedRng;
 use crate::model::time::SharedClock;
-use crate::observe::metrics::Metrics;
+use crate::observe::metrics::{EdgeCounters, Metrics};
 
 /// What the edge is made of.
 pub struct Parts {
@@ -62,8 +63,9 @@ pub struct Parts {
 pub struct Edge;
 
 /// A running edge. Dropping it stops it at once.
-#[derive(Debug)]
 pub struct Running {
+    site: Arc<Site>,
+    counters: Arc<EdgeCounters>,
     https: Vec<SocketAddr>,
     http: Vec<SocketAddr>,
     workers: Vec<(oneshot::Sender<Duration>, oneshot::Receiver<usize>, JoinHandle<()>)>,
@@ -83,13 +85,15 @@ impl Edge {
         let (http, mut http_listeners) = bind_all(&parts.listen.http, count, &every)?;
         let metrics = Arc::clone(&parts.metrics);
         let site = Arc::new(Site::new(parts, https.first().map_or(443, SocketAddr::port))?);
+        // What belongs to no thread is counted with the first one's.
+        let first = metrics.edge_worker();
         let mut workers = Vec::with_capacity(count);
         for number in 0..count {
             let (tell, drain) = oneshot::channel();
             let setup = Setup {
                 site: Arc::clone(&site),
                 number,
-                counters: metrics.edge_worker(),
+                counters: if number == 0 { Arc::clone(&first) } else { metrics.edge_worker() },
                 https: https_listeners.pop().unwrap_or_default(),
                 http: http_listeners.pop().unwrap_or_default(),
                 drain,
@@ -97,7 +101,7 @@ impl Edge {
             let (done, finished) = oneshot::channel();
             workers.push((tell, finished, spawn(setup, done)?));
         }
-        Ok(Running { https, http, workers })
+        Ok(Running { site, counters: first, https, http, workers })
     }
 }
 
@@ -121,6 +125,8 @@ impl Site {
             api: parts.api,
             decisions: Decisions::new(parts.audit),
             blacklist: parts.blacklist,
+            // One for each client connection; the descriptors were counted for two.
+            upstream_connections: Connections::new(limits.connections),
             budget: Budget::new(limits.connections, limits.connections_per_address),
             limits,
             clock: parts.clock,
@@ -183,6 +189,9 @@ impl Running {
                 tracing::error!("an edge thread panicked");
             }
         }
+        // Only now: any of the threads may have folded a denial until its end.
+        let failures = self.site.decisions.close_windows(None).await;
+        self.counters.audit_failures.add(failures);
         cut
     }
 }

@@ -23,6 +23,7 @@ use super::connection::{Activity, Busy, ClientIo, Peer, Serve};
 use super::decisions::Denied;
 use super::drain::{Drain, Open};
 use super::guard;
+use super::guard::framing::HeadLimits;
 use super::identity::Identities;
 use super::proxy::pool::Group;
 use super::redirect;
@@ -36,8 +37,6 @@ use crate::observe::metrics::{EdgeCounters, Turned};
 const TICK: Duration = Duration::from_secs(5);
 /// How many ticks until lapsed bans are forgotten: a minute.
 const BAN_TICKS: u32 = 12;
-/// How many ticks until certificates are looked at: an hour.
-const CERTIFICATE_TICKS: u32 = 720;
 /// After `accept` failed (no descriptors left), before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -78,16 +77,13 @@ pub async fn run(setup: Setup) -> usize {
     }
     tokio::task::spawn_local(Rc::clone(&worker).look_after(number == 0));
     let patience = drain.await.unwrap_or(Duration::ZERO);
-    let cut = worker.drain.run(patience).await;
-    if number == 0 {
-        worker.close_windows(None).await;
-    }
-    cut
+    worker.drain.run(patience).await
 }
 
 impl Worker {
     fn new(site: Arc<Site>, number: usize, counters: Arc<EdgeCounters>) -> Self {
-        let groups = site.upstreams.iter().map(|config| Group::new(config, number)).collect();
+        let group = |config| Group::new(config, number, &site.upstream_connections);
+        let groups = site.upstreams.iter().map(group).collect();
         let limits = &site.limits;
         let mut http1 = http1::Builder::new();
         http1
@@ -203,7 +199,7 @@ impl Worker {
         counters.handshakes.up();
         let http2 = secured.is_http2();
         let peer = Rc::new(self.peer(secured.address()));
-        let activity = Activity::new(!http2);
+        let activity = Activity::new((!http2).then(|| HeadLimits::of(&site.limits)));
         let (stream, _permit) = secured.into_parts();
         let io = TokioIo::new(ClientIo::new(stream, site.limits.stall_timeout, Rc::clone(&activity)));
         let service = {
@@ -228,7 +224,7 @@ impl Worker {
         let site = self.site();
         let (stream, address, _permit) = accepted.into_parts();
         let peer = Rc::new(self.peer(address));
-        let activity = Activity::new(true);
+        let activity = Activity::new(Some(HeadLimits::of(&site.limits)));
         let io = TokioIo::new(ClientIo::new(stream, site.limits.stall_timeout, Rc::clone(&activity)));
         let service = {
             let (worker, activity) = (Rc::clone(&self), Rc::clone(&activity));
@@ -284,7 +280,7 @@ impl Worker {
         let mut entry = Entry::of(&request, peer.address, id);
         let site = self.site();
         let answered = match busy.framing() {
-            Some(breach) => Err(guard::misframed(breach)),
+            Some(breach) => Err(guard::misframed(breach, &site.limits)),
             None => redirect::to_https(request, site.terminator.certificates(), site.https_port),
         };
         let mut response = self.settle(answered, &mut entry);
@@ -317,30 +313,11 @@ impl Worker {
             if !first {
                 continue;
             }
-            self.close_windows(Some(now)).await;
+            let failures = self.site().decisions.close_windows(Some(now)).await;
+            self.counters().audit_failures.add(failures);
             if ticks.is_multiple_of(BAN_TICKS) {
                 self.site().blacklist.forget_lapsed(self.site().clock.now());
             }
-            if ticks.is_multiple_of(CERTIFICATE_TICKS) {
-                self.refresh_certificates().await;
-            }
-        }
-    }
-
-    async fn close_windows(&self, now: Option<Instant>) {
-        let failures = self.site().decisions.close_windows(now).await;
-        self.counters().audit_failures.add(failures);
-    }
-
-    async fn refresh_certificates(&self) {
-        let certificates = Arc::clone(self.site().terminator.certificates());
-        // It reads files and makes keys: not on the thread that serves.
-        match tokio::task::spawn_blocking(move || certificates.refresh()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!(%error, "certificates could not be refreshed; the old ones stay")
-            }
-            Err(error) => tracing::error!(%error, "certificates could not be refreshed; the old ones stay"),
         }
     }
 }

@@ -117,6 +117,8 @@ labelled!(
     UpstreamFailure, UpstreamFailures {
         /// No server could be connected to.
         Unreachable => "unreachable",
+        /// No room for one more connection to application servers.
+        Full => "full",
         /// It broke off, or did not speak HTTP.
         Broken => "broken",
         /// No response in time.

@@ -22,7 +22,8 @@ async fn ask(core: &Core, command: Command) -> Reply {
 
 async fn ban(core: &Core, n: u8) {
     let network = format!("192.0.2.{n}/32").parse().unwrap();
-    ask(core, Command::BlacklistAdd { network, reason: String::new(), ttl_seconds: None, force: false }).await;
+    ask(core, Command::BlacklistAdd { network, reason: String::new(), ttl_seconds: None, force: false })
+        .await;
 }
 
 #[tokio::test]

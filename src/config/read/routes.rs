@@ -73,11 +73,12 @@ fn target(section: &mut Section<'_>) -> Option<RouteTarget> {
 }
 
 /// A path prefix in the one spelling that requests are compared in: no escapes, no dot segments, no
-/// empty segments, no slash at the end, so that no two prefixes mean the same.
+/// empty segments, no path parameters (`;x`, which some upstreams drop), no slash at the end, so that
+/// no two prefixes mean the same.
 fn prefix(node: &Node) -> kind::Read<String> {
     let path = text(node)?;
     let remedy = "write a prefix such as \"/\" or \"/app/api\": plain characters, no slash at the end";
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&b);
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@/".contains(&b);
     let segment = |part: &str| !part.is_empty() && part != "." && part != "..";
     match path.strip_prefix('/') {
         Some("") => Ok(path),

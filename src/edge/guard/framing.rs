@@ -5,12 +5,47 @@
 //! Whoever stands before or behind may repair differently, and that is how requests are smuggled
 //! (hyper#4123; CVE-2026-2833 in Pingora). So the bytes pass by [`Framing`], which follows the
 //! framing with the strictest rules and notes the first breach; the guard then refuses the request
-//! with 400 and ends the connection. It decides nothing else and changes no byte.
+//! with 400 and ends the connection.
+//!
+//! What hyper would refuse by itself (sizes, a request line that is none) is refused here too: its
+//! answers are bare, and no request comes of them that could be logged and counted. So that one does,
+//! a broken head is ended where it broke, see [`Cut`]. Only the oddest garbage in pieces still gets
+//! hyper's answer.
 
 use memchr::memchr;
 
-/// Longest head that is followed, bytes; hyper refuses far shorter ones.
-const HEAD_BYTES: usize = 1024 * 1024;
+use crate::config::limits::Limits;
+
+/// Longest line between chunks, bytes.
+const CHUNK_LINE_BYTES: usize = 16 * 1024;
+/// Longest request target, bytes.
+pub const TARGET_BYTES: usize = 8 * 1024;
+/// Longest request line: the target, and room for a method and a version.
+const REQUEST_LINE_BYTES: usize = TARGET_BYTES + 64;
+
+/// How large a head may be.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLimits {
+    bytes: usize,
+    lines: usize,
+}
+
+impl HeadLimits {
+    /// As configured.
+    pub const fn of(limits: &Limits) -> Self {
+        Self { bytes: limits.head_bytes, lines: limits.header_count }
+    }
+}
+
+/// Where a head broke in the bytes that were fed, and what ends it there as a request that hyper takes
+/// (the guard refuses it): bytes up to `at` pass, then come those of `end` in place of the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Bytes that pass.
+    pub at: usize,
+    /// What follows them.
+    pub end: &'static [u8],
+}
 
 /// How the framing is broken. The text goes to the client; the connection is closed after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,14 +68,24 @@ pub enum FramingRefused {
     /// RFC 9112 §7.1
     #[error("a chunk of the body is malformed")]
     Chunk,
+    /// RFC 9112 §3
+    #[error("the request line is malformed")]
+    RequestLine,
+    /// RFC 9112 §3: 414 past it.
+    #[error("the request target is too long")]
+    TargetTooLong,
+    /// RFC 6585 §5: 431 past it.
+    #[error("the request head is too large")]
+    HeadTooLarge,
     /// `Upgrade: h2c`, which RFC 9113 §3.1 withdrew; it tunnels past proxies.
     #[error("upgrading to h2c is not supported")]
     H2c,
 }
 
 /// Follows the framing of one connection's bytes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Framing {
+    limits: HeadLimits,
     state: State,
     /// A head or chunk line whose end is still to come.
     pending: Vec<u8>,
@@ -60,58 +105,111 @@ enum State {
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Head {
+    bytes: usize,
+    lines: usize,
     http10: bool,
     length: Option<u64>,
     chunked: bool,
 }
 
 impl Framing {
+    /// Of a connection whose heads are held to `limits`.
+    pub fn new(limits: HeadLimits) -> Self {
+        Self { limits, state: State::Start, pending: Vec::new(), breach: None }
+    }
+
     /// The first breach so far.
     pub const fn breach(&self) -> Option<FramingRefused> {
         self.breach
     }
 
-    /// More bytes have arrived.
-    pub fn feed(&mut self, mut bytes: &[u8]) {
-        while self.breach.is_none() && !bytes.is_empty() {
+    /// More bytes have arrived. A head that breaks in them is to be cut.
+    pub fn feed(&mut self, bytes: &[u8]) -> Option<Cut> {
+        let mut rest = bytes;
+        while self.breach.is_none() && !rest.is_empty() {
             match &mut self.state {
                 State::Body(left) | State::ChunkData(left) => {
-                    let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                    let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
                     *left -= taken as u64;
-                    bytes = bytes.get(taken..).unwrap_or_default();
+                    rest = rest.get(taken..).unwrap_or_default();
                     if *left == 0 {
                         let chunked = matches!(self.state, State::ChunkData(_));
                         self.state = if chunked { State::ChunkSize } else { State::Start };
                     }
                 }
-                _ => bytes = self.feed_line(bytes),
+                _ => match self.feed_line(rest) {
+                    Ok(after) => rest = after,
+                    Err(breach) => {
+                        self.breach = Some(breach);
+                        let end = self.end_of_head()?;
+                        return Some(Cut { at: bytes.len() - rest.len(), end });
+                    }
+                },
             }
         }
+        None
     }
 
     /// Takes bytes up to a line's end; returns the rest.
-    fn feed_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+    fn feed_line<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], FramingRefused> {
         let Some(end) = memchr(b'\n', bytes) else {
-            if self.pending.len() + bytes.len() > HEAD_BYTES {
-                self.breach = Some(FramingRefused::Line);
-            } else {
-                self.pending.extend_from_slice(bytes);
+            self.fits(self.pending.len() + bytes.len())?;
+            // Binary garbage (TLS on the plain port) may never have a line's end.
+            let garbage = |first: &u8| self.pending.is_empty() && *first != b'\r' && !is_token(*first);
+            if self.state == State::Start && bytes.first().is_some_and(garbage) {
+                return Err(FramingRefused::RequestLine);
             }
-            return &[];
+            self.pending.extend_from_slice(bytes);
+            return Ok(&[]);
         };
         let (line, rest) = bytes.split_at(end + 1);
+        self.fits(self.pending.len() + line.len())?;
         // Most heads come whole; only a line that was cut in two is copied.
-        let result = if self.pending.is_empty() {
-            self.line(line)
+        if self.pending.is_empty() {
+            self.line(line)?;
         } else {
             let mut whole = std::mem::take(&mut self.pending);
+            let before = whole.len();
             whole.extend_from_slice(line);
-            self.line(&whole)
-        };
-        if let Err(breach) = result {
-            self.breach = Some(breach);
+            let result = self.line(&whole);
+            if result.is_err() {
+                whole.truncate(before);
+                self.pending = whole;
+            }
+            result?;
         }
-        rest
+        Ok(rest)
+    }
+
+    /// Whether there is room for a line, or the beginning of one, of this many bytes.
+    const fn fits(&self, line: usize) -> Result<(), FramingRefused> {
+        match &self.state {
+            State::Start if line > REQUEST_LINE_BYTES => Err(FramingRefused::TargetTooLong),
+            State::Head(head) if head.bytes + line > self.limits.bytes => Err(FramingRefused::HeadTooLarge),
+            State::ChunkSize | State::Trailers if line > CHUNK_LINE_BYTES => Err(FramingRefused::Line),
+            _ => Ok(()),
+        }
+    }
+
+    /// What makes a head of what has passed of it: whole lines, and the beginning of one in `pending`.
+    fn end_of_head(&self) -> Option<&'static [u8]> {
+        let ends_in = |byte: u8| self.pending.last() == Some(&byte);
+        let has = |byte: u8| memchr(byte, &self.pending).is_some();
+        match &self.state {
+            State::Start if self.pending.is_empty() => Some(b"GET / HTTP/1.1\r\n\r\n"),
+            State::Start if !has(b' ') => Some(b" / HTTP/1.1\r\n\r\n"),
+            State::Start if ends_in(b' ') => Some(b"/ HTTP/1.1\r\n\r\n"),
+            State::Start if self.pending.iter().filter(|byte| **byte == b' ').count() == 1 => {
+                Some(b" HTTP/1.1\r\n\r\n")
+            }
+            State::Head(_) if self.pending.is_empty() => Some(b"\r\n"),
+            State::Head(_) if self.pending == b"\r" => Some(b"\n"),
+            // Longer by one: the beginning may be a name that means something.
+            State::Head(_) if !has(b':') => Some(b"-:\r\n\r\n"),
+            State::Head(_) if ends_in(b'\r') => Some(b"\n\r\n"),
+            State::Head(_) => Some(b"\r\n\r\n"),
+            _ => None,
+        }
     }
 
     fn line(&mut self, line: &[u8]) -> Result<(), FramingRefused> {
@@ -122,9 +220,14 @@ impl Framing {
         match &mut self.state {
             // Empty lines before a request are passed over (RFC 9112 §2.2).
             State::Start if line.is_empty() => {}
-            State::Start => self.state = State::Head(Head::of(line)),
+            State::Start => self.state = State::Head(Head::of(line)?),
             State::Head(head) if line.is_empty() => self.state = head.body()?,
-            State::Head(head) => head.line(line)?,
+            State::Head(head) => {
+                if head.lines >= self.limits.lines {
+                    return Err(FramingRefused::HeadTooLarge);
+                }
+                head.line(line)?;
+            }
             State::ChunkSize => {
                 if let Some(state) = chunk_size(line)? {
                     self.state = state;
@@ -139,11 +242,30 @@ impl Framing {
 }
 
 impl Head {
-    fn of(request_line: &[u8]) -> Self {
-        Self { http10: request_line.ends_with(b" HTTP/1.0"), ..Self::default() }
+    fn of(line: &[u8]) -> Result<Self, FramingRefused> {
+        let refused = FramingRefused::RequestLine;
+        let at = memchr(b' ', line).ok_or(refused)?;
+        let (method, rest) = line.split_at(at);
+        let (target, version) = rest.split_at_checked(rest.len().saturating_sub(9)).ok_or(refused)?;
+        let http10 = version == b" HTTP/1.0";
+        if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
+            return Err(refused);
+        }
+        if !http10 && version != b" HTTP/1.1" {
+            return Err(refused);
+        }
+        let target = target.get(1..).ok_or(refused)?;
+        if target.len() > TARGET_BYTES {
+            return Err(FramingRefused::TargetTooLong);
+        }
+        if !is_target(target) {
+            return Err(refused);
+        }
+        Ok(Self { bytes: line.len() + 2, http10, ..Self::default() })
     }
 
     fn line(&mut self, line: &[u8]) -> Result<(), FramingRefused> {
+        (self.lines, self.bytes) = (self.lines + 1, self.bytes + line.len() + 2);
         let (name, value) = split(line)?;
         // By length first: one header in ten is worth a comparison.
         match name.len() {
@@ -200,14 +322,30 @@ const fn is_token(byte: u8) -> bool {
     TOKEN[byte as usize]
 }
 
+/// Whether hyper takes this for a request target. Plain paths, which nearly all are, need one look at
+/// each byte; the rest is asked of the parser that hyper uses.
+fn is_target(target: &[u8]) -> bool {
+    let plain = |byte: &u8| matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?' | b'@'..=b'_' | b'a'..=b'z' | b'|' | b'~');
+    if target.first() == Some(&b'/') && target.iter().all(plain) {
+        return true;
+    }
+    http::Uri::try_from(target).is_ok()
+}
+
 /// A header line's name and value.
 fn split(line: &[u8]) -> Result<(&[u8], &[u8]), FramingRefused> {
     let colon = memchr(b':', line).ok_or(FramingRefused::Header)?;
     let (name, value) = line.split_at(colon);
-    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) || memchr(0, value).is_some() {
+    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) || has_control(value) {
         return Err(FramingRefused::Header);
     }
     Ok((name, value.get(1..).unwrap_or_default().trim_ascii()))
+}
+
+/// Without a way out in between, so that it runs over many bytes at once.
+fn has_control(value: &[u8]) -> bool {
+    let control = |byte: u8| ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f);
+    value.iter().fold(false, |found, byte| found | control(*byte))
 }
 
 /// Digits of that radix and nothing else, of a size that no counter overflows.
@@ -234,8 +372,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn framing() -> Framing {
+        Framing::new(HeadLimits::of(&Limits::default()))
+    }
+
     fn breach(bytes: &str) -> Option<FramingRefused> {
-        let mut framing = Framing::default();
+        let mut framing = framing();
         framing.feed(bytes.as_bytes());
         framing.breach()
     }
@@ -247,7 +389,7 @@ mod tests {
     #[test]
     fn requests_in_a_row_are_followed_through_their_bodies() {
         assert_eq!(breach(GOOD), None);
-        let mut framing = Framing::default();
+        let mut framing = framing();
         framing.feed(GOOD.as_bytes());
         assert_eq!(framing.state, State::Start);
         assert_eq!(breach(&format!("{GOOD}GET / HTTP/1.1\nHost: x\r\n\r\n")), Some(FramingRefused::Line));
@@ -269,7 +411,7 @@ mod tests {
             ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", Coding),
             ("Transfer-Encoding: identity", Coding),
             ("Transfer-Encoding: gzip, chunked", Coding),
-            ("Transfer-Encoding: \u{b}chunked", Coding),
+            ("Transfer-Encoding: \u{b}chunked", Header),
             ("Transfer-Encoding : chunked", Header),
             (" Transfer-Encoding: chunked", Header),
             ("X: a\r\n folded", Header),
@@ -296,6 +438,56 @@ mod tests {
         assert_eq!(with("0\r\nbad trailer\r\n\r\n"), Some(FramingRefused::Header));
     }
 
+    #[test]
+    fn heads_that_hyper_would_refuse_are_breaches() {
+        use FramingRefused::{HeadTooLarge, Header, RequestLine, TargetTooLong};
+        let long = "x".repeat(TARGET_BYTES);
+        for (bytes, want) in [
+            ("GET /\r\n".to_owned(), RequestLine),
+            ("GET  / HTTP/1.1\r\n".to_owned(), RequestLine),
+            ("GET / HTTP/2.0\r\n".to_owned(), RequestLine),
+            ("G(T / HTTP/1.1\r\n".to_owned(), RequestLine),
+            ("GET /< HTTP/1.1\r\n".to_owned(), RequestLine),
+            (" / HTTP/1.1\r\n".to_owned(), RequestLine),
+            ("\u{16}\u{3}\u{1}".to_owned(), RequestLine),
+            (format!("GET /{long} HTTP/1.1\r\n"), TargetTooLong),
+            (format!("GET /{long}{long}"), TargetTooLong),
+            ("GET / HTTP/1.1\r\nX: \u{7f}\r\n".to_owned(), Header),
+            (format!("GET / HTTP/1.1\r\n{}", "x: y\r\n".repeat(101)), HeadTooLarge),
+            (format!("GET / HTTP/1.1\r\nx: {}", long.repeat(4)), HeadTooLarge),
+        ] {
+            assert_eq!(breach(&bytes), Some(want), "{bytes:?}");
+        }
+        assert_eq!(breach(&format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(100))), None);
+    }
+
+    #[test]
+    fn a_broken_head_is_ended_where_it_broke_wherever_it_was_cut() {
+        let broken = [
+            "GET /a\"b\u{1} HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET /a HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+            "GET /a HTTP/1.1\r\nHost: x\nX: y\r\n\r\n",
+        ];
+        for text in broken {
+            for border in 0..text.find('\u{1}').unwrap_or_else(|| text.len() - 12) {
+                let (one, two) = text.as_bytes().split_at(border);
+                let (mut framing, mut passed) = (framing(), Vec::new());
+                for piece in [one, two] {
+                    match framing.feed(piece) {
+                        Some(Cut { at, end }) => passed.extend([&piece[..at], end].concat()),
+                        None if framing.breach().is_none() => passed.extend(piece),
+                        None => {}
+                    }
+                }
+                let passed = String::from_utf8(passed).unwrap();
+                assert!(passed.ends_with("\r\n\r\n"), "{passed:?} at {border}");
+                let mut again = self::framing();
+                again.feed(passed.as_bytes());
+                assert_eq!(again.breach(), None, "{passed:?} at {border}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn how_the_bytes_are_cut_makes_no_difference(
@@ -306,9 +498,9 @@ mod tests {
             if let Some((at, byte)) = damage {
                 bytes[at] = byte;
             }
-            let mut whole = Framing::default();
+            let mut whole = framing();
             whole.feed(&bytes);
-            let mut cut = Framing::default();
+            let mut cut = framing();
             let mut rest = &bytes[..];
             for size in cuts {
                 let (now, later) = rest.split_at(size.min(rest.len()));

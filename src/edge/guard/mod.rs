@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 
 use self::address::TrustedProxies;
 use self::blacklist::Blacklist;
-use self::framing::FramingRefused;
+use self::framing::{FramingRefused, TARGET_BYTES};
 use self::host::Host;
 use super::connection::Peer;
 use super::decisions::Denied;
@@ -32,8 +32,6 @@ use crate::model::id::RequestId;
 use crate::model::time::Timestamp;
 use crate::observe::metrics::Denial;
 
-/// Longest request target, bytes.
-const TARGET_BYTES: usize = 8 * 1024;
 /// Longest `User-Agent` that is kept, bytes.
 const USER_AGENT_BYTES: usize = 200;
 
@@ -117,9 +115,26 @@ pub struct Arrival<'a> {
     pub now: Timestamp,
 }
 
-/// 400 for broken framing.
-pub fn misframed(breach: FramingRefused) -> Refused {
-    Refused::bad_request(breach.to_string()).closing()
+/// 400 for broken framing, 414 and 431 for a head that is too large.
+pub fn misframed(breach: FramingRefused, limits: &Limits) -> Refused {
+    match breach {
+        FramingRefused::TargetTooLong => target_too_long(),
+        FramingRefused::HeadTooLarge => head_too_large(limits),
+        _ => Refused::bad_request(breach.to_string()),
+    }
+    .closing()
+}
+
+fn target_too_long() -> Refused {
+    Refused::new(StatusCode::URI_TOO_LONG, "target-too-long", "Request target too long")
+        .detail(format!("a request target has at most {TARGET_BYTES} bytes"))
+}
+
+fn head_too_large(limits: &Limits) -> Refused {
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    let Limits { header_count, head_bytes, .. } = limits;
+    Refused::new(status, "head-too-large", "Request head too large")
+        .detail(format!("a request head has at most {header_count} header lines and {head_bytes} bytes"))
 }
 
 /// Admits a request, or says why not.
@@ -131,7 +146,7 @@ pub fn admit(
 ) -> Result<Admitted, Stopped> {
     // Framing first: when it is contradictory nothing else in the request means anything.
     if let Some(breach) = framing {
-        return Err(misframed(breach).into());
+        return Err(misframed(breach, rules.limits).into());
     }
     let (mut parts, body) = request.into_parts();
     check_method(&parts.method)?;
@@ -173,15 +188,10 @@ fn check_method(method: &Method) -> Result<(), Refused> {
 fn check_size(limits: &Limits, parts: &Parts, seen: &headers::Seen) -> Result<(), Refused> {
     let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target > TARGET_BYTES {
-        return Err(Refused::new(StatusCode::URI_TOO_LONG, "target-too-long", "Request target too long")
-            .detail(format!("a request target has at most {TARGET_BYTES} bytes")));
+        return Err(target_too_long());
     }
     if seen.lines > limits.header_count || seen.bytes + target > limits.head_bytes {
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        return Err(Refused::new(status, "head-too-large", "Request head too large").detail(format!(
-            "a request head has at most {} header lines and {} bytes",
-            limits.header_count, limits.head_bytes
-        )));
+        return Err(head_too_large(limits));
     }
     Ok(())
 }

@@ -4,8 +4,9 @@
 //! §6.2.2.2), so `/%61dmin` is `/admin`. What no honest client sends is refused: dot segments in
 //! any dress (`..`, `%2e%2e`, `..;x`), backslashes, NUL, control bytes, broken escapes, and the
 //! bytes `%C0`/`%C1`, which only overlong UTF-8 uses. Doubled slashes and `%2F` have honest uses,
-//! but an upstream may read them as one slash: such a path carries a second, *plain* reading, and the
-//! router refuses it when the two readings lead to different routes.
+//! but an upstream may read them as one slash; path parameters (`;x=1`) have some too, but servlet
+//! containers drop them, so that `/admin;x/users` is `/admin/users` there. Such a path carries a second,
+//! *plain* reading, and the router refuses it when the two readings lead to different routes.
 
 use std::borrow::Cow;
 
@@ -24,6 +25,10 @@ pub enum PathRefused {
     /// NUL or another control byte, or one that no UTF-8 has.
     #[error("the path must not contain control bytes or invalid UTF-8")]
     Control,
+    /// `;x%2Fy`: one segment with a parameter to some, two segments to others, and which of both an
+    /// upstream takes cannot be told in one plain reading.
+    #[error("the path must not contain an encoded slash after a ';' in the same segment")]
+    Parameter,
     /// `%` without two hexadecimal digits.
     #[error("the path contains a '%' that is not followed by two hexadecimal digits")]
     Escape,
@@ -34,7 +39,8 @@ pub enum PathRefused {
 pub struct PathReading<'a> {
     /// What is matched and forwarded.
     pub path: Cow<'a, str>,
-    /// How a lenient upstream might read it, where that differs: `%2F` decoded, slashes merged.
+    /// How a lenient upstream might read it, where that differs: `%2F` decoded, parameters cut
+    /// off, slashes merged.
     pub plain: Option<String>,
 }
 
@@ -52,6 +58,9 @@ pub fn read_path(path: &str) -> Result<PathReading<'_>, PathRefused> {
     if plain.split('/').any(is_dot_segment) || decoded.split('/').any(is_dot_segment) {
         return Err(PathRefused::DotSegment);
     }
+    if decoded.split('/').any(has_slash_in_parameter) {
+        return Err(PathRefused::Parameter);
+    }
     let plain = (plain != decoded).then_some(plain);
     let path = if decoded == path { Cow::Borrowed(path) } else { Cow::Owned(decoded) };
     Ok(PathReading { path, plain })
@@ -62,7 +71,7 @@ fn needs_care(path: &[u8]) -> bool {
     path.iter().any(|byte| {
         let after_slash = previous == b'/' && matches!(byte, b'/' | b'.');
         previous = *byte;
-        after_slash || matches!(byte, b'%' | b'\\' | 0..=0x1f | 0x7f)
+        after_slash || matches!(byte, b'%' | b';' | b'\\' | 0..=0x1f | 0x7f)
     })
 }
 
@@ -102,19 +111,28 @@ fn push_escaped(out: &mut String, byte: u8) -> Result<(), PathRefused> {
 /// `decoded` has its escapes in upper case by now.
 fn plain_reading(decoded: &str) -> String {
     let mut out = String::with_capacity(decoded.len());
-    for next in decoded.replace("%2F", "/").chars() {
-        if next != '/' || !out.ends_with('/') {
-            out.push(next);
+    for (at, segment) in decoded.replace("%2F", "/").split('/').enumerate() {
+        if at > 0 && !out.ends_with('/') {
+            out.push('/');
         }
+        out.push_str(without_parameters(segment));
     }
     out
 }
 
+fn without_parameters(segment: &str) -> &str {
+    let name = segment.split_once(';').map_or(segment, |(name, _)| name);
+    name.split_once("%3B").map_or(name, |(name, _)| name)
+}
+
 /// `..;x` too: servlet containers cut a segment at the semicolon before they resolve it.
 fn is_dot_segment(segment: &str) -> bool {
-    let name = segment.split_once(';').map_or(segment, |(name, _)| name);
-    let name = name.split_once("%3B").map_or(name, |(name, _)| name);
-    matches!(name, "." | "..")
+    matches!(without_parameters(segment), "." | "..")
+}
+
+fn has_slash_in_parameter(segment: &str) -> bool {
+    let parameters = segment.get(without_parameters(segment).len()..).unwrap_or_default();
+    parameters.contains("%2F")
 }
 
 #[cfg(test)]
@@ -182,9 +200,23 @@ mod tests {
         assert_eq!(reading.plain.as_deref(), Some("/admin/x"));
     }
 
+    #[test]
+    fn path_parameters_give_a_second_reading_without_them() {
+        for (path, plain) in [
+            ("/admin;x/users", "/admin/users"),
+            ("/admin%3bx/users;jsessionid=1", "/admin/users"),
+            ("/;x/admin", "/admin"),
+            ("/a%2Fadmin;x", "/a/admin"),
+        ] {
+            assert_eq!(read_path(path).unwrap().plain.as_deref(), Some(plain), "{path}");
+        }
+        assert_eq!(path("/a;x%2fy/b"), Err(PathRefused::Parameter));
+        assert_eq!(path("/a%3b%2Fy"), Err(PathRefused::Parameter));
+    }
+
     proptest! {
         #[test]
-        fn reading_twice_is_reading_once(text in "/[a-c./%25ef;\\\\]{0,24}") {
+        fn reading_twice_is_reading_once(text in "/[a-c./%23Bef;\\\\]{0,24}") {
             if let Ok(first) = read_path(&text) {
                 let once = first.path.into_owned();
                 let again = read_path(&once).unwrap();

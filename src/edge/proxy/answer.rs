@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::pool::Lease;
-use crate::edge::body::{BodyError, BoxError, Stall};
+use crate::edge::body::{BodyError, BoxError, Stall, size};
 
 /// A response's body, and the connection it comes over.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Body for UpstreamBody {
                 return Poll::Ready(Some(Err(BodyError::Stalled.into())));
             }
         };
-        self.stall.progress();
+        self.stall.progress(size(&frame));
         match frame {
             Some(Ok(frame)) => {
                 self.give_back_at_end();

@@ -9,12 +9,15 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::pool::{Lease, Pool};
+use super::pool::{Lease, Place, Pool};
 use crate::config::upstream::Server;
 use crate::edge::body::RequestBody;
 
 /// Largest response head taken from a server, bytes.
 const RESPONSE_HEAD_BYTES: usize = 64 * 1024;
+/// Most bytes of a response read at once. It is also what an HTTP/2 client must take in each
+/// `stall_timeout` (see `connection`): hyper's 400 KiB would ask too much of a slow line.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,9 @@ pub enum ConnectError {
     /// The server refused, or is not there.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// As many connections to application servers are open as may be.
+    #[error("too many connections to application servers are open")]
+    Full,
     /// It did not answer in time.
     #[error("no connection within {0:?}")]
     Timeout(Duration),
@@ -30,32 +36,38 @@ pub enum ConnectError {
     Handshake(#[from] hyper::Error),
 }
 
-/// Connects to a pool's server.
-pub async fn connect(pool: &Rc<Pool>, patience: Duration) -> Result<Lease, ConnectError> {
-    let opening = open(pool.server());
+/// Connects to a pool's server. The connection keeps its place as long as it is open.
+pub async fn connect(pool: &Rc<Pool>, place: Place, patience: Duration) -> Result<Lease, ConnectError> {
+    let opening = open(pool.server(), place);
     let sender =
         tokio::time::timeout(patience, opening).await.map_err(|_| ConnectError::Timeout(patience))??;
     Ok(pool.lease(sender))
 }
 
-async fn open(server: &Server) -> Result<SendRequest<RequestBody>, ConnectError> {
+async fn open(server: &Server, place: Place) -> Result<SendRequest<RequestBody>, ConnectError> {
     match server {
         Server::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            start(stream).await
+            start(stream, place).await
         }
-        Server::Unix(path) => start(UnixStream::connect(path).await?).await,
+        Server::Unix(path) => start(UnixStream::connect(path).await?, place).await,
     }
 }
 
-async fn start<S>(stream: S) -> Result<SendRequest<RequestBody>, ConnectError>
+async fn start<S>(stream: S, place: Place) -> Result<SendRequest<RequestBody>, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let (sender, connection) =
-        Builder::new().max_header_size(RESPONSE_HEAD_BYTES).handshake(TokioIo::new(stream)).await?;
+    let (sender, connection) = Builder::new()
+        .max_header_size(RESPONSE_HEAD_BYTES)
+        .max_buf_size(CHUNK_BYTES)
+        .handshake(TokioIo::new(stream))
+        .await?;
     // How it ends is seen by whoever uses the sender.
-    tokio::task::spawn_local(async move { drop(connection.await) });
+    tokio::task::spawn_local(async move {
+        drop(connection.await);
+        drop(place);
+    });
     Ok(sender)
 }

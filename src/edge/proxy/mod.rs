@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::header::RETRY_AFTER;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
@@ -40,6 +41,8 @@ pub struct Proxy<'a> {
     pub identities: &'a Identities,
     /// What is counted.
     pub counters: &'a EdgeCounters,
+    /// All groups, for room where there is none.
+    pub groups: &'a [Group],
 }
 
 /// The body of a request, within the route's limit (413 before a byte is read where the length is
@@ -131,6 +134,8 @@ impl Proxy<'_> {
     async fn connect(self, group: &Group, first: &Rc<Pool>) -> Result<Lease, Refused> {
         let error = match self.try_connect(first).await {
             Ok(lease) => return Ok(lease),
+            // Another server would find no room either.
+            Err(ConnectError::Full) => return Err(self.full()),
             Err(error) => error,
         };
         match group.next() {
@@ -143,8 +148,12 @@ impl Proxy<'_> {
     }
 
     async fn try_connect(self, pool: &Rc<Pool>) -> Result<Lease, ConnectError> {
+        // An idle connection, whosever it is, makes room for one that is needed.
+        let make_room = || self.groups.iter().any(Group::close_idle);
+        let place = pool.place(false).or_else(|| make_room().then(|| pool.place(true)).flatten());
+        let place = place.ok_or(ConnectError::Full)?;
         self.counters.upstream_connects.up();
-        let made = connect::connect(pool, self.limits.connect_timeout).await;
+        let made = connect::connect(pool, place, self.limits.connect_timeout).await;
         if let Err(error) = &made {
             tracing::warn!(server = ?pool.server(), %error, "an application server cannot be connected to");
         }
@@ -183,13 +192,21 @@ impl Proxy<'_> {
     }
 
     fn unreachable(self, error: &ConnectError) -> Refused {
-        self.counters.upstream_failures.up(UpstreamFailure::Unreachable);
         let status = match error {
             ConnectError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            ConnectError::Full => return self.full(),
             ConnectError::Io(_) | ConnectError::Handshake(_) => StatusCode::BAD_GATEWAY,
         };
+        self.counters.upstream_failures.up(UpstreamFailure::Unreachable);
         Refused::new(status, "upstream-unreachable", "Application unreachable")
             .detail("no server of the application could be connected to; try again later")
+    }
+
+    fn full(self) -> Refused {
+        self.counters.upstream_failures.up(UpstreamFailure::Full);
+        Refused::new(StatusCode::SERVICE_UNAVAILABLE, "upstream-full", "Too many open requests")
+            .detail("as many requests are under way to applications as there is room for; try again later")
+            .header(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
     fn timed_out(self) -> Refused {

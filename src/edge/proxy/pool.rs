@@ -4,6 +4,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::SendRequest;
@@ -19,11 +21,13 @@ pub struct Group {
 }
 
 impl Group {
-    /// The group's pools, empty. `start` staggers where the threads begin to go round.
-    pub fn new(config: &Upstream, start: usize) -> Self {
+    /// The group's pools, empty. `start` staggers where the threads begin to go round; all groups of
+    /// all threads share `open`.
+    pub fn new(config: &Upstream, start: usize, open: &Arc<Connections>) -> Self {
         let pool = |server: &Server| {
             Rc::new(Pool {
                 server: server.clone(),
+                open: Arc::clone(open),
                 keep: config.idle_connections,
                 idle_timeout: config.idle_timeout,
                 idle: RefCell::default(),
@@ -39,9 +43,40 @@ impl Group {
         self.servers.get(at.checked_rem(self.servers.len())?)
     }
 
+    /// Closes the connection that has been idle longest at one of the servers. Returns whether there was
+    /// one.
+    pub fn close_idle(&self) -> bool {
+        self.servers.iter().any(|pool| pool.idle.borrow_mut().pop_front().is_some())
+    }
+
     /// Closes connections that have been idle for too long.
     pub fn sweep(&self, now: Instant) {
         self.servers.iter().for_each(|pool| pool.sweep(now));
+    }
+}
+
+/// The connections to application servers that are open, over all edge threads: with HTTP/2 one client
+/// connection asks for many at once, and each is a file descriptor. Only making one costs a count.
+#[derive(Debug)]
+pub struct Connections {
+    limit: usize,
+    open: AtomicUsize,
+}
+
+impl Connections {
+    /// At most `limit`.
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, open: AtomicUsize::new(0) })
+    }
+}
+
+/// A connection that is counted, until dropped.
+#[derive(Debug)]
+pub struct Place(Arc<Connections>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -49,6 +84,7 @@ impl Group {
 #[derive(Debug)]
 pub struct Pool {
     server: Server,
+    open: Arc<Connections>,
     keep: usize,
     idle_timeout: Duration,
     idle: RefCell<VecDeque<Idle>>,
@@ -66,6 +102,14 @@ impl Pool {
         &self.server
     }
 
+    /// A place for one more connection; `None` if all are taken. With `instead` of one that was closed
+    /// just now, and is counted until its task has seen it, there is always one.
+    pub fn place(&self, instead: bool) -> Option<Place> {
+        let before = self.open.open.fetch_add(1, Ordering::AcqRel);
+        let place = Place(Arc::clone(&self.open));
+        (instead || before < self.open.limit).then_some(place)
+    }
+
     /// An idle connection that looks alive.
     pub fn take(self: &Rc<Self>) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
@@ -76,7 +120,7 @@ impl Pool {
                 return None;
             }
             if sender.is_ready() && !sender.is_closed() {
-                return Some(Lease { sender, pool: Rc::clone(self), reused: true });
+                return Some(Lease { sender, pool: Rc::clone(self) });
             }
         }
         None
@@ -84,7 +128,7 @@ impl Pool {
 
     /// A connection just made.
     pub fn lease(self: &Rc<Self>, sender: SendRequest<RequestBody>) -> Lease {
-        Lease { sender, pool: Rc::clone(self), reused: false }
+        Lease { sender, pool: Rc::clone(self) }
     }
 
     fn put(&self, sender: SendRequest<RequestBody>) {
@@ -111,15 +155,9 @@ impl Pool {
 pub struct Lease {
     sender: SendRequest<RequestBody>,
     pool: Rc<Pool>,
-    reused: bool,
 }
 
 impl Lease {
-    /// Whether it has carried a request before.
-    pub const fn is_reused(&self) -> bool {
-        self.reused
-    }
-
     /// The connection.
     pub const fn sender(&mut self) -> &mut SendRequest<RequestBody> {
         &mut self.sender

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
-use hyper_util::rt::TokioIo;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
@@ -162,4 +162,44 @@ async fn a_continue_is_sent_once_the_request_may_pass() {
     let answer = read_to_close(&mut stream).await;
     assert!(answer.contains(r#""body_bytes":2"#), "{answer}");
     assert!(!answer.contains("expect"), "answered here, not passed on: {answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_given_up() {
+    let app = Echo::start().await;
+    let gate = Gate::with(vec![route("/", RouteAuth::None)], app.servers(), |parts| {
+        parts.limits.stall_timeout = Duration::from_millis(150);
+    });
+    let (mut reader, mut writer) = tokio::io::split(gate.tls(b"http/1.1").await.unwrap());
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n";
+    writer.write_all(head.as_bytes()).await.unwrap();
+    let dripping = tokio::spawn(async move {
+        for _ in 0..1000 {
+            // The passing of time is the subject here.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            if writer.write_all(b"x").await.is_err() || writer.flush().await.is_err() {
+                break;
+            }
+        }
+    });
+    let answer = read_to_close(&mut reader).await;
+    dripping.abort();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+}
+
+#[tokio::test]
+async fn an_http2_client_that_takes_no_bytes_is_cut() {
+    let app = Echo::start().await;
+    let gate = Gate::with(vec![route("/", RouteAuth::None)], app.servers(), |parts| {
+        parts.limits.stall_timeout = Duration::from_millis(100);
+    });
+    let io = TokioIo::new(gate.tls(b"h2").await.unwrap());
+    // Its connection goes on answering pings, its streams have no window.
+    let mut client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (mut client, connection) =
+        client.initial_stream_window_size(0).handshake::<_, Full<Bytes>>(io).await.unwrap();
+    tokio::spawn(connection);
+    let answer = client.send_request(request("GET", "https://localhost/", &[], "")).await.unwrap();
+    let body = tokio::time::timeout(Duration::from_secs(20), answer.into_body().collect()).await;
+    assert!(body.expect("cut").is_err());
 }

@@ -1,14 +1,22 @@
 //! Who may pass, who is told why not, and what the audit log says of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::header::WWW_AUTHENTICATE;
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tokio::sync::Semaphore;
 
 use super::harness::{Echo, Gate, request, route, token};
 use crate::audit::draft::Draft;
 use crate::config::route::RouteAuth;
+use crate::config::route::RouteTarget;
+use crate::config::upstream::Server;
 use crate::edge::decisions::{AuditSink, NotRecorded};
+use crate::edge::local::LocalApi;
+use crate::edge::start::Parts;
 
 #[tokio::test]
 async fn a_good_token_becomes_identity_headers_and_goes_no_further() {
@@ -129,6 +137,75 @@ async fn two_authorization_headers_are_a_bad_request() {
     let credentials = token(&[], "");
     let twice = [("authorization", credentials.as_str()), ("authorization", "Bearer x")];
     assert_eq!(gate.get("/", &twice).await.status, 400);
+}
+
+/// The local API's door: who has come in, and who may go on.
+struct Door {
+    entered: Semaphore,
+    may_leave: Semaphore,
+}
+
+/// A gate before a local API that waits at its door, and answers 401 to everybody but on `/open`.
+fn before_a_door(change: impl FnOnce(&mut Parts)) -> (Gate, Arc<Door>) {
+    let door = Arc::new(Door { entered: Semaphore::new(0), may_leave: Semaphore::new(0) });
+    let inside = Arc::clone(&door);
+    let api: LocalApi = Arc::new(move |request| {
+        let inside = Arc::clone(&inside);
+        Box::pin(async move {
+            inside.entered.add_permits(1);
+            inside.may_leave.acquire().await.unwrap().forget();
+            let body = Full::from("").map_err(|never| match never {});
+            let mut response = Response::new(body.boxed_unsync());
+            if request.uri().path() != "/open" {
+                *response.status_mut() = StatusCode::UNAUTHORIZED;
+            }
+            response
+        })
+    });
+    let mut everything = route("/", RouteAuth::Optional);
+    everything.target = RouteTarget::Api;
+    let gate = Gate::with(vec![everything], vec![Server::Unix("/nonexistent".into())], |parts| {
+        parts.api = api;
+        change(parts);
+    });
+    (gate, door)
+}
+
+#[tokio::test]
+async fn a_bad_token_that_the_local_api_answers_401_is_recorded_and_counted() {
+    let (gate, door) = before_a_door(|_| {});
+    door.may_leave.add_permits(4);
+    assert_eq!(gate.get("/logout", &[]).await.status, 401);
+    assert_eq!(gate.get("/open", &[("authorization", "Bearer x")]).await.status, 200);
+    assert!(gate.audit.0.lock().is_empty(), "no token, or nothing refused");
+    for _ in 0..2 {
+        assert_eq!(gate.get("/logout", &[("authorization", "Bearer x")]).await.status, 401);
+    }
+    let events = gate.audit.0.lock().clone();
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert!(events[0].contains(r#"reason: "malformed""#) && events[0].contains("127.0.0.1"), "{}", events[0]);
+    let metrics = gate.metrics.encode();
+    assert!(metrics.contains(r#"keepgate_denials_total{reason="bad_token"} 2"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn denials_of_the_thread_that_ends_last_are_recorded_too() {
+    let (gate, door) = before_a_door(|parts| parts.listen.workers = 8);
+    door.may_leave.add_permits(1);
+    let bad = [("authorization", "Bearer x")];
+    assert_eq!(gate.get("/logout", &bad).await.status, 401);
+    // On any of eight threads; the first of them has nothing to wait for, most likely.
+    let mut client = gate.client().await;
+    let audit = Arc::clone(&gate.audit);
+    let asking = tokio::spawn(async move { client.send(request("GET", "/logout", &bad, "")).await });
+    door.entered.acquire_many(2).await.unwrap().forget();
+    let draining = tokio::spawn(gate.running.drain(Duration::from_secs(60)));
+    // What it must not depend on: that the first thread is still there.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    door.may_leave.add_permits(1);
+    assert_eq!(asking.await.unwrap().status, 401);
+    assert_eq!(draining.await.unwrap(), 0);
+    assert!(audit.0.lock()[1].contains("count: 1"));
 }
 
 struct Broken;

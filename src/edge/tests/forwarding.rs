@@ -172,9 +172,18 @@ async fn the_path_is_forwarded_as_it_was_matched() {
         Gate::start(vec![route("/", RouteAuth::None), route("/admin", RouteAuth::Required)], app.servers());
     assert_eq!(gate.get("/p%75blic%2fx?%61", &[]).await.json()["target"], "/public%2Fx?%61");
     assert_eq!(gate.get("/%61dmin", &[]).await.status, 401);
-    for sidestep in
-        ["//admin", "/%2fadmin", "/x/../admin", "/x/%2e%2e/admin", "/admin%2fx", "/./admin", "/x\\..\\admin"]
-    {
+    for sidestep in [
+        "/admin;x/users",
+        "/admin%3Bx",
+        "/;/admin",
+        "//admin",
+        "/%2fadmin",
+        "/x/../admin",
+        "/x/%2e%2e/admin",
+        "/admin%2fx",
+        "/./admin",
+        "/x\\..\\admin",
+    ] {
         let text = format!("GET {sidestep} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let answer = gate.raw(&text).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{sidestep}: {answer}");

@@ -12,7 +12,10 @@ async fn refused(cases: &[(&str, &str)]) {
         let (bytes, _) = bytes.split_at(bytes.len().min(300));
         assert_eq!(got, *status, "{bytes:?} was answered {answer:?}");
         assert_eq!(answer.matches("\r\n\r\n").count(), 1, "and end the connection: {answer:?}");
+        assert!(answer.contains("urn:keepgate:problem:") && answer.contains("x-request-id: "), "{answer:?}");
     }
+    let denials = format!(r#"keepgate_denials_total{{reason="malformed"}} {}"#, cases.len());
+    assert!(gate.metrics.encode().contains(&denials), "each is counted: {denials}");
     assert_eq!(app.connections(), 0);
 }
 
@@ -67,6 +70,22 @@ async fn oversized_heads_and_unknown_expectations_are_refused() {
         (&format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}{close}", "x: y\r\n".repeat(101)), "431"),
         (&format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n{close}", "x".repeat(9_000)), "414"),
         (&format!("GET / HTTP/1.1\r\nHost: localhost\r\nExpect: 200-ok\r\n{close}"), "417"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn what_hyper_would_refuse_is_refused_in_our_words() {
+    refused(&[
+        ("GET /\r\n\r\n", "400"),
+        ("GET / HTTP/3.0\r\nHost: localhost\r\n\r\n", "400"),
+        ("GET /<x> HTTP/1.1\r\nHost: localhost\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nX: \u{1}\r\n\r\n", "400"),
+        ("\u{16}\u{3}\u{1}", "400"),
+        (&format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(70_000)), "414"),
+        (&format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "x: y\r\n".repeat(2_000)), "431"),
+        (&format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(300_000)), "431"),
     ])
     .await;
 }

@@ -7,9 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::Semaphore;
 
-use super::harness::{Echo, Gate, echo, request, route};
-use crate::config::route::RouteAuth;
-use crate::config::upstream::Server;
+use super::harness::{Echo, Gate, answer, echo, request, route};
+use crate::config::route::{RouteAuth, RouteTarget};
+use crate::config::upstream::{Server, Upstream};
 
 /// An application that answers only once it is told to.
 pub struct Gated {
@@ -104,6 +104,41 @@ async fn an_unreachable_application_is_a_502() {
     let got = gate.get("/", &[]).await;
     assert_eq!((got.status.as_u16(), got.problem().as_str()), (502, "upstream-unreachable"));
     assert!(gate.metrics.encode().contains(r#"keepgate_upstream_failures_total{reason="unreachable"} 1"#));
+}
+
+#[tokio::test]
+async fn upstream_connections_are_bounded_however_many_streams_ask_for_one() {
+    let app = Gated::start().await;
+    let gate = Gate::with(vec![route("/", RouteAuth::None)], app.servers(), |parts| {
+        parts.limits.connections = 2;
+    });
+    let client = gate.http2().await;
+    let ask = || client.clone().send_request(request("GET", "https://localhost/", &[], ""));
+    let held = [tokio::spawn(ask()), tokio::spawn(ask())];
+    app.arrived(2).await;
+    let refused = answer(ask().await.unwrap()).await;
+    assert_eq!((refused.status.as_u16(), refused.problem().as_str()), (503, "upstream-full"));
+    assert_eq!(refused.headers["retry-after"], "1");
+    app.release();
+    for held in held {
+        assert_eq!(answer(held.await.unwrap().unwrap()).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_idle_upstream_connection_makes_room_for_one_that_is_needed() {
+    let (app, other) = (Echo::start().await, Echo::start().await);
+    let mut to_the_other = route("/other", RouteAuth::None);
+    to_the_other.target = RouteTarget::Upstream("other".to_owned());
+    let gate = Gate::with(vec![route("/", RouteAuth::None), to_the_other], app.servers(), |parts| {
+        parts.limits.connections = 1;
+        parts.upstreams.insert("other".to_owned(), Upstream::of(other.servers()));
+    });
+    let mut client = gate.client().await;
+    for path in ["/", "/other", "/"] {
+        assert_eq!(client.send(request("GET", path, &[], "")).await.status, 200, "{path}");
+    }
+    assert_eq!((app.connections(), other.connections()), (2, 1));
 }
 
 #[tokio::test]
