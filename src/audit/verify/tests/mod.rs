@@ -157,7 +157,7 @@ fn events_on_their_way_to_the_log_and_a_head_on_its_way_to_the_witness_are_no_fi
     scene.witness.as_mut().unwrap().pop();
     assert_eq!(scene.findings(), []);
     let head = key().sign(17, scene.records[16].hash, at(99));
-    scene.witness = Some([&scene.heads[..], &[head.clone()]].concat());
+    scene.witness = Some([&scene.heads[..], std::slice::from_ref(&head)].concat());
     scene.signing.committed.push(CommittedHead { head, applied: false });
     assert_eq!(scene.findings(), [], "a head in the witness that the log has not applied yet");
 }
