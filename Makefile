@@ -19,6 +19,7 @@ lint: ## Formatting, clippy without warnings, the house rules
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test --test architecture
+	! $(CARGO) tree --workspace --prefix none --format '{p}' | grep -E '^(ring|openssl|openssl-sys|native-tls|rsa|chrono) '
 
 static: ## The release binary is static and lives through the whole story in an empty root
 	$(CARGO) build --release

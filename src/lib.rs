@@ -3,7 +3,7 @@
 //! `edge` accepts and guards a request and either proxies it or hands it to `api`, the HTTP face of
 //! `auth`; every command there commits a bundle to `store` with its `audit` event. `app` wires the
 //! parts together, `cli` starts them. `model` and `config` are the words they share, `observe`
-//! what they tell the operator. `docs/architecture.md` walks through it.
+//! what they tell the operator, `files` how the small files are written. `docs/architecture.md` walks through it.
 
 pub mod api;
 pub mod app;
@@ -12,6 +12,7 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod edge;
+pub mod files;
 pub mod model;
 pub mod observe;
 pub mod store;

@@ -17,19 +17,21 @@ const LONGEST: usize = 400;
 /// Each module of `src/` and the modules it may import besides itself.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("files", &[]),
     ("config", &["model"]),
     ("observe", &["model", "config"]),
     ("store", &["model", "config", "observe"]),
     ("audit", &["model", "config", "observe", "store"]),
-    ("auth", &["model", "config", "observe", "store", "audit", "keepgate_guard"]),
+    ("auth", &["model", "files", "config", "observe", "store", "audit", "keepgate_guard"]),
     ("users", &["model", "config", "observe", "store", "audit"]),
     ("api", &["model", "config", "observe", "audit", "auth", "users"]),
-    ("edge", &["model", "config", "observe", "audit", "keepgate_guard"]),
+    ("edge", &["model", "files", "config", "observe", "audit", "keepgate_guard"]),
     ("ops", &["model", "config", "observe", "store", "audit"]),
     (
         "app",
         &[
             "model",
+            "files",
             "config",
             "observe",
             "store",

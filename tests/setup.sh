@@ -1,6 +1,8 @@
 #!/bin/sh
 # Installs the independent peers that the tests speak to. Does nothing where all are present.
 #   python3-jwt, python3-cryptography   an independent JOSE implementation
+#   strace                              to let a running gate's disk fail
+#   util-linux                          setpriv (another user), mount (a disk that is soon full)
 #   file, libc-bin                      to see that the binary is static
 #   build-essential                     gcc for the crates that hold C
 set -eu
@@ -9,7 +11,11 @@ command -v gcc >/dev/null || need="$need gcc libc6-dev"
 command -v file >/dev/null || need="$need file"
 command -v ldd >/dev/null || need="$need libc-bin"
 command -v chroot >/dev/null || need="$need coreutils"
-/usr/bin/python3 -c 'import jwt, cryptography' 2>/dev/null || need="$need python3 python3-jwt python3-cryptography"
+command -v strace >/dev/null || need="$need strace"
+command -v setpriv >/dev/null || need="$need util-linux"
+command -v mount >/dev/null || need="$need mount"
+command -v find >/dev/null || need="$need findutils"
+/usr/bin/python3 -c 'import sqlite3, jwt, cryptography' 2>/dev/null || need="$need python3 python3-jwt python3-cryptography"
 [ -n "$need" ] || exit 0
 if [ "$(id -u)" != 0 ]; then
   echo "The tests need these packages, and installing them needs root:$need" >&2

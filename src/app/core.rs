@@ -6,8 +6,6 @@
 //! nobody can commit yet. So does the time: everybody's clock is floored at the last commit's, so that
 //! a clock set back revives nothing that had expired.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -15,6 +13,7 @@ use keepgate_guard::view::RevocationView;
 
 use super::error::AppError;
 use super::measures::Decisions;
+use super::watch::Watch;
 use crate::audit::head::HeadKey;
 use crate::audit::signer::{HeadSigner, SignerParts};
 use crate::audit::{Trail, witness};
@@ -25,6 +24,7 @@ use crate::auth::revocation::Revocations;
 use crate::auth::{Auth, Parts};
 use crate::config::Config;
 use crate::edge::guard::blacklist::Blacklist;
+use crate::files;
 use crate::model::change::{Change, TokenChange};
 use crate::model::master_key::{MasterKey, Purpose};
 use crate::model::random::{SharedRng, SystemRng};
@@ -32,7 +32,6 @@ use crate::model::time::{FlooredClock, SharedClock, SystemClock, Timestamp};
 use crate::observe::health::Health;
 use crate::store::Stores;
 use crate::store::commit::Follower;
-use crate::store::error::StoreError;
 
 /// The house without its doors.
 pub(in crate::app) struct Core {
@@ -47,6 +46,7 @@ pub(in crate::app) struct Core {
     pub blacklist: Arc<Blacklist>,
     pub heads: HeadSigner,
     pub health: Health,
+    pub watch: Watch,
     pub started_at: Timestamp,
     pub decisions: Decisions,
     /// Set once the house serves.
@@ -87,7 +87,8 @@ impl Core {
         let auth = start_auth(&config, &stores, &keys, &trail, &master, &clock, &rng)?;
         let heads = open_heads(&config, &stores, &master, &clock)?;
         let health = Health::new();
-        watch_stores(&health, &stores);
+        let watch = Watch::default();
+        watch.register(&health, &stores);
         let started_at = clock.now();
         Ok(Self {
             config,
@@ -101,6 +102,7 @@ impl Core {
             blacklist,
             heads,
             health,
+            watch,
             started_at,
             decisions,
             listeners: OnceLock::new(),
@@ -118,12 +120,8 @@ impl Core {
 }
 
 fn make_private(folder: &Path) -> Result<(), AppError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|source| AppError::File {
-        what: "cannot make the data folder",
-        path: folder.to_owned(),
-        source,
-    })
+    let made = files::make_folder(folder);
+    made.map_err(|source| AppError::File { what: "cannot make the folder", path: folder.to_owned(), source })
 }
 
 /// What was committed at a time has happened: no clock is behind it any more.
@@ -213,41 +211,6 @@ fn open_heads(
         every: config.store.audit_head_every,
         witness: &path,
     })?)
-}
-
-/// Readiness speaks of the stores as they are, not as they were at the start.
-fn watch_stores(health: &Health, stores: &Stores) {
-    let committer = stores.committer.clone();
-    health.register("journal", move || match committer.read_only() {
-        Some(reason) => Err(reason.to_string()),
-        None => Ok(format!("durable through position {}", committer.durable())),
-    });
-    let (auth, logs, tokens) = (stores.auth.clone(), stores.logs.clone(), stores.tokens.clone());
-    // Each asks for something that is cheap however much there is.
-    health.register("auth", move || readable(auth.accounts(None, 1)));
-    health.register("logs", move || readable(logs.head()));
-    health.register("tokens", move || readable(tokens.sessions(None, 1)));
-}
-
-fn readable<T>(asked: Result<T, StoreError>) -> Result<String, String> {
-    asked.map(|_| "readable".to_owned()).map_err(|error| error.to_string())
-}
-
-/// Writes a file of the data folder that only its owner may read: whole under its name, or not at all.
-pub(in crate::app) fn write_private(path: &Path, text: &str) -> Result<(), AppError> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let failed = |source| AppError::File { what: "cannot write", path: path.to_owned(), source };
-    let draft = path.with_extension("new");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)
-        .map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    fs::rename(&draft, path).map_err(failed)
 }
 
 #[cfg(test)]

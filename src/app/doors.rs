@@ -5,19 +5,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
 use keepgate_guard::verifier::{Expectations, Verifier};
 use tokio::net::TcpListener;
 
-use super::core::{Core, write_private};
+use super::core::Core;
 use super::echo;
 use super::error::AppError;
 use super::ready::Listeners;
 use crate::api::{self, Api};
 use crate::config::development::{ECHO, echo_socket};
 use crate::config::upstream::Server;
+use crate::edge::body::ResponseBody;
 use crate::edge::local::LocalApi;
 use crate::edge::start::{Edge, Parts, Running};
 use crate::edge::tls::Terminator;
+use crate::files;
 use crate::observe::metrics::Metrics;
 
 /// The verifier that the edge asks, following keys and revocations.
@@ -36,7 +40,9 @@ pub(in crate::app) fn verifier(core: &Core) -> Arc<Verifier> {
     verifier
 }
 
-/// The API as the edge calls it.
+/// The API as the edge calls it: on this runtime, not on the edge's threads, so that a store's slow
+/// read or a signature keeps no proxied request waiting. A panic goes back to the edge, which knows
+/// what to answer. What was begun is finished even if the client hangs up.
 fn local_api(core: &Core) -> LocalApi {
     let api = Api::new(api::Parts {
         accounts: core.auth.accounts.clone(),
@@ -46,10 +52,29 @@ fn local_api(core: &Core) -> LocalApi {
         issuer: core.config.tokens.issuer.clone(),
         jwks_max_age: core.config.keys.jwks_max_age,
     });
+    let services = tokio::runtime::Handle::current();
     Arc::new(move |request| {
         let api = api.clone();
-        async move { api.answer(request).await }.boxed()
+        let answer = services.spawn(async move { api.answer(request).await });
+        async move {
+            match answer.await {
+                Ok(response) => response,
+                Err(ended) => match ended.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // Only at the very end, when the services' runtime is shut down under it.
+                    Err(_) => unavailable(),
+                },
+            }
+        }
+        .boxed()
     })
+}
+
+/// The answer of a node that is going away.
+fn unavailable() -> Response<ResponseBody> {
+    let mut response = Response::new(Empty::new().map_err(|impossible| match impossible {}).boxed_unsync());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
 }
 
 /// TLS from the configured files or the local CA.
@@ -107,6 +132,8 @@ pub(in crate::app) fn listeners(
     let listeners =
         Listeners { https: edge.https_addresses().to_vec(), http: edge.http_addresses().to_vec(), internal };
     let text = serde_json::to_string(&listeners).map_err(|_| AppError::Broken("addresses are not JSON"))?;
-    write_private(&core.config.data_dir.join("run/ports.json"), &text)?;
+    let path = core.config.data_dir.join("run/ports.json");
+    let written = files::write(&path, &text, 0o600);
+    written.map_err(|source| AppError::File { what: "cannot write", path, source })?;
     Ok(listeners)
 }

@@ -15,6 +15,7 @@ mod measures;
 pub mod ready;
 mod serve;
 mod upkeep;
+mod watch;
 
 use std::future::Future;
 

@@ -11,12 +11,14 @@ use super::control::server;
 use super::core::Core;
 use super::doors;
 use super::error::AppError;
-use super::ready::Ready;
+use super::ready::{Listeners, Ready};
 use super::{first_administrator, measures, upkeep};
 use crate::audit::draft::Draft;
 use crate::config::tls::CertificateSource;
+use crate::edge::start::Running;
 use crate::model::caller::Actor;
 use crate::model::event::{Intent, Outcome};
+use crate::observe::internal::{self, Encode};
 use crate::observe::metrics::Metrics;
 
 /// Serves until `shutdown` resolves, then drains and closes.
@@ -26,39 +28,61 @@ pub(in crate::app) async fn serve(
     on_ready: impl FnOnce(&Ready) + Send,
 ) -> Result<(), AppError> {
     let core = Arc::new(core);
-    let metrics = Arc::new(Metrics::new());
+    let doors = open(&core).await?;
+    // Only now: had a door been stuck, the password would have been made and never shown.
     let administrator = first_administrator::make(&core).await?;
-    let terminator = doors::terminator(&core)?;
-    // The control socket first: its folder holds `ports.json`, and it fails if another daemon lives.
-    let socket = server::bind(&core.config.data_dir)?;
-    let internal = doors::internal(&core).await?;
-    core.trail.record(Draft::new(Intent::Start, Outcome::Granted).by(Actor::System)).await?;
-    let verifier = doors::verifier(&core);
-    measures::register(&core, Arc::clone(&verifier), &metrics);
-    let edge = doors::edge(&core, &terminator, verifier, &metrics)?;
-    let listeners = doors::listeners(&core, &edge, internal.as_ref())?;
-    let _ = core.listeners.set(listeners.lines());
+    let ca = matches!(core.config.tls.source, CertificateSource::LocalCa { .. });
+    let data_dir = core.config.data_dir.clone();
+    let ca = ca.then(|| data_dir.join("tls/ca.pem"));
+    on_ready(&Ready { listeners: doors.listeners.clone(), data_dir, ca, administrator });
+    shutdown.await;
+    close(core, doors).await
+}
 
+/// What stands open.
+struct Doors {
+    edge: Running,
+    listeners: Listeners,
+    upkeep: JoinSet<()>,
+    /// The control socket and the internal listener.
+    side: JoinSet<()>,
+    /// Ends the upkeep.
+    rest: watch::Sender<bool>,
+    /// Ends the side doors.
+    stop: watch::Sender<bool>,
+}
+
+async fn open(core: &Arc<Core>) -> Result<Doors, AppError> {
+    let metrics = Arc::new(Metrics::new());
+    // Certificates first: nothing is worth opening without them.
+    let terminator = doors::terminator(core)?;
+    // The control socket next: its folder holds `ports.json`, and it fails if another daemon lives.
+    let socket = server::bind(&core.config.data_dir)?;
+    let internal = doors::internal(core).await?;
+    // On record before the first request can be.
+    core.trail.record(Draft::new(Intent::Start, Outcome::Granted).by(Actor::System)).await?;
+    let verifier = doors::verifier(core);
+    measures::register(core, Arc::clone(&verifier), &metrics);
+    // From here on requests are answered.
+    let edge = doors::edge(core, &terminator, verifier, &metrics)?;
+    let listeners = doors::listeners(core, &edge, internal.as_ref())?;
+    let _ = core.listeners.set(listeners.lines());
     let (stop, stopped) = watch::channel(false);
-    let mut side_doors = JoinSet::new();
-    side_doors.spawn(server::serve(socket, core.clone(), until(stopped.clone())));
+    let mut side = JoinSet::new();
+    side.spawn(server::serve(socket, core.clone(), until(stopped.clone())));
     if let Some(internal) = internal {
-        let encode: crate::observe::internal::Encode = {
-            let metrics = Arc::clone(&metrics);
-            Arc::new(move || metrics.encode())
-        };
-        let health = core.health.clone();
-        side_doors.spawn(crate::observe::internal::serve(internal, health, encode, until(stopped)));
+        let encode: Encode = Arc::new(move || metrics.encode());
+        side.spawn(internal::serve(internal, core.health.clone(), encode, until(stopped)));
     }
     let (rest, resting) = watch::channel(false);
-    let mut upkeep = upkeep::start(&core, &terminator, &resting);
+    let upkeep = upkeep::start(core, &terminator, &resting);
     tracing::info!(listeners = ?core.listeners.get(), "serving");
-    let data_dir = core.config.data_dir.clone();
-    let ca = matches!(core.config.tls.source, CertificateSource::LocalCa { .. });
-    let ca = ca.then(|| data_dir.join("tls/ca.pem"));
-    on_ready(&Ready { listeners, data_dir, ca, administrator });
+    Ok(Doors { edge, listeners, upkeep, side, rest, stop })
+}
 
-    shutdown.await;
+async fn close(core: Arc<Core>, doors: Doors) -> Result<(), AppError> {
+    let Doors { edge, mut upkeep, mut side, rest, stop, .. } = doors;
+    // Readiness first, so that whoever balances looks elsewhere.
     core.health.drain();
     let cut = edge.drain(core.config.limits.drain_timeout).await;
     if cut > 0 {
@@ -69,8 +93,9 @@ pub(in crate::app) async fn serve(
     rest.send_replace(true);
     while upkeep.join_next().await.is_some() {}
     let _ = stop.send(true);
-    while side_doors.join_next().await.is_some() {}
-    close(core).await
+    while side.join_next().await.is_some() {}
+    // Nobody is inside any more.
+    finish(core).await
 }
 
 /// Resolves once the flag is up, or nobody is left to put it up.
@@ -78,7 +103,7 @@ async fn until(mut flag: watch::Receiver<bool>) {
     let _ = flag.wait_for(|stop| *stop).await;
 }
 
-async fn close(core: Arc<Core>) -> Result<(), AppError> {
+async fn finish(core: Arc<Core>) -> Result<(), AppError> {
     if core.stores.committer.read_only().is_none() {
         core.trail.record(Draft::new(Intent::Stop, Outcome::Granted).by(Actor::System)).await?;
     }

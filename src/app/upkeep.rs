@@ -8,11 +8,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::core::Core;
+use super::watch;
 use crate::edge::tls::Terminator;
 
 /// How often the audit signer asks whether a head is due; `store.audit_head_every` decides.
@@ -21,11 +22,13 @@ const HEADS: Duration = Duration::from_secs(1);
 const KEYS: Duration = Duration::from_secs(60);
 /// How often what has expired is dropped.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How often the stores are looked at.
+const WATCH: Duration = Duration::from_secs(5);
 /// Sessions looked at in one sweep step.
 const PAGE: usize = 500;
 
 /// Raised when the house closes; a sender that is gone counts as raised.
-type Stopped = watch::Receiver<bool>;
+type Stopped = Receiver<bool>;
 
 /// Starts the tasks. They end after the step they are at when the flag is raised: await them all.
 pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator, stopped: &Stopped) -> JoinSet<()> {
@@ -62,6 +65,14 @@ pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator, stopped: 
                 () = until(flag) => {}
                 () = sweep(&core) => {}
             }
+        }
+    }));
+    let this = Arc::clone(core);
+    tasks.spawn(every(WATCH, stopped.clone(), move || {
+        let core = Arc::clone(&this);
+        async move {
+            // A look that was interrupted is repeated soon enough.
+            let _ = tokio::task::spawn_blocking(move || watch::look(&core)).await;
         }
     }));
     tasks
@@ -104,6 +115,8 @@ async fn until(mut stopped: Stopped) {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::sync::watch;
 
     use super::*;
 

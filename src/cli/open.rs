@@ -78,7 +78,13 @@ impl Node {
 /// The calls change this thread alone. The command line's runtime has no other, and the stores'
 /// threads, started after it, inherit it.
 fn become_owner(data_dir: &Path) -> anyhow::Result<()> {
-    let Ok(folder) = std::fs::metadata(data_dir) else { return Ok(()) };
+    // Not made here: its owner decides whose the files in it will be.
+    let folder = std::fs::metadata(data_dir).with_context(|| {
+        format!(
+            "there is no data folder {} yet: start the node once, or make it for its user",
+            data_dir.display()
+        )
+    })?;
     if !geteuid().is_root() || folder.uid() == 0 {
         return Ok(());
     }

@@ -1,5 +1,6 @@
 //! Which node is meant: a configuration file, a development folder, or both.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -32,7 +33,20 @@ impl Place {
         match (&self.config, data) {
             (None, Some(data)) => {
                 // A mistyped folder must not become a new, empty node.
-                std::fs::metadata(&data).with_context(|| format!("the data folder {}", data.display()))?;
+                let store = data.join("store");
+                match std::fs::metadata(&store) {
+                    // Someone else's node: the control socket says so, and who may come in.
+                    Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+                    looked => {
+                        looked.with_context(|| {
+                            format!(
+                                "{} is not the data folder of a node: {}",
+                                data.display(),
+                                store.display()
+                            )
+                        })?;
+                    }
+                }
                 Ok(Config::development(&data, &Listeners::default(), read::environment()?)?)
             }
             (_, data) => self.file(data),

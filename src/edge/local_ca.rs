@@ -4,10 +4,7 @@
 //! Only the CA is kept on disk. The leaf is issued anew at every start and before it runs out, so it
 //! follows the configured names and its key never touches a disk.
 
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +16,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 
 use super::certificates::TlsError;
+use crate::files;
 use crate::model::random::{self, Rng};
 use crate::model::time::Timestamp;
 
@@ -48,24 +46,19 @@ impl LocalCa {
     /// Opens the CA in `folder`, or makes one there.
     pub fn open(folder: &Path, now: Timestamp, rng: &dyn Rng) -> Result<Self, TlsError> {
         let (key_path, pem_path) = (folder.join("ca.key"), folder.join("ca.pem"));
-        if key_path.exists() || pem_path.exists() {
+        // A key without a certificate is what a crash left of the first start: nobody can have been
+        // given the CA yet, so the pair is made anew. A certificate without its key is a loss.
+        if pem_path.exists() {
             let key = super::certificates::read_private(&key_path)?;
             let pem = super::certificates::read(&pem_path)?;
             return Self::load(&key, &pem, &pem_path, now);
         }
         let key = KeyPair::generate().map_err(|error| cannot_make(&error))?;
         let pem = ca_params(now, rng)?.self_signed(&key).map_err(|error| cannot_make(&error))?.pem();
-        let write = |path: &Path, text: &str, mode| {
-            write_new(path, text, mode)
-                .map_err(|source| TlsError::Io { path: path.to_owned(), source: Arc::new(source) })
-        };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|source| TlsError::Io { path: folder.to_owned(), source: Arc::new(source) })?;
-        write(&key_path, &key.serialize_pem(), 0o600)?;
-        write(&pem_path, &pem, 0o644)?;
+        let failed = |path: &Path, source| TlsError::Io { path: path.to_owned(), source: Arc::new(source) };
+        files::make_folder(folder).map_err(|error| failed(folder, error))?;
+        files::write(&key_path, &key.serialize_pem(), 0o600).map_err(|error| failed(&key_path, error))?;
+        files::write(&pem_path, &pem, 0o644).map_err(|error| failed(&pem_path, error))?;
         Self::load(&key.serialize_pem(), &pem, &pem_path, now)
     }
 
@@ -154,19 +147,10 @@ fn inspect(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<(Timestamp
     Ok((millis(validity.not_before), millis(validity.not_after), same_key))
 }
 
-fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let mut temporary = PathBuf::from(path);
-    temporary.set_extension("new");
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    fs::File::open(path.parent().unwrap_or(path))?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::model::random::SeededRng;
     use std::os::unix::fs::PermissionsExt;
@@ -175,6 +159,16 @@ mod tests {
 
     fn open(folder: &Path, now: Timestamp) -> Result<LocalCa, TlsError> {
         LocalCa::open(folder, now, &SeededRng::new(1))
+    }
+
+    #[test]
+    fn what_a_crash_left_of_the_first_start_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), NOW).unwrap();
+        fs::remove_file(dir.path().join("ca.pem")).unwrap();
+        open(dir.path(), NOW).unwrap();
+        fs::remove_file(dir.path().join("ca.key")).unwrap();
+        assert!(open(dir.path(), NOW).is_err(), "a lost key must be noticed");
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub fn bytes<const N: usize>(rng: &dyn Rng) -> [u8; N] {
 pub struct SystemRng;
 
 impl Rng for SystemRng {
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the kernel")]
     #[expect(
         clippy::expect_used,
         reason = "getrandom(2) with no flags cannot fail on Linux ≥ 3.17; \

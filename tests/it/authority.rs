@@ -151,8 +151,14 @@ async fn a_banned_address_gets_no_answer_and_others_do() {
         gate.kill();
         gate.restart();
     }
+    let banned = gate.client().from("127.0.0.2");
+    assert!(banned.get("/echo/public").try_send().await.is_err(), "it was answered");
     gate.cli(&["blacklist", "remove", "127.0.0.2"]).expect(0);
-    gate.client().from("127.0.0.2").get("/echo/public").send().await.expect(200);
+    banned.get("/echo/public").send().await.expect(200);
+    gate.stop();
+    let events = gate.audit();
+    let denied = events.iter().find(|event| event["reason"] == "blacklisted");
+    assert_eq!(denied.map(|event| &event["address"]), Some(&json!("127.0.0.2")), "{events:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -51,7 +51,7 @@ async fn a_body_that_cannot_be_read_is_answered_with_how_it_fails() {
         ),
         (json, b"{\"email\": \n  oops}".to_vec(), 400, "malformed-json", "line 2, column 3"),
         (json, b"{\"email\":\"a\xff\"}".to_vec(), 400, "malformed-json", "line 1"),
-        (json, good[..good.len() - 1].as_bytes().to_vec(), 400, "malformed-json", "line 1"),
+        (json, good.as_bytes()[..good.len() - 1].to_vec(), 400, "malformed-json", "line 1"),
         (json, format!("{good}{good}").into_bytes(), 400, "malformed-json", "line 1"),
         (json, Vec::new(), 400, "malformed-json", "line 1"),
         (json, b"[1]".to_vec(), 400, "malformed-json", "one JSON object"),

@@ -1,11 +1,13 @@
 //! The commands about the node: blacklist, keys, audit, status, check, and which node is meant.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
 use crate::harness::cli::run;
-use crate::harness::gate::{Gate, binary};
+use crate::harness::gate::{Gate, NOBODY, as_nobody, binary};
+use crate::harness::person::Person;
 
 #[test]
 fn the_blacklist_is_kept_by_the_daemon_and_without_it() {
@@ -74,7 +76,7 @@ fn status_tells_a_running_node_from_a_stopped_one() {
     assert_eq!(status["health"]["status"], "ok");
     let checks = status["health"]["checks"].as_array().expect("a list");
     let names: Vec<_> = checks.iter().map(|check| check["name"].as_str().expect("text")).collect();
-    assert_eq!(names, ["journal", "auth", "logs", "tokens"]);
+    assert_eq!(names, ["journal", "auth", "user", "logs", "tokens"]);
     assert!(status["listeners"][0].as_str().is_some_and(|text| text.starts_with("https://")), "{status}");
     let text = gate.cli(&["status"]).expect(0).stdout;
     assert!(text.contains("running, ok") && text.contains(&gate.pid().to_string()), "{text}");
@@ -108,6 +110,24 @@ fn the_audit_log_names_the_console_and_proves_itself_either_way() {
     gate.cli(&["audit", "tail", "--follow"]).expect(2);
     let text = gate.cli(&["audit", "verify"]).expect(0).stdout;
     assert!(text.starts_with("The audit log is intact"), "{text}");
+}
+
+#[test]
+fn the_audit_log_is_followed_as_it_grows() {
+    let gate = Gate::start_cheap();
+    let mut following = gate.subcommand(&["audit", "tail", "-n", "1", "--follow", "--json"]);
+    let mut following = following.stdout(std::process::Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(following.stdout.take().expect("piped")).lines();
+    let mut next =
+        || -> Value { serde_json::from_str(&lines.next().expect("a line").expect("UTF-8")).expect("JSON") };
+    let first = next()["index"].as_u64().expect("a number");
+    gate.cli(&["user", "add", "ada@example.com", "--generate"]).expect(0);
+    let added = next();
+    assert_eq!((&added["index"], &added["intent"]), (&json!(first + 1), &json!("account_create")));
+    gate.cli(&["user", "disable", "ada@example.com"]).expect(0);
+    assert_eq!(next()["intent"], "account_disable");
+    following.kill().expect("it is ours");
+    following.wait().expect("it is ours");
 }
 
 #[test]
@@ -185,24 +205,21 @@ fn the_control_socket_and_the_folder_are_their_owners_alone() {
 #[test]
 fn another_user_is_refused_even_where_file_modes_would_let_them_in() {
     let gate = Gate::start_cheap();
-    let copy = gate.folder().join("keepgate");
-    std::fs::copy(binary(), &copy).expect("the binary is copied");
-    let as_nobody = || {
-        let mut command = std::process::Command::new("setpriv");
-        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
-        command.arg(&copy).args(["user", "list", "--json", "--data"]).arg(gate.data()).env_clear();
+    let copy = gate.copy_for_nobody();
+    let list = || {
+        let mut command = as_nobody(&copy);
+        command.args(["user", "list", "--json", "--data"]).arg(gate.data()).env_clear();
         run(command, "")
     };
     let open = |path: &std::path::Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
     };
-    open(gate.folder(), 0o755);
-    let refused = as_nobody().expect(1);
+    let refused = list().expect(1);
     assert!(refused.failure()["remedy"].as_str().is_some_and(|text| text.contains("sudo")), "{refused:?}");
     for (name, mode) in [("", 0o755), ("run", 0o755), ("run/control.sock", 0o666)] {
         open(&gate.file(name), mode);
     }
-    let refused = as_nobody().expect(4);
+    let refused = list().expect(4);
     assert_eq!(refused.failure()["code"], "refused", "{refused:?}");
     assert_eq!(refused.stdout, "");
 }
@@ -213,4 +230,55 @@ fn a_folder_that_is_not_there_is_not_made_by_a_command() {
     let said = gate.cli(&["user", "list"]).expect(1);
     assert!(said.stderr.contains(&gate.data().display().to_string()), "{said:?}");
     assert!(!gate.data().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_root_does_while_the_daemon_is_stopped_leaves_the_folder_to_its_owner() {
+    let mut gate = Gate::start_as_nobody();
+    let ada = Person::join(&gate.client(), "ada@example.com").await;
+    gate.cli(&["user", "roles", "ada@example.com", "member"]).expect(0);
+    gate.stop();
+    gate.cli(&["user", "roles", "ada@example.com", "editor"]).expect(0);
+    let mut find = std::process::Command::new("find");
+    find.arg(gate.data()).args(["!", "-uid", &NOBODY.to_string(), "-o", "!", "-gid", &NOBODY.to_string()]);
+    assert_eq!(run(find, "").expect(0).stdout, "", "not the owner's");
+    gate.restart();
+    gate.client().get("/echo").bearer(&ada.access).send().await.expect(401);
+    let changes = gate.audit().into_iter().filter(|event| event["intent"] == "roles_change");
+    let actors: Vec<_> = changes.map(|event| event["actor"].clone()).collect();
+    assert_eq!(actors, ["console:0", "console:0"], "who asked, not whom root became");
+}
+
+#[test]
+fn check_looks_at_the_files_that_a_configuration_names() {
+    let folder = tempfile::tempdir().expect("a temp dir");
+    let file = |name: &str, text: &str, mode: u32| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("writable");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+        path
+    };
+    let made = rcgen::generate_simple_self_signed(vec!["id.example.com".to_owned()]).expect("it is made");
+    let certificate = file("leaf.pem", &made.cert.pem(), 0o644);
+    let key = file("leaf.key", &made.signing_key.serialize_pem(), 0o600);
+    let text = format!(
+        "environment = \"production\"\ndata_dir = {:?}\n[tls]\nsource = \"files\"\n\
+         [[tls.certificates]]\ncertificate = {certificate:?}\nkey = {key:?}\n\
+         [tokens]\nissuer = \"https://id.example.com\"\n[[routes]]\npath = \"/auth\"\napi = true\nauth = \"optional\"\n",
+        folder.path().join("data")
+    );
+    let config = file("config.toml", &text, 0o644);
+    let check = || {
+        let mut command = std::process::Command::new(binary());
+        command.arg("check").arg("--config").arg(&config).env_clear();
+        run(command, "")
+    };
+    check().expect(0);
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).expect("it is ours");
+    let said = check().expect(3).stderr;
+    assert!(said.contains("tls.certificates[0].key") && said.contains("mode 640"), "{said}");
+    std::fs::remove_file(&certificate).expect("it is there");
+    let said = check().expect(3).stderr;
+    assert!(said.contains("2 problems") && said.contains("leaf.pem"), "{said}");
+    assert!(!folder.path().join("data").exists(), "check changes nothing");
 }

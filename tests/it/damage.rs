@@ -163,6 +163,26 @@ async fn damaged_views_are_refused_and_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_is_gone_is_made_again_from_a_whole_journal() {
+    let mut gate = Gate::start_cheap();
+    let ada = Person::join(&gate.client(), ADA).await;
+    gate.cli(&["blacklist", "add", "192.0.2.7"]).expect(0);
+    gate.stop();
+    let questions: [&[&str]; 3] = [&["user", "list"], &["session", "list", ADA], &["blacklist", "list"]];
+    let ask = |gate: &Gate| questions.map(|question| gate.cli_json(question));
+    let before = ask(&gate);
+    for namespace in ["auth", "tokens", "logs"] {
+        let folder = gate.file("store").join(namespace);
+        fs::remove_dir_all(&folder).unwrap_or_else(|error| panic!("{namespace}: {error}"));
+        gate.restart();
+        assert_eq!(ask(&gate), before, "{namespace}");
+        gate.client().get("/echo").bearer(&ada.access).send().await.expect(200);
+        gate.verify_audit();
+        gate.stop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_of_a_newer_binary_is_refused_with_both_versions() {
     let mut kept = Kept::stopped().await;
     let newer = |gate: &Gate| {

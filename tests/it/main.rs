@@ -16,4 +16,5 @@ mod flow;
 mod kill;
 mod lifecycle;
 mod proxy;
+mod secrets;
 mod tokens;

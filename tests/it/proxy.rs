@@ -65,7 +65,7 @@ async fn status(client: &Client, path: &str, token: &str) -> u16 {
 #[tokio::test(flavor = "multi_thread")]
 async fn routes_ask_for_roles_and_scopes() {
     let upstream = Upstream::start().await;
-    let gate = gate_before(&upstream);
+    let mut gate = gate_before(&upstream);
     let client = gate.client();
     let mut ada = Person::join(&client, ADA).await;
     let open = client.get("/private").send().await.expect(401);
@@ -82,8 +82,12 @@ async fn routes_ask_for_roles_and_scopes() {
     assert_eq!(status(&client, "/members", &ada.access).await, 401, "the old token is over");
     ada.take(&refresh(&client, &ada.refresh).await.expect(200).json());
     assert_eq!(status(&client, "/members", &ada.access).await, 200);
-    let denied: Vec<_> = gate.audit().into_iter().filter(|event| event["reason"] == "missing_role").collect();
-    assert!(denied.iter().all(|event| event["actor"] == format!("account:{}", ada.id)), "{denied:?}");
+    gate.stop();
+    let events = gate.audit();
+    let denied = events.iter().find(|event| event["reason"] == "missing_role");
+    let denied = denied.unwrap_or_else(|| panic!("no denial in {events:?}"));
+    assert_eq!(denied["actor"], format!("account:{}", ada.id));
+    assert_eq!(denied["address"], "127.0.0.1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,6 +137,33 @@ async fn an_answer_streams_through_as_it_is_made() {
         assert_eq!(frame.into_data().expect("data"), text);
     }
     upstream.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_requests_share_an_http2_connection_and_each_is_its_callers() {
+    let mut upstream = Upstream::start().await;
+    let mut gate = gate_before(&upstream);
+    let client = gate.client();
+    let people = [Person::join(&client, ADA).await, Person::join(&client, "bob@example.com").await];
+    let mut streams = client.open_http2().await.expect("the gate speaks HTTP/2");
+    let mut answers = tokio::task::JoinSet::new();
+    for (number, person) in people.iter().cycle().take(40).cloned().enumerate() {
+        let mut streams = streams.clone();
+        answers.spawn(async move {
+            let echo = streams.get(&format!("/private/{number}"), &person.access).await;
+            let echo = echo.expect("answered").expect(200).json();
+            assert_eq!(echo["path"], format!("/private/{number}"));
+            assert_eq!(echo["headers"]["x-auth-subject"], json!([person.id]));
+        });
+    }
+    answers.join_all().await;
+    streams.get("/private", "nonsense").await.expect("answered").expect(401);
+    let slow = tokio::spawn(async move { streams.get("/slow", "").await });
+    upstream.slow_request().await;
+    gate.terminate();
+    upstream.release();
+    slow.await.expect("no panic").expect("answered").expect(200);
+    assert!(gate.wait().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,15 +5,14 @@
 //! not replaced by one that opens nothing. Whoever calls holds the data folder's lock, so that no
 //! two processes make one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret as _;
 
 use crate::config::keys::Keys;
 use crate::config::secret::{SecretError, SecretSource};
+use crate::files;
 use crate::model::master_key::{InvalidMasterKey, MasterKey};
 use crate::model::random::Rng;
 
@@ -67,7 +66,8 @@ pub fn load(
         Ok(false) if sealed => Err(MasterKeyError::Missing(path)),
         Ok(false) => {
             let key = MasterKey::generate(rng);
-            write(&path, &key).map_err(|source| MasterKeyError::Io { path, source })?;
+            files::write(&path, &format!("{}\n", *key.to_base64()), 0o600)
+                .map_err(|source| MasterKeyError::Io { path, source })?;
             Ok(key)
         }
         Err(source) => Err(MasterKeyError::Source(SecretError::Io { path, source })),
@@ -80,24 +80,9 @@ fn read(source: &SecretSource, from: &str) -> Result<MasterKey, MasterKeyError> 
         .map_err(|source| MasterKeyError::Invalid { from: from.to_owned(), source })
 }
 
-/// Whole and durable under its name, or not there at all.
-fn write(path: &Path, key: &MasterKey) -> io::Result<()> {
-    let draft = path.with_extension("key.new");
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    // `create_new` follows no link that somebody may have put there.
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    file.write_all(key.to_base64().as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use secrecy::SecretString;

@@ -19,6 +19,9 @@ use crate::model::time::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::files;
 
+/// Read at once, bytes.
+const BLOCK: usize = 256 * 1024;
+
 /// Where the journal stands, proven.
 pub(super) struct Found {
     pub segments: Vec<SegmentHeader>,
@@ -45,9 +48,8 @@ pub(super) fn recover(disk: &SharedDisk, floor: Seq) -> Result<Option<Found>, St
         prove_complete(disk, one, next)?;
     }
     let file = open(disk, newest.first)?;
-    let content = read_all(disk, &newest, &file)?;
-    let walked = walk(disk, &newest, &content)?;
-    let tail = tail::judge(&content, &walked.place, walked.fault)
+    let (content, walked) = read_and_walk(disk, &newest, &file)?;
+    let tail = tail::judge(&content.bytes, &walked.place, walked.fault)
         .map_err(|detail| damaged(disk, newest.first, walked.place.offset, detail))?;
     if walked.last < floor {
         let detail = format!("it ends at position {}, but a store has applied {floor}", walked.last);
@@ -58,7 +60,7 @@ pub(super) fn recover(disk: &SharedDisk, floor: Seq) -> Result<Option<Found>, St
         "cannot mend",
         &segment::name(newest.first),
     ))?;
-    let newest = Segment { header: newest, file, length: content.len() as u64 };
+    let newest = Segment { header: newest, file, length: content.length };
     let Walked { place, last, chain, time, .. } = walked;
     Ok(Some(Found { segments, newest, end: place.offset, last, chain, time }))
 }
@@ -111,14 +113,58 @@ fn read_header(disk: &SharedDisk, first: Seq) -> Result<SegmentHeader, StoreErro
     }
 }
 
-fn read_all(disk: &SharedDisk, header: &SegmentHeader, file: &SharedFile) -> Result<Vec<u8>, StoreError> {
+/// What is in a segment, without most of the zeros at its end: a young segment is little else, and
+/// memory for them would stay with the process.
+struct Content {
+    bytes: Vec<u8>,
+    /// The file's.
+    length: u64,
+}
+
+/// Reads a segment up to its last byte that is no zero, and as many zeros after it as a torn batch can
+/// reach.
+fn read(
+    disk: &SharedDisk,
+    header: &SegmentHeader,
+    file: &SharedFile,
+    zeros: u64,
+) -> Result<Content, StoreError> {
     let read = || {
-        let length = usize::try_from(file.length()?).map_err(io::Error::other)?;
-        let mut bytes = vec![0; length];
-        file.read_at(&mut bytes, 0)?;
-        Ok(bytes)
+        let length = file.length()?;
+        let (mut bytes, mut used, mut block) = (Vec::new(), 0, vec![0; BLOCK]);
+        for at in (0..length).step_by(BLOCK) {
+            let size = usize::try_from(length - at).unwrap_or(BLOCK).min(BLOCK);
+            let part = block.get_mut(..size).unwrap_or_default();
+            file.read_at(part, at)?;
+            if !tail::is_zero(part) {
+                bytes.resize(usize::try_from(at).map_err(io::Error::other)?, 0);
+                bytes.extend_from_slice(part);
+                used = at + size as u64;
+            }
+        }
+        let kept = used.saturating_add(zeros).min(length);
+        bytes.resize(usize::try_from(kept).map_err(io::Error::other)?, 0);
+        Ok(Content { bytes, length })
     };
     read().map_err(failed(disk, "cannot read", &segment::name(header.first)))
+}
+
+/// Reads a segment and walks its batches.
+fn read_and_walk(
+    disk: &SharedDisk,
+    header: &SegmentHeader,
+    file: &SharedFile,
+) -> Result<(Content, Walked), StoreError> {
+    let content = read(disk, header, file, LARGE_BATCH)?;
+    let walked = walk(disk, header, &content.bytes)?;
+    // A batch too large to share a segment may reach further: then every zero counts.
+    let cut = (content.bytes.len() as u64) < content.length;
+    if !(cut && matches!(walked.fault, BatchFault::TooLong { .. })) {
+        return Ok((content, walked));
+    }
+    let content = read(disk, header, file, u64::MAX)?;
+    let walked = walk(disk, header, &content.bytes)?;
+    Ok((content, walked))
 }
 
 /// Proves that a segment reaches up to the one after it.
@@ -134,8 +180,7 @@ fn prove_complete(disk: &SharedDisk, one: &SegmentHeader, next: &SegmentHeader) 
         );
         return Err(damaged(disk, next.first, 0, detail));
     }
-    let content = read_all(disk, one, &open(disk, one.first)?)?;
-    let walked = walk(disk, one, &content)?;
+    let (_, walked) = read_and_walk(disk, one, &open(disk, one.first)?)?;
     // Bytes after its end mean nothing: the chain says that nothing belongs there.
     if next.first == walked.last.next() && next.chain == walked.chain {
         return Ok(());
@@ -193,9 +238,15 @@ fn walk(disk: &SharedDisk, header: &SegmentHeader, content: &[u8]) -> Result<Wal
 /// After a failed fsync the kernel may call pages clean that never reached the disk: what was read
 /// here is then not what a power cut would leave, and no later fsync would write it. So the last
 /// batch is written once more, and the zeros after it, as far as a torn batch can reach.
-fn mend(disk: &SharedDisk, file: &SharedFile, content: &[u8], walked: &Walked, tail: Tail) -> io::Result<()> {
+fn mend(
+    disk: &SharedDisk,
+    file: &SharedFile,
+    content: &Content,
+    walked: &Walked,
+    tail: Tail,
+) -> io::Result<()> {
     segment::remove_if_there(disk, SPARE)?;
-    let (end, length) = (walked.place.offset, content.len() as u64);
+    let (end, length) = (walked.place.offset, content.length);
     if let Tail::Torn { until } = tail {
         let bytes = (until as u64).saturating_sub(end);
         let position = walked.last.0;
@@ -203,7 +254,7 @@ fn mend(disk: &SharedDisk, file: &SharedFile, content: &[u8], walked: &Walked, t
     }
     let reach = if walked.last_batch.is_empty() { length } else { end.saturating_add(LARGE_BATCH) };
     segment::write_zeros(file, end, reach.min(length))?;
-    if let Some(batch) = content.get(walked.last_batch.clone()) {
+    if let Some(batch) = content.bytes.get(walked.last_batch.clone()) {
         file.write_at(batch, walked.last_batch.start as u64)?;
     }
     file.sync()?;

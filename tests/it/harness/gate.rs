@@ -2,9 +2,10 @@
 //! dropped. Started by `serve --dev` or with a configuration file; what is asked of a running gate
 //! is in [`super::cli`] and [`super::client`].
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
@@ -28,14 +29,34 @@ pub fn binary() -> PathBuf {
     std::env::var_os("KEEPGATE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_keepgate").into(), PathBuf::from)
 }
 
+/// The user and group that own nothing.
+pub const NOBODY: u32 = 65534;
+
+/// A command run as nobody. `setpriv` becomes it, so its process is the command's.
+pub fn as_nobody(program: &Path) -> Command {
+    let mut command = Command::new("/usr/bin/setpriv");
+    command.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}")).arg("--clear-groups");
+    command.arg(program);
+    command
+}
+
 /// A gate and the folder it lives in. The folder outlives restarts.
 pub struct Gate {
     folder: TempDir,
     environment: Vec<String>,
     config: Option<PathBuf>,
-    root: Option<PathBuf>,
+    way: Way,
     running: Option<Running>,
     log: String,
+}
+
+/// How the binary is started.
+enum Way {
+    Plain,
+    /// Inside this empty root.
+    Root(PathBuf),
+    /// By this copy of it, as the user nobody.
+    Nobody(PathBuf),
 }
 
 struct Running {
@@ -77,9 +98,27 @@ impl Gate {
         let root = gate.folder.path().join("root");
         std::fs::create_dir(&root).expect("writable");
         std::fs::copy(binary(), root.join("keepgate")).expect("the binary is copied");
-        gate.root = Some(root);
+        gate.way = Way::Root(root);
         gate.restart();
         gate
+    }
+
+    /// Starts a gate as the user nobody, who owns its data folder. Needs root.
+    pub fn start_as_nobody() -> Self {
+        let mut gate = Self::prepare(CHEAP);
+        gate.make_data();
+        std::os::unix::fs::chown(gate.data(), Some(NOBODY), Some(NOBODY)).expect("this is root");
+        gate.way = Way::Nobody(gate.copy_for_nobody());
+        gate.restart();
+        gate
+    }
+
+    /// A copy of the binary where nobody can reach it.
+    pub fn copy_for_nobody(&self) -> PathBuf {
+        let copy = self.folder().join("keepgate");
+        std::fs::copy(binary(), &copy).expect("the binary is copied");
+        std::fs::set_permissions(self.folder(), Permissions::from_mode(0o755)).expect("it is ours");
+        copy
     }
 
     /// Starts a gate with a configuration file: `text` after the environment "stage" and the data
@@ -99,12 +138,15 @@ impl Gate {
     pub fn prepare(environment: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temp dir");
         let environment = environment.iter().map(|&pair| pair.to_owned()).collect();
-        Self { folder, environment, config: None, root: None, running: None, log: String::new() }
+        Self { folder, environment, config: None, way: Way::Plain, running: None, log: String::new() }
     }
 
     /// The data folder, as seen from outside.
     pub fn data(&self) -> PathBuf {
-        self.root.as_deref().unwrap_or_else(|| self.folder.path()).join("data")
+        match &self.way {
+            Way::Root(root) => root.join("data"),
+            Way::Plain | Way::Nobody(_) => self.folder.path().join("data"),
+        }
     }
 
     /// A file of the data folder.
@@ -173,15 +215,17 @@ impl Gate {
 
     /// The command that serves this gate's folder.
     pub fn command(&self) -> Command {
-        let mut command = match &self.root {
-            None => Command::new(binary()),
-            Some(root) => {
+        let mut data = self.data();
+        let mut command = match &self.way {
+            Way::Plain => Command::new(binary()),
+            Way::Root(root) => {
+                data = PathBuf::from("/data");
                 let mut command = Command::new("/usr/sbin/chroot");
                 command.arg(root).arg("/keepgate");
                 command
             }
+            Way::Nobody(copy) => as_nobody(copy),
         };
-        let data = if self.root.is_some() { PathBuf::from("/data") } else { self.data() };
         match &self.config {
             Some(config) => command.arg("serve").arg("--config").arg(config),
             None => command.args(["serve", "--dev", "--data"]).arg(data),
@@ -238,6 +282,11 @@ impl Gate {
         let status = running.child.wait().expect("the gate is ours to reap");
         self.log = running.log.join().expect("the reader does not panic");
         status
+    }
+
+    /// What the gate printed until it last ended by itself, after its ready line.
+    pub fn log(&self) -> &str {
+        &self.log
     }
 
     /// The process id.

@@ -1,0 +1,58 @@
+//! Watching the stores: a task asks each of them for something small from time to time, and readiness
+//! tells what came of it. Whoever asks for readiness, and anyone may, costs no store a read.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::core::Core;
+use crate::observe::health::Health;
+use crate::store::Stores;
+use crate::store::error::StoreError;
+
+/// What came of the last look at each store: `None` is good.
+#[derive(Clone, Debug, Default)]
+pub(in crate::app) struct Watch(Arc<Mutex<[Option<String>; 4]>>);
+
+/// The stores that are looked at, in the order of [`look`].
+const NAMES: [&str; 4] = ["auth", "user", "logs", "tokens"];
+
+impl Watch {
+    /// Adds a check for each store, and one for the journal, which says itself how it is.
+    pub fn register(&self, health: &Health, stores: &Stores) {
+        let committer = stores.committer.clone();
+        health.register("journal", move || match committer.read_only() {
+            Some(reason) => Err(reason.to_string()),
+            None => Ok(format!("durable through position {}", committer.durable())),
+        });
+        for (at, name) in NAMES.into_iter().enumerate() {
+            let watch = self.clone();
+            health.register(name, move || match watch.0.lock().get(at).cloned().flatten() {
+                Some(reason) => Err(reason),
+                None => Ok("readable".to_owned()),
+            });
+        }
+    }
+}
+
+/// Looks at every store. Blocking, but for no longer than a read of one record each.
+pub(in crate::app) fn look(core: &Core) {
+    let stores = &core.stores;
+    let nobody = crate::model::id::AccountId(uuid::Uuid::nil());
+    let found = [
+        failure(stores.auth.account(nobody)),
+        failure(stores.user.document(nobody, "")),
+        failure(stores.logs.head()),
+        failure(stores.tokens.session(crate::model::id::SessionId(uuid::Uuid::nil()))),
+    ];
+    for (name, reason) in NAMES.iter().zip(&found) {
+        if let Some(reason) = reason {
+            tracing::error!(store = name, reason, "a store cannot be read");
+        }
+    }
+    *core.watch.0.lock() = found;
+}
+
+fn failure<T>(asked: Result<T, StoreError>) -> Option<String> {
+    asked.err().map(|error| error.to_string())
+}
