@@ -8,7 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -35,7 +35,7 @@ const PAGE: usize = 500;
 const PAGES: usize = 40;
 
 /// Raised when the house closes; a sender that is gone counts as raised.
-type Stopped = watch::Receiver<bool>;
+type Stopped = Receiver<bool>;
 
 /// Starts the tasks. They end after the step they are at when the flag is raised: await them all.
 pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator, stopped: &Stopped) -> JoinSet<()> {
@@ -145,6 +145,8 @@ async fn until(mut stopped: Stopped) {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::sync::watch;
 
     use super::*;
 
