@@ -14,7 +14,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
-use super::connection::Busy;
+use super::activity::Busy;
 use super::proxy::answer::UpstreamBody;
 
 /// Any error of a body.

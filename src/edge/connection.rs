@@ -5,7 +5,7 @@
 //! or a nearer one appears, so that a request costs no timer. (hyper's own header timeout arms one
 //! for each request, and counts the idle time between two requests as if a head were late.)
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -18,9 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::futures::Notified;
 use tokio::time::Sleep;
 
+use super::activity::Activity;
 use super::body::Stall;
 use super::drain::Drain;
-use super::guard::framing::{Cut, Framing, FramingRefused, HeadLimits};
+use super::guard::framing::Cut;
 use crate::config::limits::Limits;
 
 /// The far end of a connection, as every request on it sees it.
@@ -42,135 +43,6 @@ impl Peer {
         let header = HeaderValue::try_from(address.to_string());
         let header = header.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         Self { address, header, trusted, cleared_at: Cell::new(version) }
-    }
-}
-
-/// What a connection is doing.
-#[derive(Debug)]
-pub struct Activity {
-    requests: Cell<usize>,
-    idle_since: Cell<Instant>,
-    head_since: Cell<Option<Instant>>,
-    /// HTTP/1 only: HTTP/2 has its own framing, and the h2 crate is strict about it.
-    framing: Option<RefCell<Framing>>,
-    /// HTTP/2 only: one for each request under way. In HTTP/1 a client that takes no bytes stops the
-    /// socket, which [`ClientIo`] sees; in HTTP/2 it need only close a stream's window and go on
-    /// answering pings.
-    streams: RefCell<Vec<Stream>>,
-}
-
-/// What the body of a stream's response is doing.
-#[derive(Clone, Copy, Debug)]
-enum Stream {
-    /// No stream has this place.
-    Free,
-    /// It waits for more from its source, or has not begun.
-    Fetching,
-    /// A frame was handed out then, and the next has not been asked for since.
-    HandedOut(Instant),
-}
-
-impl Activity {
-    /// A connection that just opened. `http1`, for HTTP/1: bytes while no request is under way are the
-    /// beginning of a head, and the framing is to be followed.
-    pub fn new(http1: Option<HeadLimits>) -> Rc<Self> {
-        Rc::new(Self {
-            requests: Cell::new(0),
-            idle_since: Cell::new(Instant::now()),
-            head_since: Cell::new(None),
-            framing: http1.map(|limits| RefCell::new(Framing::new(limits))),
-            streams: RefCell::default(),
-        })
-    }
-
-    fn bytes_arrived(&self, bytes: &[u8]) -> Option<Cut> {
-        let framing = self.framing.as_ref()?;
-        let cut = framing.borrow_mut().feed(bytes);
-        if self.requests.get() == 0 && self.head_since.get().is_none() {
-            self.head_since.set(Some(Instant::now()));
-        }
-        cut
-    }
-
-    fn deadline(&self, limits: &Limits) -> Option<Instant> {
-        if self.requests.get() > 0 {
-            return None;
-        }
-        let idle = self.idle_since.get() + limits.idle_timeout;
-        Some(self.head_since.get().map_or(idle, |since| since + limits.head_timeout))
-    }
-
-    fn add_stream(&self) -> Option<usize> {
-        if self.framing.is_some() {
-            return None;
-        }
-        let mut streams = self.streams.borrow_mut();
-        let free = streams.iter().position(|stream| matches!(stream, Stream::Free));
-        let place = free.unwrap_or_else(|| {
-            streams.push(Stream::Free);
-            streams.len() - 1
-        });
-        drop(streams);
-        self.set_stream(place, Stream::Fetching);
-        Some(place)
-    }
-
-    fn set_stream(&self, place: usize, now: Stream) {
-        if let Some(stream) = self.streams.borrow_mut().get_mut(place) {
-            *stream = now;
-        }
-    }
-
-    /// Since when the stream that has stood longest has stood.
-    fn handed_out_since(&self) -> Option<Instant> {
-        let since = |stream: &Stream| match stream {
-            Stream::HandedOut(since) => Some(*since),
-            Stream::Free | Stream::Fetching => None,
-        };
-        self.streams.borrow().iter().filter_map(since).min()
-    }
-}
-
-/// A request is under way on this connection, until this is dropped.
-#[derive(Debug)]
-pub struct Busy {
-    activity: Rc<Activity>,
-    stream: Option<usize>,
-}
-
-impl Busy {
-    /// A request's head has arrived.
-    pub fn start(activity: &Rc<Activity>) -> Rc<Self> {
-        activity.requests.set(activity.requests.get() + 1);
-        activity.head_since.set(None);
-        Rc::new(Self { activity: Rc::clone(activity), stream: activity.add_stream() })
-    }
-
-    /// The response's body was asked for a frame, and gave one or did not.
-    pub fn handed_out(&self, frame: bool) {
-        if let Some(place) = self.stream {
-            let now = if frame { Stream::HandedOut(Instant::now()) } else { Stream::Fetching };
-            self.activity.set_stream(place, now);
-        }
-    }
-
-    /// What is wrong with the connection's bytes so far. With several requests on the way at once the
-    /// first answers for a later one's breach; nobody honest is hit.
-    pub fn framing(&self) -> Option<FramingRefused> {
-        self.activity.framing.as_ref().and_then(|framing| framing.borrow().breach())
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        if let Some(place) = self.stream {
-            self.activity.set_stream(place, Stream::Free);
-        }
-        let left = self.activity.requests.get().saturating_sub(1);
-        self.activity.requests.set(left);
-        if left == 0 {
-            self.activity.idle_since.set(Instant::now());
-        }
     }
 }
 
@@ -360,7 +232,7 @@ impl<'a, C: Future> Serve<'a, C> {
             _ if due <= now => return Verdict::Cut,
             Some(at) if at > now => self.arm(at.min(due), cx),
             None => self.arm(due, cx),
-            Some(_) if self.finishing || self.activity.head_since.get().is_some() => return Verdict::Cut,
+            Some(_) if self.finishing || self.activity.is_head_begun() => return Verdict::Cut,
             Some(_) => {
                 self.arm(now + FAREWELL, cx);
                 return Verdict::Finish;

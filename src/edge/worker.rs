@@ -18,8 +18,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::accept::Accepted;
 use super::access::Entry;
+use super::activity::{Activity, Busy};
 use super::body::Outgoing;
-use super::connection::{Activity, Busy, ClientIo, Peer, Serve};
+use super::connection::{ClientIo, Peer, Serve};
 use super::decisions::Denied;
 use super::drain::{Drain, Open};
 use super::guard;
