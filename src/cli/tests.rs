@@ -84,6 +84,8 @@ fn place(arguments: &[&str]) -> Place {
 fn a_data_folder_alone_is_a_development_node_but_must_be_there() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().to_str().unwrap();
+    assert!(place(&["--data", folder]).config().is_err(), "a folder that is no node's");
+    std::fs::create_dir(dir.path().join("store")).unwrap();
     let config = place(&["--data", folder]).config().unwrap();
     assert_eq!(config.environment, crate::config::Environment::Development);
     assert_eq!(config.data_dir, dir.path());
