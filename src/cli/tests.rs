@@ -91,7 +91,7 @@ fn a_data_folder_alone_is_a_development_node_but_must_be_there() {
     assert_eq!(config.data_dir, dir.path());
     let missing = format!("{folder}/mistyped");
     let error = place(&["--data", &missing]).config().unwrap_err();
-    assert!(exit::as_text(&error).contains("mistyped: No such file"), "{error:#}");
+    assert!(exit::as_text(&error).contains("mistyped is not the data folder of a node"), "{error:#}");
     assert!(!dir.path().join("mistyped").exists());
 }
 
