@@ -76,7 +76,7 @@ async fn open(core: &Arc<Core>) -> Result<Doors, AppError> {
     }
     let (rest, resting) = watch::channel(false);
     let upkeep = upkeep::start(core, &terminator, &resting);
-    tracing::info!(listeners = ?core.listeners.get(), "serving");
+    tracing::info!(position = core.stores.committer.durable().0, "serving");
     Ok(Doors { edge, listeners, upkeep, rest, side, stop })
 }
 

@@ -111,7 +111,7 @@ fn session_row(session: &Session) -> [String; 6] {
 }
 
 fn ban_row(ban: &Ban) -> [String; 5] {
-    let until = ban.expires_at.clone().unwrap_or_else(|| "removed".to_owned());
+    let until = ban.expires_at.clone().unwrap_or_else(|| "(until removed)".to_owned());
     [ban.network.clone(), ban.reason.clone(), ban.author.clone(), ban.created_at.clone(), until]
 }
 
