@@ -23,6 +23,10 @@ use keepgate::model::time::{Clock, SystemClock};
 use keepgate::store::Stores;
 use keepgate::store::bundle::Bundle;
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Tasks that rotate at once.
 const CLIENTS: usize = 64;
 

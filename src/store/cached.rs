@@ -78,8 +78,10 @@ impl SessionCache {
         let Some(sessions) = &self.sessions else { return };
         let mut stripe = self.stripe(id).lock();
         stripe.0 += 1;
+        // What nobody has read lately need not be kept: the next reader fills it.
         match session {
-            Some(session) => sessions.insert(id, session),
+            Some(session) if sessions.contains_key(&id) => sessions.insert(id, session),
+            Some(_) => {}
             None => sessions.invalidate(&id),
         }
     }
