@@ -1,6 +1,6 @@
 """What the comparisons share: processes pinned to a core, their processor time, wrk, medians."""
 
-import json, os, pathlib, re, shutil, signal, socket, ssl, statistics, subprocess, tempfile, time, urllib.request
+import json, os, pathlib, re, socket, ssl, statistics, subprocess, time
 
 PROXY_CORE, LOAD_CORE = "0", "1"
 HERE = pathlib.Path(__file__).resolve().parent
