@@ -25,7 +25,7 @@ use crate::auth::{Auth, Parts};
 use crate::config::Config;
 use crate::edge::guard::blacklist::Blacklist;
 use crate::files;
-use crate::model::change::{Change, TokenChange};
+use crate::model::change::{Change, TokenChange, UserChange};
 use crate::model::master_key::{MasterKey, Purpose};
 use crate::model::random::{SharedRng, SystemRng};
 use crate::model::time::{FlooredClock, SharedClock, SystemClock, Timestamp};
@@ -82,10 +82,18 @@ impl Core {
 
         let sealed = !stores.auth.keys()?.is_empty();
         let master = master::load(&config.keys, &config.data_dir, sealed, &*rng)?;
-        let trail = trail(&stores, &clock, &rng);
-        let keys = open_keys(&config, &stores, live, &trail, &master, &clock, &rng).await?;
-        let auth = start_auth(&config, &stores, &keys, &trail, &master, &clock, &rng)?;
-        let heads = open_heads(&config, &stores, &master, &clock)?;
+        let trail =
+            Trail::new(stores.logs.clone(), stores.committer.clone(), Arc::clone(&clock), Arc::clone(&rng));
+        let ground = Ground {
+            config: &config,
+            stores: &stores,
+            trail: &trail,
+            master: &master,
+            clock: &clock,
+            rng: &rng,
+        };
+        let keys = ground.keys(live).await?;
+        let (auth, heads) = (ground.auth(keys.clone())?, ground.heads()?);
         let health = Health::new();
         let watch = Watch::default();
         watch.register(&health, &stores);
@@ -143,74 +151,61 @@ fn bans_follower(blacklist: &Arc<Blacklist>) -> Follower {
     })
 }
 
-fn trail(stores: &Stores, clock: &SharedClock, rng: &SharedRng) -> Trail {
-    Trail::new(stores.logs.clone(), stores.committer.clone(), Arc::clone(clock), Arc::clone(rng))
+/// What the parts are opened on.
+struct Ground<'a> {
+    config: &'a Config,
+    stores: &'a Stores,
+    trail: &'a Trail,
+    master: &'a MasterKey,
+    clock: &'a SharedClock,
+    rng: &'a SharedRng,
 }
 
-async fn open_keys(
-    config: &Config,
-    stores: &Stores,
-    live: LiveKeys,
-    trail: &Trail,
-    master: &MasterKey,
-    clock: &SharedClock,
-    rng: &SharedRng,
-) -> Result<KeyRing, AppError> {
-    let foundation = Foundation {
-        live,
-        auth: stores.auth.clone(),
-        tokens: stores.tokens.clone(),
-        committer: stores.committer.clone(),
-        trail: trail.clone(),
-        clock: Arc::clone(clock),
-        rng: Arc::clone(rng),
-    };
-    Ok(KeyRing::open(foundation, master, Policy::of(&config.keys, &config.tokens)).await?)
-}
-
-fn start_auth(
-    config: &Config,
-    stores: &Stores,
-    keys: &KeyRing,
-    trail: &Trail,
-    master: &MasterKey,
-    clock: &SharedClock,
-    rng: &SharedRng,
-) -> Result<Auth, AppError> {
-    let user = stores.user.clone();
-    let parts = Parts {
-        auth: stores.auth.clone(),
-        tokens: stores.tokens.clone(),
-        committer: stores.committer.clone(),
-        trail: trail.clone(),
-        clock: Arc::clone(clock),
-        rng: Arc::clone(rng),
-        keys: keys.clone(),
-        erasure: Arc::new(move |bundle, account| {
-            user.stage(bundle, crate::model::change::UserChange::UserErased { account });
-        }),
-    };
-    Ok(Auth::start(parts, master, &config.accounts, &config.passwords, &config.tokens)?)
-}
-
-fn open_heads(
-    config: &Config,
-    stores: &Stores,
-    master: &MasterKey,
-    clock: &SharedClock,
-) -> Result<HeadSigner, AppError> {
-    let path = witness::path(&config.data_dir);
-    if let Some(folder) = path.parent() {
-        make_private(folder)?;
+impl Ground<'_> {
+    async fn keys(&self, live: LiveKeys) -> Result<KeyRing, AppError> {
+        let foundation = Foundation {
+            live,
+            auth: self.stores.auth.clone(),
+            tokens: self.stores.tokens.clone(),
+            committer: self.stores.committer.clone(),
+            trail: self.trail.clone(),
+            clock: Arc::clone(self.clock),
+            rng: Arc::clone(self.rng),
+        };
+        let policy = Policy::of(&self.config.keys, &self.config.tokens);
+        Ok(KeyRing::open(foundation, self.master, policy).await?)
     }
-    Ok(HeadSigner::open(SignerParts {
-        logs: stores.logs.clone(),
-        committer: stores.committer.clone(),
-        clock: Arc::clone(clock),
-        key: HeadKey::from_seed(master.derive(Purpose::AuditHeads).expose()),
-        every: config.store.audit_head_every,
-        witness: &path,
-    })?)
+
+    fn auth(&self, keys: KeyRing) -> Result<Auth, AppError> {
+        let user = self.stores.user.clone();
+        let parts = Parts {
+            auth: self.stores.auth.clone(),
+            tokens: self.stores.tokens.clone(),
+            committer: self.stores.committer.clone(),
+            trail: self.trail.clone(),
+            clock: Arc::clone(self.clock),
+            rng: Arc::clone(self.rng),
+            keys,
+            erasure: Arc::new(move |bundle, account| user.stage(bundle, UserChange::UserErased { account })),
+        };
+        let Config { accounts, passwords, tokens, .. } = self.config;
+        Ok(Auth::start(parts, self.master, accounts, passwords, tokens)?)
+    }
+
+    fn heads(&self) -> Result<HeadSigner, AppError> {
+        let path = witness::path(&self.config.data_dir);
+        if let Some(folder) = path.parent() {
+            make_private(folder)?;
+        }
+        Ok(HeadSigner::open(SignerParts {
+            logs: self.stores.logs.clone(),
+            committer: self.stores.committer.clone(),
+            clock: Arc::clone(self.clock),
+            key: HeadKey::from_seed(self.master.derive(Purpose::AuditHeads).expose()),
+            every: self.config.store.audit_head_every,
+            witness: &path,
+        })?)
+    }
 }
 
 #[cfg(test)]
