@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use super::hash::Arena;
@@ -156,9 +156,13 @@ impl HashingPool {
     }
 }
 
+/// How long a thread keeps its arena when nobody logs in: the memory of a hash is most of a quiet
+/// node's.
+const IDLE: Duration = Duration::from_secs(10);
+
 fn work_until_closed(shared: &Shared, blocks: usize) {
     let mut arena = Arena::default();
-    while let Some(job) = next_job(shared) {
+    while let Some(job) = next_job(shared, IDLE, || arena.shrink(0)) {
         if !job.claim.take(STARTED) {
             continue;
         }
@@ -172,8 +176,10 @@ fn work_until_closed(shared: &Shared, blocks: usize) {
     }
 }
 
-fn next_job(shared: &Shared) -> Option<Job> {
+/// Waits for a job; `None` once the pool is closed. Calls `on_idle` if none comes for `patience`.
+fn next_job(shared: &Shared, patience: Duration, mut on_idle: impl FnMut()) -> Option<Job> {
     let mut queue = shared.queue.lock();
+    let mut idle = false;
     loop {
         if queue.closed {
             return None;
@@ -181,7 +187,12 @@ fn next_job(shared: &Shared) -> Option<Job> {
         if let Some(job) = queue.jobs.pop_front() {
             return Some(job);
         }
-        shared.filled.wait(&mut queue);
+        if idle {
+            shared.filled.wait(&mut queue);
+        } else if shared.filled.wait_for(&mut queue, patience).timed_out() && queue.jobs.is_empty() {
+            idle = true;
+            MutexGuard::unlocked(&mut queue, &mut on_idle);
+        }
     }
 }
 
@@ -191,6 +202,20 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+
+    #[test]
+    fn a_thread_that_waits_long_gives_back_its_arena_and_works_on() {
+        let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new() });
+        let (tell, idle) = mpsc::channel();
+        let worker = std::thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || next_job(&shared, Duration::ZERO, || tell.send(()).unwrap()).is_some()
+        });
+        idle.recv().unwrap();
+        shared.queue.lock().jobs.push_back(Job { claim: Claim::default(), work: Box::new(|_| ()) });
+        shared.filled.notify_all();
+        assert!(worker.join().unwrap(), "the job that came afterwards");
+    }
 
     fn pool(queue: usize, queue_timeout: Duration) -> HashingPool {
         let config = Passwords { threads: 1, queue, queue_timeout, ..Passwords::default() };
