@@ -62,10 +62,3 @@ pub enum CommitError {
     #[error("the store is closed")]
     Closed,
 }
-
-impl CommitError {
-    /// Whether the same command, decided afresh, may succeed.
-    pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Conflict | Self::Busy)
-    }
-}

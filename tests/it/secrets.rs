@@ -84,10 +84,6 @@ async fn the_first_administrator_is_made_once_and_shown_once() {
     let administrator = gate.cli_json(&["user", "list"]);
     assert_eq!((&administrator[0]["roles"], &administrator[1]), (&json!(["admin"]), &json!(null)));
     gate.stop();
-    let shown = |gate: &Gate| {
-        let after = gate.log().split("password (shown this once): ").nth(1)?;
-        after.lines().next().map(str::to_owned)
-    };
     let password = shown(&gate).expect("it is shown at the first start");
     gate.restart();
     let email = administrator[0]["email"].as_str().expect("text");
@@ -100,4 +96,31 @@ async fn the_first_administrator_is_made_once_and_shown_once() {
     login(&client, email).await.expect(401);
     gate.stop();
     assert_eq!(shown(&gate), None);
+}
+
+/// The first administrator's password, if the gate has printed it since its last start.
+fn shown(gate: &Gate) -> Option<String> {
+    let after = gate.log().split("password (shown this once): ").nth(1)?;
+    after.lines().next().map(str::to_owned)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_that_fails_at_its_ports_makes_no_administrator() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().map(|address| (taken, address.to_string())).expect("an address");
+    for listener in ["--https", "--internal"] {
+        let mut gate = Gate::prepare(CHEAP);
+        gate.make_data();
+        let data = gate.data();
+        let mut command = std::process::Command::new(crate::harness::gate::binary());
+        command.args(["serve", "--dev", "--data"]).arg(data);
+        for each in ["--https", "--http", "--internal"] {
+            command.args([each, if each == listener { &taken.1 } else { "127.0.0.1:0" }]);
+        }
+        let said = crate::harness::cli::run(command, "").expect(1);
+        assert!(said.stderr.contains(&taken.1), "{said:?}");
+        gate.restart();
+        gate.stop();
+        assert!(shown(&gate).is_some(), "{listener}: the password was made and never shown");
+    }
 }

@@ -300,11 +300,6 @@ impl Admitted {
         &self.client
     }
 
-    /// The value for `Host`.
-    pub const fn host_header(&self) -> &HeaderValue {
-        self.host.value()
-    }
-
     /// Whether there are headers that end here.
     pub const fn hop_by_hop(&self) -> bool {
         self.hop_by_hop

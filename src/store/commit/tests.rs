@@ -11,10 +11,11 @@ use crate::model::change::{AuthChange, TokenChange, UserChange};
 use crate::model::document::Document;
 use crate::model::id::{AccountId, InviteId, SessionId};
 use crate::model::random::SystemRng;
-use crate::model::session::{Session, TokenHash};
+use crate::model::session::Session;
 use crate::model::time::{ManualClock, SystemClock};
 use crate::store::Stores;
 use crate::store::bundle::{Key, SharedCommit};
+use crate::store::conformance::sample;
 use crate::store::engines::Engines;
 use crate::store::error::StoreError;
 use crate::store::journal::disk_model::{Faults, ModelDisk};
@@ -25,22 +26,8 @@ fn account() -> AccountId {
 }
 
 fn session() -> Session {
-    let at = Timestamp::from_millis(1);
-    Session {
-        id: SessionId::new(at, &SystemRng),
-        account: account(),
-        generation: 0,
-        current: TokenHash([0; 32]),
-        previous: None,
-        salt: [0; 16],
-        device: String::new(),
-        address: None,
-        amr: Vec::new(),
-        authenticated_at: at,
-        created_at: at,
-        used_at: at,
-        expires_at: at,
-    }
+    let id = SessionId::new(Timestamp::from_millis(1), &SystemRng);
+    Session { id, account: account(), ..sample::session(1, 1, 0) }
 }
 
 fn opening(session: &Session) -> Bundle {

@@ -94,7 +94,7 @@ pub(super) fn key(n: u8, created: i64) -> SealedKey {
 }
 
 /// Session `n` of account `of` at a generation.
-pub(super) fn session(n: u8, of: u8, generation: u64) -> Session {
+pub(in crate::store) fn session(n: u8, of: u8, generation: u64) -> Session {
     let mark = u8::try_from(generation % 251).unwrap();
     Session {
         id: session_id(n),

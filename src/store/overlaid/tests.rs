@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::*;
-use crate::model::session::TokenHash;
 use crate::model::time::Timestamp;
 use crate::store::bundle::Bundle;
+use crate::store::conformance::sample;
 use crate::store::memory::tokens::Tokens;
 use crate::store::memory::{Memory, MemoryApplier};
 use crate::store::namespace::TokenStore;
@@ -21,22 +21,7 @@ fn id(n: u8) -> SessionId {
 }
 
 fn session(n: u8, generation: u64) -> Session {
-    let at = Timestamp::from_millis(0);
-    Session {
-        id: id(n),
-        account: AccountId(Uuid::from_bytes([1; 16])),
-        generation,
-        current: TokenHash([0; 32]),
-        previous: None,
-        salt: [0; 16],
-        device: String::new(),
-        address: None,
-        amr: Vec::new(),
-        authenticated_at: at,
-        created_at: at,
-        used_at: at,
-        expires_at: at,
-    }
+    Session { id: id(n), account: AccountId(Uuid::from_bytes([1; 16])), ..sample::session(n, 1, generation) }
 }
 
 fn rotated(seq: u64, n: u8, generation: u64) -> SharedCommit {

@@ -6,9 +6,10 @@ use uuid::Uuid;
 use super::*;
 use crate::model::change::TokenChange;
 use crate::model::id::Seq;
-use crate::model::session::{Session, TokenHash};
+use crate::model::session::Session;
 use crate::model::time::Timestamp;
 use crate::store::bundle::{Committed, SharedCommit};
+use crate::store::conformance::sample;
 use crate::store::overlaid::TokenEngine;
 use crate::store::view::Applier;
 
@@ -17,17 +18,8 @@ pub(super) fn opened(seq: u64) -> SharedCommit {
     let session = Session {
         id: SessionId(Uuid::from_u128(seq.into())),
         account: AccountId(Uuid::from_u128(7)),
-        generation: 0,
-        current: TokenHash([0; 32]),
-        previous: None,
-        salt: [0; 16],
         device: "x".repeat(200),
-        address: None,
-        amr: Vec::new(),
-        authenticated_at: at,
-        created_at: at,
-        used_at: at,
-        expires_at: at,
+        ..sample::session(1, 1, 0)
     };
     let changes = vec![TokenChange::SessionOpened(session).into()];
     Arc::new(Committed { seq: Seq(seq), time: at, changes })
