@@ -24,6 +24,7 @@ pub fn probe(config: &Config) -> Vec<Problem> {
         let remedy = "make it readable by the user that runs keepgate alone, or name another source";
         problems.push(problem("keys.master_key", None, error.to_string(), remedy));
     }
+    problems.extend(config.blacklist.gather().err().unwrap_or_default());
     problems.extend(data_dir(&config.data_dir));
     problems
 }

@@ -58,6 +58,8 @@ pub enum Intent {
     Start,
     /// Stop the node.
     Stop,
+    /// Put another configuration in place.
+    Reload,
 }
 
 /// How it ended.
