@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use parking_lot::Mutex;
@@ -73,13 +74,14 @@ pub(in crate::app) struct Reloader {
 struct Running {
     config: Arc<Config>,
     /// The networks of `[blacklist]`, those in its file with them.
-    banned: Arc<Vec<IpNet>>,
+    banned: Vec<IpNet>,
 }
 
-/// What `status` tells.
+/// What is told without waiting.
 struct Told {
     loaded_at: Timestamp,
     refused: Option<(Timestamp, String)>,
+    drain_timeout: Duration,
 }
 
 /// Everything made and checked.
@@ -99,8 +101,9 @@ impl Reloader {
         (changer, terminator): (Changer, Terminator),
         banned: Vec<IpNet>,
     ) -> Arc<Self> {
-        let running = Running { config: Arc::new(core.config.clone()), banned: Arc::new(banned) };
-        let told = Mutex::new(Told { loaded_at: core.clock.now(), refused: None });
+        let running = Running { config: Arc::new(core.config.clone()), banned };
+        let drain_timeout = core.config.limits.drain_timeout;
+        let told = Mutex::new(Told { loaded_at: core.clock.now(), refused: None, drain_timeout });
         Arc::new(Self { source, changer, terminator, running: running.into(), told })
     }
 
@@ -116,9 +119,9 @@ impl Reloader {
         }
     }
 
-    /// The configuration in force.
-    pub async fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.running.lock().await.config)
+    /// `limits.drain_timeout` in force. Waits for no reload that is under way.
+    pub fn drain_timeout(&self) -> Duration {
+        self.told.lock().drain_timeout
     }
 
     /// Reads the configuration and puts it in place, or refuses it and changes nothing.
@@ -207,9 +210,10 @@ impl Reloader {
             }
         };
         content(other, "tls.", "tls.certificates");
-        content(banned != *running.banned, "blacklist.", "blacklist.file");
-        *running = Running { config: Arc::new(next), banned: Arc::new(banned) };
-        *self.told.lock() = Told { loaded_at: core.clock.now(), refused: None };
+        content(banned != running.banned, "blacklist.", "blacklist.file");
+        let drain_timeout = next.limits.drain_timeout;
+        *running = Running { config: Arc::new(next), banned };
+        *self.told.lock() = Told { loaded_at: core.clock.now(), refused: None, drain_timeout };
         tracing::info!(file = self.source.file, ?changed, ?restart, "the configuration was reloaded");
         view::Reloaded { file: self.source.file.clone(), changed, restart }
     }

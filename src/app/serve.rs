@@ -43,7 +43,12 @@ pub(in crate::app) async fn serve(
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            Some(()) = reload.recv() => reload_by_signal(&core, &doors.reloader).await,
+            // A file that cannot be read to its end must not keep the house from closing.
+            Some(()) = reload.recv() => tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                () = reload_by_signal(&core, &doors.reloader) => {}
+            },
         }
     }
     close(core, doors).await
@@ -106,7 +111,7 @@ async fn close(core: Arc<Core>, doors: Doors) -> Result<(), AppError> {
     let Doors { edge, mut upkeep, reloader, rest, mut side, stop, .. } = doors;
     // Readiness first, so that whoever balances looks elsewhere.
     core.health.drain();
-    let patience = reloader.config().await.limits.drain_timeout;
+    let patience = reloader.drain_timeout();
     // It holds the edge, whose threads are to end.
     drop(reloader);
     let cut = edge.drain(patience).await;

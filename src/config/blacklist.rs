@@ -45,6 +45,12 @@ fn read(path: &Path) -> Result<Vec<IpNet>, Vec<Problem>> {
         let remedy = "put the file there, readable by the user that runs keepgate, or remove the key";
         vec![problem(shown.clone(), format!("cannot be read: {reason}"), remedy)]
     };
+    // Before it is opened: opening a pipe waits for whoever writes to it.
+    match std::fs::metadata(path) {
+        Ok(meta) if !meta.is_file() => return Err(unreadable("it is not a file".to_owned())),
+        Ok(_) => {}
+        Err(error) => return Err(unreadable(error.to_string())),
+    }
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text));
     read.map_err(|error| unreadable(error.to_string()))?;
@@ -144,6 +150,11 @@ mod tests {
         assert!(told(long.gather().map(|_| Vec::new())).contains("longer than 8 MiB"));
         std::fs::write(&file, b"\xff").unwrap();
         assert!(told(long.gather().map(|_| Vec::new())).contains("cannot be read"));
+        let pipe = dir.path().join("pipe");
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).unwrap();
+        let piped = Blacklist { networks: Vec::new(), file: Some(pipe) };
+        assert!(told(piped.gather().map(|_| Vec::new())).contains("not a file"));
         std::fs::remove_file(&file).unwrap();
         assert!(told(long.gather().map(|_| Vec::new())).contains("cannot be read"));
     }
