@@ -58,6 +58,8 @@ pub enum Intent {
     Start,
     /// Stop the node.
     Stop,
+    /// Forget the failed password tries at an account.
+    ThrottleClear,
 }
 
 /// How it ended.

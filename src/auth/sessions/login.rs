@@ -7,12 +7,15 @@ use crate::audit::draft::Draft;
 use crate::auth::commands::{Setback, Verdict};
 use crate::auth::error::{AuthError, FieldError};
 use crate::auth::password::Verification;
+use crate::auth::throttle::denial::About;
+use crate::auth::throttle::device::Device;
+use crate::auth::throttle::{Attempt, Standing};
 use crate::model::account::{Account, AccountStatus, PasswordHash};
 use crate::model::caller::{Actor, Origin};
 use crate::model::change::{AuthChange, TokenChange};
 use crate::model::email::Email;
 use crate::model::event::{Intent, Outcome};
-use crate::model::id::SessionId;
+use crate::model::id::{AccountId, SessionId};
 use crate::model::random;
 use crate::model::revocation::RevocationCause;
 use crate::model::session::Session;
@@ -41,22 +44,64 @@ impl Sessions {
     ///
     /// # Errors
     /// [`AuthError::Invalid`] for an ill-formed `email` or `device`; [`AuthError::Credentials`] for
-    /// an unknown address, a wrong password or a disabled account; otherwise failures of the node.
+    /// an unknown address, a wrong password or a disabled account; [`AuthError::TooManyAttempts`] after
+    /// too many of those; otherwise failures of the node.
     pub async fn login(&self, login: Login, origin: &Origin) -> Result<Grant, AuthError> {
         let (email, device) = read(&login, origin)?;
-        for _ in 0..VERIFICATIONS {
-            let proof = self.prove(&email, &login.password).await?;
+        let (attempt, known) = self.admit(&email, &login, origin).await?;
+        for verified in 0..VERIFICATIONS {
+            let proof = match self.prove(&email, &login.password).await {
+                Ok(proof) => proof,
+                Err(error) => {
+                    // Before the first verdict there is nothing that the asker could have learnt.
+                    if verified == 0 {
+                        attempt.withdraw();
+                    }
+                    return Err(error);
+                }
+            };
             let decided =
                 self.commands.decide(|bundle| self.decide_login(bundle, &email, &device, &proof, origin));
             match decided.await {
                 Ok((verdict, receipt)) => {
-                    return self.granting.make(verdict?, receipt.seq, &*self.commands.rng);
+                    let granted = verdict?;
+                    attempt.right();
+                    let rng = &*self.commands.rng;
+                    let cookie = self.throttle.cookie(granted.record.account, known, rng);
+                    let grant = self.granting.make(granted, receipt.seq, rng)?;
+                    return Ok(Grant { device: Some(cookie), ..grant });
                 }
                 Err(Setback::Overtaken) => {}
                 Err(Setback::Failed(error)) => return Err(error),
             }
         }
         Err(CommitError::Conflict.into())
+    }
+
+    /// Whether this try may be made now, and the device that makes it, if it is known. Looks up the same
+    /// for an account that does not exist.
+    async fn admit(
+        &self,
+        email: &Email,
+        login: &Login,
+        origin: &Origin,
+    ) -> Result<(Attempt, Option<Device>), AuthError> {
+        let account = self.commands.auth.account_by_email(email)?;
+        let known = self.throttle.known_device(account.as_ref(), &login.cookies);
+        let standing = match known {
+            Some(device) => Standing::Device(device.id),
+            None => {
+                let id = account.as_ref().map_or(AccountId(uuid::Uuid::nil()), |account| account.id);
+                self.throttle.by_address(&self.commands.tokens.sessions_of(id)?, origin.address)
+            }
+        };
+        match self.throttle.begin(email, standing, origin.address) {
+            Ok(attempt) => Ok((attempt, known)),
+            Err(throttled) => {
+                let about = About { intent: Intent::Login, email, account: account.map(|it| it.id) };
+                Err(self.commands.throttled(&self.throttle, throttled, &about, origin).await)
+            }
+        }
     }
 
     /// Does the slow work outside any decision.

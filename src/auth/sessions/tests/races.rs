@@ -101,7 +101,7 @@ async fn end(world: &World, ending: &str, doomed: &Grant, own: &Grant) -> Result
         "revoke" => sessions.revoke(&own, doomed.session, &origin).await,
         "revoke_any" => sessions.revoke_any(doomed.session, Actor::System, &origin).await,
         "disable" => accounts.disable(own.account, Actor::System, &origin).await,
-        "change_password" => accounts.change_password(&own, again(), again(), &origin).await,
+        "change_password" => accounts.change_password(&own, again(), again(), &origin).await.map(|_| ()),
         _ => accounts.set_password(own.account, again(), Actor::System, &origin).await,
     }
 }
