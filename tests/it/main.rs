@@ -17,4 +17,5 @@ mod kill;
 mod lifecycle;
 mod proxy;
 mod secrets;
+mod throttle;
 mod tokens;

@@ -41,6 +41,7 @@ impl Accounts {
         new: SecretString,
         origin: &Origin,
     ) -> Result<DeviceCookie, AuthError> {
+        let passwords = self.passwords.for_known();
         let mut attempt = None;
         for verified in 0..VERIFICATIONS {
             let Some(account) = self.commands.auth.account(caller.account)? else {
@@ -53,7 +54,7 @@ impl Accounts {
             if attempt.is_none() {
                 attempt = Some(self.admit(caller, &account, origin).await?);
             }
-            let verification = match self.passwords.verify(&current, Some(&account.password)).await {
+            let verification = match passwords.verify(&current, Some(&account.password)).await {
                 Ok(verification) => verification,
                 Err(error) => {
                     // Before the first verdict there is nothing that the asker could have learnt.
@@ -62,7 +63,7 @@ impl Accounts {
                 }
             };
             let right = verification != Verification::Wrong;
-            let hash = if right { Some(self.passwords.hash(&new).await?) } else { None };
+            let hash = if right { Some(passwords.hash(&new).await?) } else { None };
             let decided = self.commands.decide(|bundle| {
                 self.decide_change(bundle, caller, &account.password, hash.as_ref(), origin)
             });
@@ -147,7 +148,7 @@ impl Accounts {
         if !faults.is_empty() {
             return Err(AuthError::Invalid(faults));
         }
-        let hash = self.passwords.hash(&password).await?;
+        let hash = self.passwords.for_known().hash(&password).await?;
         self.change(id, Intent::PasswordChange, &actor, origin, |bundle, account, now| {
             self.stage_password(bundle, account, hash.clone(), now);
             self.commands.end_all(bundle, id, RevocationCause::PasswordChanged, now)?;

@@ -105,7 +105,7 @@ impl Accounts {
     pub async fn create(&self, new: NewAccount, actor: Actor, origin: &Origin) -> Result<Account, AuthError> {
         let NewAccount { email, password, name, roles } = new;
         let person = self.read(&email, &name, &password).map_err(AuthError::Invalid)?;
-        let hash = self.passwords.hash(&password).await?;
+        let hash = self.passwords.for_known().hash(&password).await?;
         self.commands
             .settle(|bundle| {
                 let draft = |outcome| Draft::new(Intent::AccountCreate, outcome).by(actor.clone()).at(origin);

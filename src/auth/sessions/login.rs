@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use crate::audit::draft::Draft;
 use crate::auth::commands::{Setback, Verdict};
 use crate::auth::error::{AuthError, FieldError};
-use crate::auth::password::Verification;
+use crate::auth::password::{Passwords, Verification};
 use crate::auth::throttle::denial::About;
 use crate::auth::throttle::device::Device;
 use crate::auth::throttle::{Attempt, Standing};
@@ -49,8 +49,9 @@ impl Sessions {
     pub async fn login(&self, login: Login, origin: &Origin) -> Result<Grant, AuthError> {
         let (email, device) = read(&login, origin)?;
         let (attempt, known) = self.admit(&email, &login, origin).await?;
+        let passwords = if attempt.is_known() { self.passwords.for_known() } else { self.passwords.clone() };
         for verified in 0..VERIFICATIONS {
-            let proof = match self.prove(&email, &login.password).await {
+            let proof = match self.prove(&passwords, &email, &login.password).await {
                 Ok(proof) => proof,
                 Err(error) => {
                     // Before the first verdict there is nothing that the asker could have learnt.
@@ -105,15 +106,20 @@ impl Sessions {
     }
 
     /// Does the slow work outside any decision.
-    async fn prove(&self, email: &Email, password: &SecretString) -> Result<Proof, AuthError> {
+    async fn prove(
+        &self,
+        passwords: &Passwords,
+        email: &Email,
+        password: &SecretString,
+    ) -> Result<Proof, AuthError> {
         let account = self.commands.auth.account_by_email(email)?;
         let active = account.as_ref().is_some_and(|account| account.status == AccountStatus::Active);
         let stored = account.map(|account| account.password);
-        let verification = self.passwords.verify(password, stored.as_ref()).await?;
+        let verification = passwords.verify(password, stored.as_ref()).await?;
         let renewed = match verification {
             // Only where the login succeeds: a refusal that took two hashes would tell that the
             // password was right.
-            Verification::Right { outgrown: true } if active => Some(self.passwords.hash(password).await?),
+            Verification::Right { outgrown: true } if active => Some(passwords.hash(password).await?),
             _ => None,
         };
         Ok(Proof { stored, verification, renewed })
@@ -242,7 +248,7 @@ mod tests {
         let prove = |password: &str| {
             let password = SecretString::from(password);
             let (sessions, email) = (&world.auth.sessions, &email);
-            async move { sessions.prove(email, &password).await.unwrap() }
+            async move { sessions.prove(&sessions.passwords, email, &password).await.unwrap() }
         };
         assert!(prove(PASSWORD).await.renewed.is_some());
         world.auth.accounts.disable(eve.id, Actor::System, &here()).await.unwrap();

@@ -324,6 +324,11 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// Whether whoever makes it is known to the account.
+    pub const fn is_known(&self) -> bool {
+        matches!(self.from, From::Device | From::Address | From::Session)
+    }
+
     /// The password was right: a known device's failures are forgotten. Strangers' are not, nor the
     /// prefix's: whoever guesses has an account of their own to be right with.
     pub fn right(mut self) {

@@ -177,6 +177,8 @@ async fn a_login_under_way_does_not_survive_the_password_it_used() {
 async fn concurrent_logins_keep_the_cap() {
     let mut settings = Settings::cheap();
     settings.accounts.sessions_per_account = 3;
+    // Right ones at once, past the free tries too, are asked to come back.
+    settings.throttle.free = 10;
     let world = Arc::new(World::with(&settings).await);
     let ada = world.account("ada", &[]).await;
     let mut tasks = JoinSet::new();
