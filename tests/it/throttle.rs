@@ -146,7 +146,7 @@ fn peak(gate: &Gate) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("KiB")
 }
 
-/// Memory of the node without logins, of one hash, and of 500 connections (docs/limits.md).
+/// Memory of the node without logins, of one hash, and of 500 connections (docs/throttling.md).
 const BUDGET: u64 = (64 + 19 + 500 / 8) * 1024;
 
 #[tokio::test(flavor = "multi_thread")]

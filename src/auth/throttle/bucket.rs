@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(pace.most(), 16);
     }
 
-    /// The figures of docs/limits.md: change both.
+    /// The figures of docs/throttling.md: change both.
     #[test]
     fn strangers_get_62_guesses_at_an_account_on_the_first_day_and_48_on_each_that_follows() {
         let (pace, mut bucket) = (pace(), Bucket::default());

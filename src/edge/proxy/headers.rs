@@ -173,7 +173,10 @@ mod tests {
     fn our_own_cookies_stay_here_and_the_rest_goes_on_as_it_was() {
         for (lines, passed_on) in [
             (vec!["a=1;b=2; c=\"x\" "], Some("a=1;b=2; c=\"x\" ")),
-            (vec!["a=1; __Host-keepgate-device=x; b=__Host-keepgate-device"], Some("a=1; b=__Host-keepgate-device")),
+            (
+                vec!["a=1; __Host-keepgate-device=x; b=__Host-keepgate-device"],
+                Some("a=1; b=__Host-keepgate-device"),
+            ),
             (vec!["__Host-keepgate-device=x", "a=1"], Some("a=1")),
             (vec!["__Host-keepgate-device=x"], None),
             (vec!["__Host-keepgate-device=x;", " ;__Host-keepgate-other=y"], None),
