@@ -192,8 +192,8 @@ impl Ground<'_> {
             keys,
             erasure: Arc::new(move |bundle, account| user.stage(bundle, UserChange::UserErased { account })),
         };
-        let Config { accounts, passwords, tokens, .. } = self.config;
-        Ok(Auth::start(parts, self.master, accounts, passwords, tokens)?)
+        let Config { accounts, passwords, throttle, tokens, .. } = self.config;
+        Ok(Auth::start(parts, self.master, accounts, passwords, throttle, tokens)?)
     }
 
     fn heads(&self) -> Result<HeadSigner, AppError> {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::app::control::reply::Reply;
 use crate::app::control::view::{
-    Ban, Configuration, Event, Events, Invite, Key, Reloaded, Session, Status, User, Verification,
+    Ban, Configuration, Event, Events, Invite, Key, Reloaded, Session, Status, Throttle, User, Verification,
 };
 use crate::observe::health::Check;
 
@@ -84,7 +84,7 @@ fn as_text(reply: &Reply) -> String {
 }
 
 fn one_user(user: &User) -> String {
-    fields(&[
+    let mut rows = vec![
         ("id", user.id.clone()),
         ("e-mail", user.email.clone()),
         ("name", user.name.clone()),
@@ -92,7 +92,23 @@ fn one_user(user: &User) -> String {
         ("status", word(&user.status)),
         ("created", user.created_at.clone()),
         ("password set", user.password_set_at.clone()),
-    ])
+    ];
+    rows.extend(user.throttle.as_ref().map(|throttle| ("failed logins", failed_logins(throttle))));
+    fields(&rows)
+}
+
+fn failed_logins(throttle: &Throttle) -> String {
+    let Throttle { strangers_failures, strangers_until, known_failures, known_waiting } = throttle;
+    if (*strangers_failures, *known_failures) == (0, 0) {
+        return "none lately".to_owned();
+    }
+    let until = strangers_until.as_ref().map(|until| format!(", the next not before {until}"));
+    let waiting = (*known_waiting > 0).then(|| format!(", {known_waiting} of them waiting"));
+    format!(
+        "by strangers {strangers_failures}{}; from known devices {known_failures}{}",
+        until.unwrap_or_default(),
+        waiting.unwrap_or_default()
+    )
 }
 
 fn user_row(user: &User) -> [String; 6] {

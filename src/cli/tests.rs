@@ -119,7 +119,18 @@ fn user(email: &str, name: &str, roles: &[&str]) -> view::User {
         status: AccountStatus::Active,
         created_at: AT.into(),
         password_set_at: AT.into(),
+        throttle: None,
     }
+}
+
+fn attacked(user: view::User) -> view::User {
+    let throttle = view::Throttle {
+        strangers_failures: 12,
+        strangers_until: Some(AT.into()),
+        known_failures: 1,
+        known_waiting: 0,
+    };
+    view::User { throttle: Some(throttle), ..user }
 }
 
 fn status() -> Reply {
@@ -175,6 +186,7 @@ fn replies() -> Vec<Reply> {
     vec![
         Reply::Done,
         Reply::User(user("ada@example.com", "Ada", &["admin", "member"])),
+        Reply::User(attacked(user("ada@example.com", "Ada", &[]))),
         Reply::Users(vec![user("ada@example.com", "Ada", &["admin"]), user("bob@example.com", "Bob ß", &[])]),
         Reply::Users(Vec::new()),
         Reply::Invited {

@@ -16,6 +16,7 @@ pub mod read;
 pub mod route;
 pub mod secret;
 pub mod store;
+pub mod throttle;
 pub mod tls;
 pub mod tokens;
 pub mod upstream;
@@ -72,6 +73,8 @@ pub struct Config {
     pub accounts: accounts::Accounts,
     /// `[passwords]`
     pub passwords: passwords::Passwords,
+    /// `[throttle]`
+    pub throttle: throttle::Throttle,
     /// `[tokens]`
     pub tokens: tokens::Tokens,
     /// `[keys]`

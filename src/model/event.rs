@@ -60,6 +60,8 @@ pub enum Intent {
     Stop,
     /// Put another configuration in place.
     Reload,
+    /// Forget the failed password tries at an account.
+    ThrottleClear,
 }
 
 /// How it ended.

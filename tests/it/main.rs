@@ -18,4 +18,5 @@ mod lifecycle;
 mod proxy;
 mod reload;
 mod secrets;
+mod throttle;
 mod tokens;

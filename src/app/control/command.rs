@@ -68,6 +68,11 @@ pub enum Command {
         /// The new one.
         password: Password,
     },
+    /// Forget the failed password tries at an account. → `Reply::User`
+    UserUnthrottle {
+        /// Id or e-mail address.
+        user: String,
+    },
     /// Replace an account's roles. → `Reply::User`
     UserRoles {
         /// Id or e-mail address.

@@ -120,6 +120,7 @@ fn examine(
         upstreams: routes::upstreams(section.child("upstreams")),
         accounts: sections::accounts(section.child("accounts")),
         passwords: sections::passwords(section.child("passwords")),
+        throttle: sections::throttle(section.child("throttle")),
         tokens: sections::tokens(section.child("tokens")),
         keys: sections::keys(section.child("keys")),
         store: sections::store(section.child("store")),

@@ -14,6 +14,7 @@ use crate::config::listen::Listen;
 use crate::config::log::{Log, LogTarget};
 use crate::config::passwords::Passwords;
 use crate::config::store::Store;
+use crate::config::throttle::Throttle;
 use crate::config::tls::{CertificateFiles, CertificateSource, Tls};
 use crate::config::tokens::Tokens;
 use crate::model::key::KeyAlgorithm;
@@ -181,6 +182,19 @@ pub(super) fn passwords(mut section: Section<'_>) -> Passwords {
     section.set("queue_timeout", duration(SECOND / 10, MINUTE), &mut passwords.queue_timeout);
     section.finish();
     passwords
+}
+
+pub(super) fn throttle(mut section: Section<'_>) -> Throttle {
+    let mut throttle = Throttle::default();
+    section.set("free", count(1, 100), &mut throttle.free);
+    section.set("first_delay", duration(SECOND, HOUR), &mut throttle.first_delay);
+    section.set("max_delay", duration(SECOND, DAY), &mut throttle.max_delay);
+    section.set("address_free", count(1, 100_000), &mut throttle.address_free);
+    section.set("address_max_delay", duration(SECOND, DAY), &mut throttle.address_max_delay);
+    section.set("entries", count(1024, 10_000_000), &mut throttle.entries);
+    section.set("device_ttl", duration(HOUR, YEAR * 2), &mut throttle.device_ttl);
+    section.finish();
+    throttle
 }
 
 pub(super) fn tokens(mut section: Section<'_>) -> Tokens {
