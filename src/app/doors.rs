@@ -20,6 +20,7 @@ use crate::config::limits::Limits;
 use crate::config::upstream::Server;
 use crate::edge::body::ResponseBody;
 use crate::edge::local::LocalApi;
+use crate::edge::rates::limiter::Ticks;
 use crate::edge::start::{Edge, Parts, Running};
 use crate::edge::tls::Terminator;
 use crate::files;
@@ -120,6 +121,9 @@ pub(in crate::app) fn edge(
         limits: affordable(&config.limits),
         terminator: terminator.clone(),
         hsts: config.tls.hsts,
+        rates: config.rates.clone(),
+        cors: config.cors.clone(),
+        ticks: Ticks::monotonic(),
         routes: config.routes.clone(),
         upstreams: config.upstreams.clone(),
         verifier,

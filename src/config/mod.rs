@@ -2,6 +2,7 @@
 //! values that have been checked; reading TOML, the environment and secrets is `read`'s business.
 
 pub mod accounts;
+pub mod cors;
 pub mod development;
 pub mod keys;
 pub mod limits;
@@ -10,6 +11,7 @@ pub mod log;
 pub mod passwords;
 pub mod probe;
 pub mod problem;
+pub mod rates;
 pub mod read;
 pub mod route;
 pub mod secret;
@@ -60,6 +62,10 @@ pub struct Config {
     pub tls: tls::Tls,
     /// `[limits]`
     pub limits: limits::Limits,
+    /// `[rates]`
+    pub rates: rates::Rates,
+    /// `[cors]`
+    pub cors: cors::Cors,
     /// `[[routes]]`, most specific first once loaded.
     pub routes: Vec<route::Route>,
     /// `[upstreams.NAME]`

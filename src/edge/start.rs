@@ -17,12 +17,17 @@ use super::guard::address::TrustedProxies;
 use super::guard::blacklist::Blacklist;
 use super::local::LocalApi;
 use super::proxy::pool::Connections;
+use super::rates::limiter::{Limiters, Ticks};
+use super::rates::{self, RouteLimit};
 use super::route::Table;
 use super::tls::Terminator;
 use super::worker::{self, Setup};
+use super::cors::Cors;
 use super::{EdgeError, Site, listen, respond};
+use crate::config::cors;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
+use crate::config::rates::Rates;
 use crate::config::route::Route;
 use crate::config::upstream::Upstream;
 use crate::model::random::SharedRng;
@@ -39,6 +44,12 @@ pub struct Parts {
     pub terminator: Terminator,
     /// `max-age` of `Strict-Transport-Security`; zero sends none.
     pub hsts: Duration,
+    /// How fast anybody may ask.
+    pub rates: Rates,
+    /// Whose pages may read the API's answers.
+    pub cors: cors::Cors,
+    /// Where the rates get the time.
+    pub ticks: Ticks,
     /// Routes.
     pub routes: Vec<Route>,
     /// The groups that routes name.
@@ -113,12 +124,17 @@ impl Site {
         }
         let names: Vec<String> = upstreams.keys().cloned().collect();
         let place = |name: &str| names.iter().position(|known| known == name);
-        let routes = Table::compile(&routes, limits.body_bytes, place)?;
+        let limiters = Limiters::new(parts.rates.keys, parts.ticks);
+        let limit = |route: &Route, name: &str| RouteLimit::of(route, name, parts.rates.ipv6_prefix, &limiters);
+        let routes = Table::compile(&routes, limits.body_bytes, place, limit)?;
         Ok(Self {
             trusted: TrustedProxies::new(listen.trusted_proxies),
             hsts: respond::hsts(hsts),
             https_port,
             terminator,
+            rates: rates::Rates::new(&parts.rates, &limiters),
+            cors: Cors::new(&parts.cors),
+            limiters,
             routes,
             upstreams: upstreams.into_values().collect(),
             check: parts.verifier,

@@ -16,5 +16,6 @@ mod flow;
 mod kill;
 mod lifecycle;
 mod proxy;
+mod rates;
 mod secrets;
 mod tokens;

@@ -5,6 +5,7 @@
 //! [`super::probe`]'s business, so that a file can be checked on another machine.
 
 mod kind;
+mod limiting;
 mod routes;
 mod rules;
 mod section;
@@ -103,6 +104,8 @@ fn examine(
         listen: sections::listen(section.child("listen")),
         tls: sections::tls(section.child("tls")),
         limits: sections::limits(section.child("limits")),
+        rates: limiting::rates(section.child("rates")),
+        cors: limiting::cors(section.child("cors")),
         routes: Vec::new(),
         upstreams: routes::upstreams(section.child("upstreams")),
         accounts: sections::accounts(section.child("accounts")),

@@ -3,7 +3,9 @@
 mod bodies;
 mod callers;
 mod connections;
+mod cors;
 mod forwarding;
 mod harness;
 mod hostile;
+mod rates;
 mod upstreams;
