@@ -101,7 +101,7 @@ pub struct Site {
     api: LocalApi,
     decisions: Decisions,
     blacklist: Arc<Blacklist>,
-    limiters: Limiters,
+    limiters: Arc<Limiters>,
     budget: Arc<accept::Budget>,
     upstream_connections: Arc<Connections>,
     clock: SharedClock,

@@ -12,17 +12,18 @@ use tokio::task::LocalSet;
 
 use super::accept::Budget;
 use super::authenticate::TokenCheck;
+use super::cors::Cors;
 use super::decisions::{AuditSink, Decisions};
 use super::guard::address::TrustedProxies;
 use super::guard::blacklist::Blacklist;
 use super::local::LocalApi;
 use super::proxy::pool::Connections;
 use super::rates::limiter::{Limiters, Ticks};
+use super::rates::measures::Crowd;
 use super::rates::{self, RouteLimit};
 use super::route::Table;
 use super::tls::Terminator;
 use super::worker::{self, Setup};
-use super::cors::Cors;
 use super::{EdgeError, Site, listen, respond};
 use crate::config::cors;
 use crate::config::limits::Limits;
@@ -96,6 +97,8 @@ impl Edge {
         let (http, mut http_listeners) = bind_all(&parts.listen.http, count, &every)?;
         let metrics = Arc::clone(&parts.metrics);
         let site = Arc::new(Site::new(parts, https.first().map_or(443, SocketAddr::port))?);
+        let crowd = Crowd(Arc::clone(&site.limiters));
+        metrics.register(|registry| registry.register_collector(Box::new(crowd)));
         // What belongs to no thread is counted with the first one's.
         let first = metrics.edge_worker();
         let mut workers = Vec::with_capacity(count);
@@ -124,8 +127,9 @@ impl Site {
         }
         let names: Vec<String> = upstreams.keys().cloned().collect();
         let place = |name: &str| names.iter().position(|known| known == name);
-        let limiters = Limiters::new(parts.rates.keys, parts.ticks);
-        let limit = |route: &Route, name: &str| RouteLimit::of(route, name, parts.rates.ipv6_prefix, &limiters);
+        let limiters = Arc::new(Limiters::new(parts.rates.keys, parts.ticks));
+        let limit =
+            |route: &Route, name: &str| RouteLimit::of(route, name, parts.rates.ipv6_prefix, &limiters);
         let routes = Table::compile(&routes, limits.body_bytes, place, limit)?;
         Ok(Self {
             trusted: TrustedProxies::new(listen.trusted_proxies),

@@ -40,25 +40,36 @@ pub struct Place {
 
 /// Room for buckets, shared by several rates.
 #[derive(Debug)]
-pub struct Room(AtomicUsize);
+pub struct Room {
+    size: usize,
+    free: AtomicUsize,
+    /// Requests that had to share a bucket.
+    crowded: AtomicU64,
+}
 
 impl Room {
     /// For this many.
     pub fn new(buckets: usize) -> Arc<Self> {
-        Arc::new(Self(AtomicUsize::new(buckets)))
+        Arc::new(Self { size: buckets, free: AtomicUsize::new(buckets), crowded: AtomicU64::new(0) })
+    }
+
+    /// Buckets in it, and requests so far that had to share one.
+    pub fn crowd(&self) -> (usize, u64) {
+        let free = self.free.load(Ordering::Relaxed);
+        (self.size.saturating_sub(free), self.crowded.load(Ordering::Relaxed))
     }
 
     fn take(&self) -> bool {
         let less = |free: usize| free.checked_sub(1);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+        self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
     fn is_left(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+        self.free.load(Ordering::Relaxed) > 0
     }
 
     fn give_back(&self, buckets: usize) {
-        self.0.fetch_add(buckets, Ordering::Relaxed);
+        self.free.fetch_add(buckets, Ordering::Relaxed);
     }
 }
 
@@ -83,8 +94,6 @@ pub struct Buckets {
     /// What one request weighs: governor's unit.
     weight: Nanos,
     hasher: RandomState,
-    /// Requests that had to share a bucket.
-    crowded: AtomicU64,
 }
 
 impl Buckets {
@@ -92,7 +101,7 @@ impl Buckets {
     pub fn new(room: Arc<Room>, weight: Duration) -> Self {
         let weight = Nanos::from(weight.max(Duration::from_nanos(1)));
         let shards = std::array::from_fn(|_| Shard::default());
-        Self { shards, room, weight, hasher: RandomState::new(), crowded: AtomicU64::new(0) }
+        Self { shards, room, weight, hasher: RandomState::new() }
     }
 
     /// The hash is keyed: nobody can choose addresses that all meet in one shard.
@@ -147,16 +156,6 @@ impl Buckets {
         false
     }
 
-    /// Clients that have a bucket of their own.
-    pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.kept.lock().own.len()).sum()
-    }
-
-    /// Requests so far that had to share a bucket.
-    pub fn crowded(&self) -> u64 {
-        self.crowded.load(Ordering::Relaxed)
-    }
-
     /// Asks `f` what becomes of the bucket at `place`. A [`Nanos`] here is governor's "theoretical
     /// arrival time": the moment at which the bucket is full again.
     fn measure<T, F, E>(&self, place: &Place, f: F) -> Result<T, E>
@@ -197,7 +196,7 @@ impl Buckets {
         let known = kept.shared.get(&number).copied();
         let (outcome, next) = f(known)?;
         if place.take {
-            self.crowded.fetch_add(1, Ordering::Relaxed);
+            self.room.crowded.fetch_add(1, Ordering::Relaxed);
             kept.shared.insert(number, next);
         }
         Ok(outcome)
@@ -221,6 +220,7 @@ impl StateStore for Shelf {
 
 impl Drop for Buckets {
     fn drop(&mut self) {
-        self.room.give_back(self.len());
+        let kept = self.shards.iter().map(|shard| shard.kept.lock().own.len());
+        self.room.give_back(kept.sum());
     }
 }

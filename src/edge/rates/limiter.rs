@@ -272,8 +272,8 @@ impl Limiters {
 
     /// Clients with buckets of their own, and requests so far that had to share one.
     pub fn crowd(&self) -> (usize, u64) {
-        let of = |limiter: &Arc<Limiter>| (limiter.buckets.len(), limiter.buckets.crowded());
-        self.in_use().iter().map(of).fold((0, 0), |(len, crowded), (l, c)| (len + l, crowded + c))
+        let rooms = self.rooms.iter().map(|room| room.crowd());
+        rooms.fold((0, 0), |(buckets, crowded), (b, c)| (buckets + b, crowded + c))
     }
 
     fn in_use(&self) -> Vec<Arc<Limiter>> {

@@ -16,6 +16,7 @@
 
 pub mod buckets;
 pub mod limiter;
+pub mod measures;
 #[cfg(test)]
 mod tests;
 

@@ -137,13 +137,12 @@ fn a_million_addresses_of_one_provider_take_bounded_memory_and_leave_others_in_p
 }
 
 #[test]
-fn a_million_ipv6_networks_of_one_provider_share_one_bucket_once_room_is_gone() {
+fn ipv6_networks_of_one_provider_share_one_bucket_once_room_is_gone() {
     let world = World::with_room_for(1000);
     let limiter = world.limiter("10/s", 10);
-    let network = |number: u128| {
-        Subject::Address(IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | number << 64)))
-    };
-    let served = (0..1_000_000).filter(|number| limiter.take(network(*number)).is_ok()).count();
+    let network =
+        |number: u128| Subject::Address(IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | number << 64)));
+    let served = (0..100_000).filter(|number| limiter.take(network(*number)).is_ok()).count();
     assert_eq!(served, 1000 + 10);
     assert!(limiter.take(at("2001:db9::1")).is_ok(), "the next provider's customers are served");
 }

@@ -56,7 +56,9 @@ async fn a_preflight_is_answered_without_a_token() {
 #[tokio::test]
 async fn other_pages_are_granted_nothing() {
     let (gate, _app) = gate(|_| {}).await;
-    for origin in ["https://evil.example.com", "null", "http://app.example.com", "https://app.example.com:8443"] {
+    for origin in
+        ["https://evil.example.com", "null", "http://app.example.com", "https://app.example.com:8443"]
+    {
         let answer = preflight(&gate, "/auth/v1/login", origin, "POST").await;
         assert_eq!((answer.status.as_u16(), said(&answer, "origin")), (204, None), "{origin}");
         let credentials = token(&[], "");

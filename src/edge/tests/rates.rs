@@ -19,13 +19,8 @@ fn only(burst: u32) -> Rate {
 
 /// No rates but what `change` sets.
 fn rates(change: impl FnOnce(&mut Rates)) -> Rates {
-    let none = Rates {
-        address: None,
-        user: None,
-        session: None,
-        failed_verifications: None,
-        ..Rates::default()
-    };
+    let none =
+        Rates { address: None, user: None, session: None, failed_verifications: None, ..Rates::default() };
     let mut rates = none;
     change(&mut rates);
     rates
@@ -57,7 +52,10 @@ async fn past_an_addresss_rate_the_answer_is_429_with_when_to_come_back_and_one_
     client.send(request("GET", "/", &[], "")).await;
     let events = gate.audit.0.lock().clone();
     assert!(events.len() == 1 && events[0].contains("rate_limited"), "folded: {events:?}");
-    assert!(gate.metrics.encode().contains(r#"keepgate_denials_total{reason="rate_address"} 2"#));
+    let metrics = gate.metrics.encode();
+    assert!(metrics.contains(r#"keepgate_denials_total{reason="rate_address"} 2"#), "{metrics}");
+    assert!(metrics.contains("keepgate_rate_buckets 1\n"), "{metrics}");
+    assert!(metrics.contains("keepgate_rate_buckets_shared_total 0\n"), "{metrics}");
 }
 
 #[tokio::test]
