@@ -27,6 +27,8 @@ pub mod identity;
 pub mod listen;
 pub mod local;
 pub mod local_ca;
+pub mod plan;
+pub mod protocols;
 pub mod proxy;
 pub mod rates;
 pub mod redirect;
@@ -49,21 +51,15 @@ use hyper::body::Incoming;
 use self::access::Entry;
 use self::authenticate::{Stopped, TokenCheck, Who};
 use self::body::Outgoing;
-use self::cors::Cors;
 use self::decisions::{Decisions, Denied};
 use self::guard::Arrival;
-use self::guard::address::TrustedProxies;
 use self::guard::blacklist::Blacklist;
 use self::identity::Identities;
 use self::local::LocalApi;
+use self::plan::{Follow, LocalPlan, Plans};
 use self::proxy::Proxy;
-use self::proxy::pool::{Connections, Group};
-use self::rates::Rates;
-use self::rates::limiter::Limiters;
 use self::respond::{Beside, Refused};
-use self::route::{RouteError, Table, Target};
-use crate::config::limits::Limits;
-use crate::config::upstream::Upstream;
+use self::route::{RouteError, Target};
 use crate::model::random::SharedRng;
 use crate::model::time::SharedClock;
 use crate::observe::metrics::{Denial, EdgeCounters};
@@ -86,24 +82,15 @@ pub enum EdgeError {
     Thread(std::io::Error),
 }
 
-/// What all edge threads share. Read-mostly: nothing in it is written for a request.
+/// What all edge threads share: the plan, which may change while they run, and what stays. Nothing in
+/// it is written for a request.
 pub struct Site {
-    limits: Limits,
-    trusted: TrustedProxies,
-    hsts: Option<HeaderValue>,
+    plans: Arc<Plans>,
     https_port: u16,
-    terminator: tls::Terminator,
-    rates: Rates,
-    cors: Option<Cors>,
-    routes: Table,
-    upstreams: Vec<Upstream>,
     check: Arc<dyn TokenCheck>,
     api: LocalApi,
     decisions: Decisions,
     blacklist: Arc<Blacklist>,
-    limiters: Arc<Limiters>,
-    budget: Arc<accept::Budget>,
-    upstream_connections: Arc<Connections>,
     clock: SharedClock,
     rng: SharedRng,
 }
@@ -111,7 +98,7 @@ pub struct Site {
 /// One thread's way from a request to its answer.
 pub struct Pipeline {
     site: Arc<Site>,
-    groups: Vec<Group>,
+    follow: Follow,
     identities: Identities,
     counters: Arc<EdgeCounters>,
 }
@@ -121,13 +108,14 @@ impl Pipeline {
     /// answer is.
     async fn answer(
         &self,
+        local: &LocalPlan,
         arrival: Arrival<'_>,
         request: Request<Incoming>,
         id_header: &HeaderValue,
         entry: &mut Entry,
     ) -> Result<Response<Outgoing>, Refused> {
         let mut beside = Beside::new();
-        match self.decide(arrival, request, id_header, (entry, &mut beside)).await {
+        match self.decide(local, arrival, request, id_header, (entry, &mut beside)).await {
             Ok(mut response) => {
                 for (name, value) in beside {
                     response.headers_mut().append(name, value);
@@ -138,19 +126,20 @@ impl Pipeline {
         }
     }
 
-    /// The request path.
+    /// The request path, by the plan that was in force when the request came.
     async fn decide(
         &self,
+        local: &LocalPlan,
         arrival: Arrival<'_>,
         request: Request<Incoming>,
         id_header: &HeaderValue,
         (entry, beside): (&mut Entry, &mut Beside),
     ) -> Result<Response<Outgoing>, Refused> {
-        let site = &*self.site;
+        let (site, plan) = (&*self.site, &*local.plan);
         // Guard first: until the request is known to be one request, for one host and one path, from
         // an address that may come in, nothing that could be decided about it would hold. It also
         // deletes the identity headers, so that no later stage can mistake them for its own.
-        let rules = guard::Rules { limits: &site.limits, trusted: &site.trusted, blacklist: &site.blacklist };
+        let rules = guard::Rules { limits: &plan.limits, trusted: &plan.trusted, blacklist: &site.blacklist };
         let admitted = match guard::admit(rules, arrival, request, entry.request) {
             Ok(admitted) => admitted,
             Err(guard::Stopped::Refused(refused)) => return Err(refused),
@@ -162,9 +151,9 @@ impl Pipeline {
         entry.client = admitted.client().address;
         // Which page may read the answer comes before anything that may refuse: a page must be able to
         // read a refusal too.
-        let preflight = site.cors.as_ref().and_then(|cors| cors.look(&admitted, &site.routes, beside));
+        let preflight = plan.cors.as_ref().and_then(|cors| cors.look(&admitted, &plan.routes, beside));
         // The address's rate before anything that costs more than it.
-        if let Err(stopped) = site.rates.address(&admitted) {
+        if let Err(stopped) = plan.rates.address(&admitted) {
             return Err(self.stop(stopped).await);
         }
         // A browser asks first, and asks without a token.
@@ -173,10 +162,10 @@ impl Pipeline {
         }
         // Route before authentication: the route says what must be shown. A pure look-up, so that
         // unknown paths cost an attacker's request no signature check.
-        let routed = site.routes.find(admitted)?;
+        let routed = plan.routes.find(admitted)?;
         entry.route = Some(Arc::clone(&routed.route().name));
         // Authentication before a byte of the body is read and before the application hears of it.
-        let vetted = match authenticate::authenticate((&*site.check, &site.rates), routed, arrival.now) {
+        let vetted = match authenticate::authenticate((&*site.check, &plan.rates), routed, arrival.now) {
             Ok(vetted) => vetted,
             Err(stopped) => return Err(self.stop(stopped).await),
         };
@@ -185,12 +174,12 @@ impl Pipeline {
         }
         // The rates of whoever it turned out to be, and the route's own, while nothing of the body is
         // read.
-        if let Err(stopped) = site.rates.caller(&vetted, beside) {
+        if let Err(stopped) = plan.rates.caller(&vetted, beside) {
             return Err(self.stop(stopped).await);
         }
         match vetted.route().target {
             Target::Api => {
-                let answered = local::call(&site.api, &site.limits, vetted).await?;
+                let answered = local::call(&site.api, &plan.limits, vetted).await?;
                 if let Some(denied) = answered.denied {
                     self.counters.denials.up(Denial::BadToken);
                     self.record(*denied).await;
@@ -198,15 +187,15 @@ impl Pipeline {
                 Ok(answered.response)
             }
             Target::Upstream(at) => {
-                let group = self.groups.get(at).ok_or_else(Refused::internal)?;
-                self.proxy().forward(group, vetted, id_header).await
+                let group = local.groups.get(at).ok_or_else(Refused::internal)?;
+                self.proxy(local).forward(group, vetted, id_header).await
             }
         }
     }
 
-    fn proxy(&self) -> Proxy<'_> {
-        let Self { site, identities, counters, groups } = self;
-        Proxy { limits: &site.limits, identities, counters, groups }
+    fn proxy<'a>(&'a self, local: &'a LocalPlan) -> Proxy<'a> {
+        let Self { identities, counters, .. } = self;
+        Proxy { limits: &local.plan.limits, identities, counters, groups: &local.groups }
     }
 
     /// Records the denial, if it is one, and gives the answer.

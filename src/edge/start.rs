@@ -10,22 +10,17 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
-use super::accept::Budget;
 use super::authenticate::TokenCheck;
-use super::cors::Cors;
 use super::decisions::{AuditSink, Decisions};
-use super::guard::address::TrustedProxies;
 use super::guard::blacklist::Blacklist;
 use super::local::LocalApi;
-use super::proxy::pool::Connections;
+use super::plan::{Plans, Prepared, Settings};
 use super::rates::limiter::{Limiters, Ticks};
 use super::rates::measures::Crowd;
-use super::rates::{self, RouteLimit};
-use super::route::Table;
 use super::tls::Terminator;
 use super::worker::{self, Setup};
-use super::{EdgeError, Site, listen, respond};
-use crate::config::cors;
+use super::{EdgeError, Site, listen};
+use crate::config::cors::Cors;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
 use crate::config::rates::Rates;
@@ -48,7 +43,7 @@ pub struct Parts {
     /// How fast anybody may ask.
     pub rates: Rates,
     /// Whose pages may read the API's answers.
-    pub cors: cors::Cors,
+    pub cors: Cors,
     /// Where the rates get the time.
     pub ticks: Ticks,
     /// Routes.
@@ -97,7 +92,7 @@ impl Edge {
         let (http, mut http_listeners) = bind_all(&parts.listen.http, count, &every)?;
         let metrics = Arc::clone(&parts.metrics);
         let site = Arc::new(Site::new(parts, https.first().map_or(443, SocketAddr::port))?);
-        let crowd = Crowd(Arc::clone(&site.limiters));
+        let crowd = Crowd(Arc::clone(site.plans.limiters()));
         metrics.register(|registry| registry.register_collector(Box::new(crowd)));
         // What belongs to no thread is counted with the first one's.
         let first = metrics.edge_worker();
@@ -121,37 +116,37 @@ impl Edge {
 
 impl Site {
     fn new(parts: Parts, https_port: u16) -> Result<Self, EdgeError> {
-        let Parts { listen, limits, terminator, hsts, routes, upstreams, .. } = parts;
-        if let Some((name, _)) = upstreams.iter().find(|(_, group)| group.servers.is_empty()) {
-            return Err(EdgeError::NoServers { name: name.clone() });
-        }
-        let names: Vec<String> = upstreams.keys().cloned().collect();
-        let place = |name: &str| names.iter().position(|known| known == name);
-        let limiters = Arc::new(Limiters::new(parts.rates.keys, parts.ticks));
-        let limit =
-            |route: &Route, name: &str| RouteLimit::of(route, name, parts.rates.ipv6_prefix, &limiters);
-        let routes = Table::compile(&routes, limits.body_bytes, place, limit)?;
+        let Parts { listen, limits, rates, cors, terminator, hsts, routes, upstreams, .. } = parts;
+        let limiters = Arc::new(Limiters::new(rates.keys, parts.ticks));
+        let trusted_proxies = listen.trusted_proxies;
+        let settings = Settings { limits, rates, cors, trusted_proxies, terminator, hsts, routes, upstreams };
+        let plans = Plans::start(settings, limiters)?;
         Ok(Self {
-            trusted: TrustedProxies::new(listen.trusted_proxies),
-            hsts: respond::hsts(hsts),
+            plans: Arc::new(plans),
             https_port,
-            terminator,
-            rates: rates::Rates::new(&parts.rates, &limiters),
-            cors: Cors::new(&parts.cors),
-            limiters,
-            routes,
-            upstreams: upstreams.into_values().collect(),
             check: parts.verifier,
             api: parts.api,
             decisions: Decisions::new(parts.audit),
             blacklist: parts.blacklist,
-            // One for each client connection; the descriptors were counted for two.
-            upstream_connections: Connections::new(limits.connections),
-            budget: Budget::new(limits.connections, limits.connections_per_address),
-            limits,
             clock: parts.clock,
             rng: parts.rng,
         })
+    }
+}
+
+/// Changes the plan of a running edge.
+#[derive(Clone)]
+pub struct Changer(Arc<Site>);
+
+impl Changer {
+    /// Makes and checks a plan. Nothing changes yet.
+    pub fn prepare(&self, settings: Settings) -> Result<Prepared, EdgeError> {
+        self.0.plans.prepare(settings)
+    }
+
+    /// Puts it in place: for every request that begins from now on. Nobody is cut.
+    pub fn put(&self, prepared: Prepared) {
+        self.0.plans.put(prepared);
     }
 }
 
@@ -191,6 +186,11 @@ impl Running {
     /// Where plain HTTP is redirected, ports as chosen.
     pub fn http_addresses(&self) -> &[SocketAddr] {
         &self.http
+    }
+
+    /// For changing the plan while it runs.
+    pub fn changer(&self) -> Changer {
+        Changer(Arc::clone(&self.site))
     }
 
     /// Stops accepting, lets open requests finish for at most `patience`, closes the rest. Returns how

@@ -17,5 +17,7 @@ mod kill;
 mod lifecycle;
 mod proxy;
 mod rates;
+mod reload;
 mod secrets;
+mod throttle;
 mod tokens;

@@ -7,5 +7,6 @@ mod cors;
 mod forwarding;
 mod harness;
 mod hostile;
+mod plans;
 mod rates;
 mod upstreams;
