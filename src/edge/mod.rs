@@ -33,12 +33,15 @@ pub mod respond;
 pub mod route;
 pub mod start;
 pub mod tls;
+pub mod upgrade;
+pub mod watch;
 pub mod worker;
 
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderValue, Request, Response};
@@ -57,6 +60,7 @@ use self::proxy::Proxy;
 use self::proxy::pool::{Connections, Group};
 use self::respond::Refused;
 use self::route::{RouteError, Table, Target};
+use self::watch::Watchlist;
 use crate::config::limits::Limits;
 use crate::config::upstream::Upstream;
 use crate::model::random::SharedRng;
@@ -91,6 +95,7 @@ pub struct Site {
     routes: Table,
     upstreams: Vec<Upstream>,
     check: Arc<dyn TokenCheck>,
+    stir: watch::Stir,
     api: LocalApi,
     decisions: Decisions,
     blacklist: Arc<Blacklist>,
@@ -105,6 +110,7 @@ pub struct Pipeline {
     site: Arc<Site>,
     groups: Vec<Group>,
     identities: Identities,
+    watchlist: Rc<Watchlist>,
     counters: Arc<EdgeCounters>,
 }
 
@@ -165,8 +171,8 @@ impl Pipeline {
     }
 
     fn proxy(&self) -> Proxy<'_> {
-        let Self { site, identities, counters, groups } = self;
-        Proxy { limits: &site.limits, identities, counters, groups }
+        let Self { site, identities, counters, groups, watchlist } = self;
+        Proxy { limits: &site.limits, identities, counters, groups, watchlist }
     }
 
     /// Makes a denial durable before its answer leaves. If it cannot be, the answer is no all the

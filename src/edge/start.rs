@@ -19,6 +19,7 @@ use super::local::LocalApi;
 use super::proxy::pool::Connections;
 use super::route::Table;
 use super::tls::Terminator;
+use super::watch::Stir;
 use super::worker::{self, Setup};
 use super::{EdgeError, Site, listen, respond};
 use crate::config::limits::Limits;
@@ -115,6 +116,7 @@ impl Site {
         let place = |name: &str| names.iter().position(|known| known == name);
         let routes = Table::compile(&routes, limits.body_bytes, place)?;
         Ok(Self {
+            stir: Stir::new(&*parts.verifier),
             trusted: TrustedProxies::new(listen.trusted_proxies),
             hsts: respond::hsts(hsts),
             https_port,

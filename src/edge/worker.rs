@@ -3,17 +3,19 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::accept::Accepted;
@@ -30,6 +32,8 @@ use super::proxy::pool::Group;
 use super::redirect;
 use super::request_ids::RequestIds;
 use super::respond::{self, Refused};
+use super::upgrade::tunnel::Tunnel;
+use super::watch::Watchlist;
 use super::{Pipeline, Site};
 use crate::model::caller::Origin;
 use crate::observe::metrics::{EdgeCounters, Turned};
@@ -77,6 +81,8 @@ pub async fn run(setup: Setup) -> usize {
         worker.clone().listen(listener, Worker::serve_http);
     }
     tokio::task::spawn_local(Rc::clone(&worker).look_after(number == 0));
+    let watchlist = Rc::clone(&worker.pipeline.watchlist);
+    tokio::task::spawn_local(watchlist.keep_watch(worker.site().stir.subscribe()));
     let patience = drain.await.unwrap_or(Duration::ZERO);
     worker.drain.run(patience).await
 }
@@ -116,7 +122,9 @@ impl Worker {
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(20));
         let request_ids = RequestIds::new(Arc::clone(&site.rng));
-        let pipeline = Pipeline { site, groups, identities: Identities::default(), counters };
+        let watched = (&site.check, &site.blacklist);
+        let watchlist = Watchlist::new(watched, (&site.clock, limits.tunnel_lifetime), &counters);
+        let pipeline = Pipeline { site, groups, identities: Identities::default(), watchlist, counters };
         Self { pipeline, drain: Rc::default(), request_ids, http1, http2 }
     }
 
@@ -215,9 +223,29 @@ impl Worker {
             let finish = http2::Connection::graceful_shutdown;
             Serve::new((connection, finish), activity, &site.limits, &self.drain).await;
         } else {
-            let connection = self.http1.serve_connection(io, service);
-            let finish = http1::Connection::graceful_shutdown;
-            Serve::new((connection, finish), activity, &site.limits, &self.drain).await;
+            self.serve_http1(io, service, activity).await;
+        }
+    }
+
+    /// HTTP/1, and what it may switch to.
+    async fn serve_http1<T, S>(&self, io: TokioIo<ClientIo<T>>, service: S, activity: Rc<Activity>)
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+        S: Service<Request<Incoming>, Response = Response<Outgoing>, Error = Infallible>,
+    {
+        let limits = &self.site().limits;
+        let connection = self.http1.serve_connection(io, service);
+        let finish = http1::Connection::graceful_shutdown;
+        let serving = Serve::new((connection, finish), Rc::clone(&activity), limits, &self.drain);
+        let Some(connection) = serving.await else { return };
+        let parts = Pin::into_inner(connection).into_parts();
+        let mut io = parts.io.into_inner();
+        if let Some(tunnel) = activity.take_tunnel() {
+            let idle = limits.tunnel_idle_timeout;
+            tunnel.run(io.into_inner(), parts.read_buf, idle, self.counters()).await;
+        } else if activity.has_asked_to_switch() {
+            // hyper leaves the closing to us, even where the answer was no.
+            let _ = io.shutdown().await;
         }
     }
 
@@ -235,9 +263,7 @@ impl Worker {
                 std::future::ready(Ok::<_, Infallible>(answer))
             })
         };
-        let connection = self.http1.serve_connection(io, service);
-        let finish = http1::Connection::graceful_shutdown;
-        Serve::new((connection, finish), activity, &site.limits, &self.drain).await;
+        self.serve_http1(io, service, activity).await;
     }
 
     fn peer(&self, address: std::net::IpAddr) -> Peer {
@@ -259,7 +285,8 @@ impl Worker {
         let id = guard::request_id(request.headers(), &peer, self.request_ids.next(now));
         let id_header = id_header(id);
         let mut entry = Entry::of(&request, peer.address, id);
-        let arrival = guard::Arrival { peer: &peer, framing: busy.framing(), now };
+        let may_switch = busy.may_switch() && !self.drain.is_draining();
+        let arrival = guard::Arrival { peer: &peer, framing: busy.framing(), may_switch, now };
         let answering = self.pipeline.answer(arrival, request, &id_header, &mut entry);
         let answered = AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|_| {
             // The panic hook has logged the place and a backtrace.
@@ -267,11 +294,22 @@ impl Worker {
             tracing::error!(request = %id.0, "a request panicked");
             Err(Refused::internal())
         });
+        let answered = answered.and_then(|response| match busy.framing() {
+            // Too much came before the 101 for it to be passed on.
+            Some(breach) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                Err(guard::misframed(breach, &self.site().limits))
+            }
+            _ => Ok(response),
+        });
         let mut response = self.settle(answered, &mut entry);
         respond::seal(&mut response, self.site().hsts.as_ref(), id_header);
         let took = started.elapsed();
         self.counters().answered(response.status().as_u16(), took);
         entry.write(response.status().as_u16(), took);
+        match response.body_mut().take_opening() {
+            Some(opening) => busy.switch(Tunnel { opening, entry }),
+            None => busy.stay(),
+        }
         Ok(response.map(|body| body.holding(busy)))
     }
 
@@ -290,6 +328,7 @@ impl Worker {
         let took = started.elapsed();
         self.counters().answered(response.status().as_u16(), took);
         entry.write(response.status().as_u16(), took);
+        busy.stay();
         response.map(|body| body.holding(busy))
     }
 
@@ -311,6 +350,7 @@ impl Worker {
             ticks = ticks.wrapping_add(1);
             let now = Instant::now();
             self.pipeline.groups.iter().for_each(|group| group.sweep(now));
+            self.pipeline.watchlist.look();
             if !first {
                 continue;
             }

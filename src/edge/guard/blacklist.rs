@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use parking_lot::RwLock;
+use tokio::sync::watch;
 
 use crate::model::ban::Ban;
 use crate::model::time::Timestamp;
@@ -27,6 +28,7 @@ const KEPT_LONGER: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Blacklist {
     nets: RwLock<Nets>,
     version: AtomicU64,
+    changed: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +61,12 @@ impl Blacklist {
         drop(nets);
         // After the entry: whoever sees the new version finds the entry.
         self.version.fetch_add(1, Ordering::Release);
+        self.changed.send_replace(());
+    }
+
+    /// Tells of every ban taken in, for what is open already.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// Lifts the ban of exactly this network.

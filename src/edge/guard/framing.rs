@@ -23,6 +23,10 @@ pub const TARGET_BYTES: usize = 8 * 1024;
 /// Longest request line: the target, and room for a method and a version.
 const REQUEST_LINE_BYTES: usize = TARGET_BYTES + 64;
 
+/// Most bytes that are kept of what follows a request that asks to switch protocols; as much as hyper reads
+/// without being asked.
+const HELD_BYTES: usize = 64 * 1024;
+
 /// How large a head may be.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
@@ -80,16 +84,25 @@ pub enum FramingRefused {
     /// `Upgrade: h2c`, which RFC 9113 §3.1 withdrew; it tunnels past proxies.
     #[error("upgrading to h2c is not supported")]
     H2c,
+    /// More than is kept of what follows a request that asks to switch protocols.
+    #[error("too many bytes were sent before the upgrade was answered")]
+    Early,
 }
 
 /// Follows the framing of one connection's bytes.
+///
+/// What follows a request that asks to switch protocols (`Upgrade`, no body) is not HTTP if the upstream agrees and
+/// the next request if it does not. So it is [held](Self::is_held), unjudged, until that is known:
+/// [`Self::switch`] or [`Self::stay`], which judges what was held. Not a byte escapes judgement otherwise.
 #[derive(Debug)]
 pub struct Framing {
     limits: HeadLimits,
     state: State,
-    /// A head or chunk line whose end is still to come.
+    /// A head or chunk line whose end is still to come; or what is held.
     pending: Vec<u8>,
     breach: Option<FramingRefused>,
+    /// Heads that were complete.
+    heads: u64,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -101,6 +114,10 @@ enum State {
     ChunkSize,
     ChunkData(u64),
     Trailers,
+    /// After a request that asks to switch.
+    Held,
+    /// It has switched: no HTTP any more.
+    Switched,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -110,17 +127,51 @@ struct Head {
     http10: bool,
     length: Option<u64>,
     chunked: bool,
+    upgrade: bool,
 }
 
 impl Framing {
     /// Of a connection whose heads are held to `limits`.
     pub fn new(limits: HeadLimits) -> Self {
-        Self { limits, state: State::Start, pending: Vec::new(), breach: None }
+        Self { limits, state: State::Start, pending: Vec::new(), breach: None, heads: 0 }
     }
 
     /// The first breach so far.
     pub const fn breach(&self) -> Option<FramingRefused> {
         self.breach
+    }
+
+    /// Whether the last of `heads` requests asked to switch, and what follows it is held.
+    pub fn is_held(&self, heads: u64) -> bool {
+        self.state == State::Held && self.heads == heads
+    }
+
+    /// The request after which bytes are held was answered with 101. False if they broke a rule while they
+    /// were held, so that they must not be passed on.
+    pub fn switch(&mut self) -> bool {
+        let may = self.state == State::Held && self.breach.is_none();
+        if may {
+            (self.state, self.pending) = (State::Switched, Vec::new());
+        }
+        may
+    }
+
+    /// It was answered otherwise: what was held is the next request.
+    pub fn stay(&mut self) {
+        if self.state == State::Held {
+            self.state = State::Start;
+            let held = std::mem::take(&mut self.pending);
+            // hyper has these bytes already, so nothing can be cut out of them; the breach is enough.
+            self.feed(&held);
+        }
+    }
+
+    fn hold(&mut self, bytes: &[u8]) {
+        if self.pending.len() + bytes.len() > HELD_BYTES.max(self.limits.bytes) {
+            (self.breach, self.pending) = (Some(FramingRefused::Early), Vec::new());
+        } else {
+            self.pending.extend_from_slice(bytes);
+        }
     }
 
     /// More bytes have arrived. A head that breaks in them is to be cut.
@@ -136,6 +187,11 @@ impl Framing {
                         let chunked = matches!(self.state, State::ChunkData(_));
                         self.state = if chunked { State::ChunkSize } else { State::Start };
                     }
+                }
+                State::Switched => return None,
+                State::Held => {
+                    self.hold(rest);
+                    return None;
                 }
                 _ => match self.feed_line(rest) {
                     Ok(after) => rest = after,
@@ -221,7 +277,10 @@ impl Framing {
             // Empty lines before a request are passed over (RFC 9112 §2.2).
             State::Start if line.is_empty() => {}
             State::Start => self.state = State::Head(Head::of(line)?),
-            State::Head(head) if line.is_empty() => self.state = head.body()?,
+            State::Head(head) if line.is_empty() => {
+                self.state = head.body()?;
+                self.heads += 1;
+            }
             State::Head(head) => {
                 if head.lines >= self.limits.lines {
                     return Err(FramingRefused::HeadTooLarge);
@@ -235,7 +294,7 @@ impl Framing {
             }
             State::Trailers if line.is_empty() => self.state = State::Start,
             State::Trailers => drop(split(line)?),
-            State::Body(_) | State::ChunkData(_) => {}
+            State::Body(_) | State::ChunkData(_) | State::Held | State::Switched => {}
         }
         Ok(())
     }
@@ -286,6 +345,7 @@ impl Head {
                 if offers.any(|offer| offer.eq_ignore_ascii_case(b"h2c")) {
                     return Err(FramingRefused::H2c);
                 }
+                self.upgrade = !self.http10;
             }
             _ => {}
         }
@@ -296,6 +356,7 @@ impl Head {
         match (self.chunked, self.length) {
             (true, Some(_)) => Err(FramingRefused::Both),
             (true, None) => Ok(State::ChunkSize),
+            (false, None | Some(0)) if self.upgrade => Ok(State::Held),
             (false, None | Some(0)) => Ok(State::Start),
             (false, Some(length)) => Ok(State::Body(length)),
         }

@@ -259,12 +259,21 @@ pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -
 
 /// The value of `Authorization` with a good token.
 pub fn token(roles: &[&str], scope: &str) -> String {
+    sign(claims(2, roles, scope))
+}
+
+/// As [`token`], of another session.
+pub fn token_of(session: u128) -> String {
+    sign(claims(session, &[], ""))
+}
+
+fn claims(session: u128, roles: &[&str], scope: &str) -> Claims {
     let now = SystemClock.now().as_secs();
-    sign(Claims {
+    Claims {
         iss: "i".into(),
         aud: "a".into(),
         sub: Uuid::from_u128(1),
-        sid: Uuid::from_u128(2),
+        sid: Uuid::from_u128(session),
         jti: Uuid::from_u128(3),
         client_id: String::new(),
         seq: 1,
@@ -274,7 +283,7 @@ pub fn token(roles: &[&str], scope: &str) -> String {
         amr: vec![],
         roles: roles.iter().map(|&role| role.to_owned()).collect(),
         scope: scope.to_owned(),
-    })
+    }
 }
 
 fn sign(claims: Claims) -> String {

@@ -3,7 +3,9 @@
 mod bodies;
 mod callers;
 mod connections;
+mod cutting;
 mod forwarding;
 mod harness;
 mod hostile;
+mod upgrades;
 mod upstreams;

@@ -1,0 +1,129 @@
+//! What is still open when it may no longer be: tunnels and streams are cut by a revocation, a ban, or the
+//! end of a drain, and by nothing else.
+
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt};
+use http_body_util::BodyExt;
+use tokio::io::AsyncWriteExt;
+
+use super::harness::{Gate, request, route, token, token_of};
+use super::upgrades::{counted, is_alive, open, socket, sockets};
+use super::upstreams::{read_head, scripted};
+use crate::config::route::RouteAuth;
+use crate::config::upstream::Server;
+
+/// An application that sends one event and then waits for the other side's end.
+async fn events() -> Server {
+    scripted(|mut stream, _| async move {
+        read_head(&mut stream).await;
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let _ = stream.write_all(format!("{head}9\r\ndata: 1\n\n\r\n").as_bytes()).await;
+        read_head(&mut stream).await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_revocation_cuts_the_tunnels_of_its_session_and_no_others() {
+    let (server, mut told) = sockets().await;
+    let gate = Gate::start(open(), vec![server]);
+    let (mine, other) = (token(&[], ""), token_of(7));
+    let mut cut = socket(&gate, "/private", &[("authorization", &mine)]).await.unwrap();
+    let mut stays = socket(&gate, "/private", &[("authorization", &other)]).await.unwrap();
+    let mut nobodys = socket(&gate, "/", &[]).await.unwrap();
+    for socket in [&mut cut, &mut stays, &mut nobodys] {
+        assert!(is_alive(socket, "before").await);
+        told.recv().await.unwrap();
+    }
+    gate.revoke_session();
+    assert!(!matches!(cut.next().await, Some(Ok(_))));
+    assert_eq!(told.recv().await.unwrap(), "end", "the application hears of it");
+    assert!(is_alive(&mut stays, "after").await);
+    assert!(is_alive(&mut nobodys, "after").await);
+    counted(&gate, r#"keepgate_tunnels_ended_total{how="cut"} 1"#).await;
+    assert!(gate.metrics.encode().contains(r#"keepgate_streams_cut_total{reason="revoked"} 1"#));
+}
+
+#[tokio::test]
+async fn a_ban_cuts_what_its_client_holds_open() {
+    let (server, _told) = sockets().await;
+    let gate = Gate::start(open(), vec![server]);
+    let mut socket = socket(&gate, "/", &[]).await.unwrap();
+    gate.ban("192.0.2.0/24");
+    assert!(is_alive(&mut socket, "somebody else's").await);
+    gate.ban("127.0.0.0/8");
+    assert!(!matches!(socket.next().await, Some(Ok(_))));
+    counted(&gate, r#"keepgate_streams_cut_total{reason="banned"} 1"#).await;
+}
+
+#[tokio::test]
+async fn a_revocation_cuts_a_streaming_response_of_either_http() {
+    let gate = Gate::start(vec![route("/", RouteAuth::Required)], vec![events().await]);
+    let (mine, other) = (token(&[], ""), token_of(7));
+    let mut client = gate.client().await;
+    let mine = [("authorization", mine.as_str())];
+    let mut one = client.0.send_request(request("GET", "/", &mine, "")).await.unwrap().into_body();
+    let mut http2 = gate.http2().await;
+    let mut ask = |headers| http2.send_request(request("GET", "https://localhost/", headers, ""));
+    let mut two = ask(&mine).await.unwrap().into_body();
+    let mut others = ask(&[("authorization", other.as_str())]).await.unwrap().into_body();
+    for body in [&mut one, &mut two, &mut others] {
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "data: 1\n\n");
+    }
+    gate.revoke_session();
+    assert!(one.frame().await.unwrap().is_err());
+    assert!(two.frame().await.unwrap().is_err());
+    counted(&gate, r#"keepgate_streams_cut_total{reason="revoked"} 2"#).await;
+    assert!(others.frame().now_or_never().is_none(), "its connection and its stream go on");
+}
+
+#[tokio::test]
+async fn a_drain_leaves_tunnels_alone_until_its_deadline() {
+    let (server, _told) = sockets().await;
+    let gate = Gate::start(open(), vec![server]);
+    let mut socket = socket(&gate, "/", &[]).await.unwrap();
+    let https = gate.https();
+    let draining = tokio::spawn(gate.running.drain(Duration::from_secs(60)));
+    // Once nobody is let in any more it has begun.
+    while tokio::net::TcpStream::connect(https).await.is_ok() {}
+    assert!(is_alive(&mut socket, "still there").await);
+    socket.close(None).await.unwrap();
+    while socket.next().await.is_some() {}
+    drop(socket);
+    assert_eq!(draining.await.unwrap(), 0, "nothing had to be cut");
+}
+
+#[tokio::test]
+async fn at_the_deadline_of_a_drain_tunnels_are_cut() {
+    let (server, mut told) = sockets().await;
+    let gate = Gate::start(open(), vec![server]);
+    let mut socket = socket(&gate, "/", &[]).await.unwrap();
+    assert!(is_alive(&mut socket, "before").await);
+    told.recv().await.unwrap();
+    assert_eq!(gate.running.drain(Duration::ZERO).await, 1);
+    assert!(!matches!(socket.next().await, Some(Ok(_))));
+    assert_eq!(told.recv().await.unwrap(), "end");
+}
+
+#[tokio::test]
+async fn a_tunnel_in_which_nothing_moves_is_closed() {
+    let (server, _told) = sockets().await;
+    let gate = Gate::with(open(), vec![server], |parts| {
+        parts.limits.tunnel_idle_timeout = Duration::from_millis(50);
+    });
+    let mut socket = socket(&gate, "/", &[]).await.unwrap();
+    assert!(!matches!(socket.next().await, Some(Ok(_))));
+    counted(&gate, r#"keepgate_tunnels_ended_total{how="idle"} 1"#).await;
+}
+
+#[tokio::test]
+async fn a_tunnel_has_a_longest_life() {
+    let (server, _told) = sockets().await;
+    let gate = Gate::with(open(), vec![server], |parts| parts.limits.tunnel_lifetime = Duration::ZERO);
+    let mut socket = socket(&gate, "/", &[]).await.unwrap();
+    // Any change makes the gate look; without one it looks every few seconds.
+    gate.ban("192.0.2.0/24");
+    assert!(!matches!(socket.next().await, Some(Ok(_))));
+    counted(&gate, r#"keepgate_streams_cut_total{reason="lapsed"} 1"#).await;
+}
