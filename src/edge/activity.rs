@@ -24,7 +24,7 @@ pub struct Activity {
     /// HTTP/1 only: requests begun so far, so that one that asks to switch is told from one before it.
     begun: Cell<u64>,
     asked_to_switch: Cell<bool>,
-    tunnel: RefCell<Option<Tunnel>>,
+    tunnel: RefCell<Option<Box<Tunnel>>>,
 }
 
 /// What the body of a stream's response is doing.
@@ -84,7 +84,7 @@ impl Activity {
     }
 
     /// What the connection becomes after its last response.
-    pub fn take_tunnel(&self) -> Option<Tunnel> {
+    pub fn take_tunnel(&self) -> Option<Box<Tunnel>> {
         self.tunnel.take()
     }
 
@@ -157,7 +157,7 @@ impl Busy {
     pub fn switch(&self, tunnel: Tunnel) {
         let framing = self.activity.framing.as_ref().filter(|_| self.may_switch());
         if framing.is_some_and(|framing| framing.borrow_mut().switch()) {
-            self.activity.tunnel.replace(Some(tunnel));
+            self.activity.tunnel.replace(Some(Box::new(tunnel)));
         }
     }
 

@@ -64,12 +64,13 @@ pub struct Grounds {
     client: IpAddr,
     /// The blacklist's version at which the client was last found free.
     free_at: Cell<u64>,
+    lifetime: Duration,
 }
 
 impl Grounds {
-    /// The token it began with, if any, and the client.
-    pub const fn new(verified: Option<Verified>, client: &Client) -> Self {
-        Self { verified, client: client.address, free_at: Cell::new(client.free_at) }
+    /// The token it began with, if any, and the client; and how long at most.
+    pub const fn new(verified: Option<Verified>, client: &Client, lifetime: Duration) -> Self {
+        Self { verified, client: client.address, free_at: Cell::new(client.free_at), lifetime }
     }
 }
 
@@ -78,7 +79,6 @@ pub struct Watchlist {
     check: Arc<dyn TokenCheck>,
     blacklist: Arc<Blacklist>,
     clock: SharedClock,
-    lifetime: Duration,
     counters: Arc<EdgeCounters>,
     places: RefCell<Places>,
 }
@@ -100,14 +100,13 @@ impl Watchlist {
     /// Of a thread that counts with `counters`.
     pub fn new(
         (check, blacklist): (&Arc<dyn TokenCheck>, &Arc<Blacklist>),
-        (clock, lifetime): (&SharedClock, Duration),
+        clock: &SharedClock,
         counters: &Arc<EdgeCounters>,
     ) -> Rc<Self> {
         Rc::new(Self {
             check: Arc::clone(check),
             blacklist: Arc::clone(blacklist),
             clock: Arc::clone(clock),
-            lifetime,
             counters: Arc::clone(counters),
             places: RefCell::default(),
         })
@@ -144,6 +143,12 @@ impl Watchlist {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// How many wait on it now.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.places.borrow().taken.iter().flatten().count()
+    }
+
     fn fallen(&self, grounds: &Grounds) -> Option<Cut> {
         if let Some(verified) = &grounds.verified
             && self.check.still_holds(verified).is_err()
@@ -161,7 +166,7 @@ impl Watchlist {
     }
 
     fn list(&self, grounds: Grounds, waker: &Waker) -> usize {
-        let until = self.clock.now().plus(self.lifetime);
+        let until = self.clock.now().plus(grounds.lifetime);
         let listed = Some(Listed { grounds, until, cut: None, waker: waker.clone() });
         let mut places = self.places.borrow_mut();
         let Places { taken, free } = &mut *places;

@@ -123,7 +123,7 @@ impl Worker {
             .keep_alive_timeout(Duration::from_secs(20));
         let request_ids = RequestIds::new(Arc::clone(&site.rng));
         let watched = (&site.check, &site.blacklist);
-        let watchlist = Watchlist::new(watched, (&site.clock, limits.tunnel_lifetime), &counters);
+        let watchlist = Watchlist::new(watched, &site.clock, &counters);
         let pipeline = Pipeline { site, groups, identities: Identities::default(), watchlist, counters };
         Self { pipeline, drain: Rc::default(), request_ids, http1, http2 }
     }

@@ -97,5 +97,8 @@ async fn a_websocket_lives_on_while_the_gate_finishes() {
     while socket.next().await.is_some() {}
     drop(socket);
     assert!(gate.wait().success());
+    let end = gate.log().lines().find(|line| line.contains("bytes_from_client"));
+    let end = end.unwrap_or_else(|| panic!("no line about the tunnel's end in {}", gate.log()));
+    assert!(end.contains("finished") && end.contains(&ada.id), "{end}");
     serving.abort();
 }

@@ -124,7 +124,8 @@ impl Proxy<'_> {
         // hyper's own notes on the client's connection are of no use to the next one.
         parts.extensions.clear();
         let request = Request::from_parts(parts, body);
-        Ok(Prepared { request, grounds: Grounds::new(verified, &client), offer })
+        let grounds = Grounds::new(verified, &client, self.limits.tunnel_lifetime);
+        Ok(Prepared { request, grounds, offer })
     }
 
     async fn exchange(
@@ -261,7 +262,9 @@ impl Proxy<'_> {
                     .detail("the request body made no progress")
                     .closing()
             }
-            Some(BodyError::Broken(_) | BodyError::Cut(_)) => Refused::bad_request("the request body broke off").closing(),
+            Some(BodyError::Broken(_) | BodyError::Cut(_)) => {
+                Refused::bad_request("the request body broke off").closing()
+            }
             None => self.broken(&error.to_string()),
         }
     }

@@ -1,17 +1,71 @@
 //! What is still open when it may no longer be: tunnels and streams are cut by a revocation, a ban, or the
 //! end of a drain, and by nothing else.
 
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
+use http::HeaderValue;
 use http_body_util::BodyExt;
+use keepgate_guard::view::RevocationView;
 use tokio::io::AsyncWriteExt;
 
-use super::harness::{Gate, request, route, token, token_of};
+use super::harness::{Gate, request, revoke_session, route, token, token_of, verifier};
 use super::upgrades::{counted, is_alive, open, socket, sockets};
 use super::upstreams::{read_head, scripted};
 use crate::config::route::RouteAuth;
 use crate::config::upstream::Server;
+use crate::edge::authenticate::TokenCheck;
+use crate::edge::guard::Client;
+use crate::edge::watch::{Grounds, Stir, Watched, Watchlist};
+use crate::model::time::{Clock, SharedClock, SystemClock};
+use crate::observe::metrics::Metrics;
+use crate::observe::metrics::tunnels::Cut;
+
+#[tokio::test]
+async fn who_waits_is_woken_by_the_revocation_itself_and_leaves_no_place_behind() {
+    let view = Arc::new(RevocationView::default());
+    let check: Arc<dyn TokenCheck> = Arc::new(verifier(&view));
+    let clock: SharedClock = Arc::new(SystemClock);
+    let (stir, metrics) = (Stir::new(&*check), Metrics::new());
+    let list = Watchlist::new((&check, &Arc::default()), &clock, &metrics.edge_worker());
+    let address = HeaderValue::from_static("192.0.2.1");
+    let client = Client {
+        address: "192.0.2.1".parse().unwrap(),
+        real_ip: address.clone(),
+        forwarded_for: address,
+        free_at: 0,
+    };
+    let open = |token: &str| {
+        let token = token.strip_prefix("Bearer ").unwrap();
+        let verified = check.verify(token, clock.now().as_secs()).unwrap();
+        Watched::new(&list, Grounds::new(Some(verified), &client, Duration::from_secs(3600)))
+    };
+    let (mut cut, mut stays) = (open(&token(&[], "")), open(&token_of(7)));
+    let local = tokio::task::LocalSet::new();
+    // Nothing else looks at the list here: without the wake this would wait for ever.
+    local.spawn_local(Rc::clone(&list).keep_watch(stir.subscribe()));
+    let waiting = async {
+        assert!(poll_fn(|cx| stays.poll_cut(cx)).now_or_never().is_none());
+        let mut first = true;
+        let cut = poll_fn(|cx| {
+            let polled = cut.poll_cut(cx);
+            if std::mem::take(&mut first) {
+                assert!(polled.is_pending());
+                revoke_session(&view);
+            }
+            polled
+        });
+        assert_eq!(tokio::time::timeout(Duration::from_secs(20), cut).await.unwrap(), Cut::Revoked);
+    };
+    local.run_until(waiting).await;
+    assert_eq!((cut.check(), stays.check()), (Some(Cut::Revoked), None));
+    assert_eq!(list.len(), 1);
+    drop((cut, stays));
+    assert_eq!(list.len(), 0);
+}
 
 /// An application that sends one event and then waits for the other side's end.
 async fn events() -> Server {

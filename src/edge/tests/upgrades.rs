@@ -54,7 +54,7 @@ pub async fn sockets() -> (Server, mpsc::UnboundedReceiver<String>) {
 pub async fn socket(gate: &Gate, path: &str, headers: &[(&'static str, &str)]) -> Result<Socket, Error> {
     let mut request = format!("wss://localhost{path}").into_client_request()?;
     for (name, value) in headers {
-        request.headers_mut().append(*name, value.parse().unwrap());
+        request.headers_mut().insert(*name, value.parse().unwrap());
     }
     let stream = gate.tls(b"http/1.1").await?;
     Ok(client_async(request, stream).await?.0)
@@ -85,7 +85,7 @@ async fn a_websocket_passes_with_the_callers_identity_and_nothing_forged() {
     let headers = [
         ("authorization", token.as_str()),
         ("x-auth-subject", "root"),
-        ("connection", "x-auth-roles, x-secret"),
+        ("connection", "Upgrade, x-auth-roles, x-secret"),
         ("x-secret", "1"),
     ];
     let mut socket = socket(&gate, "/private/ws", &headers).await.unwrap();

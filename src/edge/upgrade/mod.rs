@@ -120,7 +120,8 @@ mod tests {
     fn an_answer_must_choose_one_that_was_offered() {
         let up = ("connection", "Upgrade");
         let offer = Offer::of(&map(&[up, ("upgrade", "websocket, a/1")])).unwrap();
-        let chosen = |pairs: &[(&'static str, &'static str)]| offer.chosen(&map(pairs)).map(|chosen| chosen.0);
+        let chosen =
+            |pairs: &[(&'static str, &'static str)]| offer.chosen(&map(pairs)).map(|chosen| chosen.0);
         assert_eq!(chosen(&[up, ("upgrade", "WebSocket")]).unwrap(), "WebSocket");
         assert_eq!(chosen(&[up, ("upgrade", "a/1")]).unwrap(), "a/1");
         assert_eq!(chosen(&[("upgrade", "websocket")]), None);
