@@ -145,7 +145,7 @@ impl Watchlist {
 
     /// How many wait on it now.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.places.borrow().taken.iter().flatten().count()
     }
 

@@ -20,7 +20,7 @@ use crate::config::upstream::Server;
 use crate::edge::authenticate::TokenCheck;
 use crate::edge::guard::Client;
 use crate::edge::watch::{Grounds, Stir, Watched, Watchlist};
-use crate::model::time::{Clock, SharedClock, SystemClock};
+use crate::model::time::{SharedClock, SystemClock};
 use crate::observe::metrics::Metrics;
 use crate::observe::metrics::tunnels::Cut;
 
@@ -62,9 +62,9 @@ async fn who_waits_is_woken_by_the_revocation_itself_and_leaves_no_place_behind(
     };
     local.run_until(waiting).await;
     assert_eq!((cut.check(), stays.check()), (Some(Cut::Revoked), None));
-    assert_eq!(list.len(), 1);
+    assert_eq!(list.waiting(), 1);
     drop((cut, stays));
-    assert_eq!(list.len(), 0);
+    assert_eq!(list.waiting(), 0);
 }
 
 /// An application that sends one event and then waits for the other side's end.

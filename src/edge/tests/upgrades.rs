@@ -30,11 +30,11 @@ pub async fn sockets() -> (Server, mpsc::UnboundedReceiver<String>) {
     let server = scripted(move |stream, _| {
         let (tell, begun) = (tell.clone(), tell.clone());
         async move {
+            #[expect(clippy::result_large_err, reason = "the library's own type")]
             let note = move |request: &Request, response: Response| {
                 begun.send(format!("{:?}", request.headers())).unwrap();
                 Ok(response)
             };
-            #[expect(clippy::result_large_err, reason = "the library's own type")]
             let accepted = accept_hdr_async(stream, note).await;
             if let Ok(mut socket) = accepted {
                 while let Some(Ok(message)) = socket.next().await {
