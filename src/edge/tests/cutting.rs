@@ -47,20 +47,21 @@ async fn who_waits_is_woken_by_the_revocation_itself_and_leaves_no_place_behind(
     let local = tokio::task::LocalSet::new();
     // Nothing else looks at the list here: without the wake this would wait for ever.
     local.spawn_local(Rc::clone(&list).keep_watch(stir.subscribe()));
-    let waiting = async {
+    // A task of its own is polled only when it is woken.
+    let waiting = local.spawn_local(async move {
+        let why = poll_fn(|cx| cut.poll_cut(cx)).await;
+        (cut, why)
+    });
+    let waited = local.run_until(async {
         assert!(poll_fn(|cx| stays.poll_cut(cx)).now_or_never().is_none());
-        let mut first = true;
-        let cut = poll_fn(|cx| {
-            let polled = cut.poll_cut(cx);
-            if std::mem::take(&mut first) {
-                assert!(polled.is_pending());
-                revoke_session(&view);
-            }
-            polled
-        });
-        assert_eq!(tokio::time::timeout(Duration::from_secs(20), cut).await.unwrap(), Cut::Revoked);
-    };
-    local.run_until(waiting).await;
+        while list.waiting() < 2 {
+            tokio::task::yield_now().await;
+        }
+        revoke_session(&view);
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap().unwrap()
+    });
+    let (mut cut, why) = waited.await;
+    assert_eq!(why, Cut::Revoked);
     assert_eq!((cut.check(), stays.check()), (Some(Cut::Revoked), None));
     assert_eq!(list.waiting(), 1);
     drop((cut, stays));
