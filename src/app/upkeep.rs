@@ -106,12 +106,13 @@ pub(in crate::app) async fn write_denials(core: &Core, now: Option<Instant>) {
     }
 }
 
-/// Drops what has expired: revocations from memory, sessions from the store.
+/// Drops what has expired: revocations and failed tries from memory, sessions from the store.
 async fn sweep(core: Arc<Core>, stopped: Stopped) {
     let mut sweep = core.auth.sessions.sweep();
     let mut ticks = ticks(SWEEP);
     while next(&mut ticks, &stopped).await {
         core.revocations.view().prune(core.clock.now().as_millis());
+        core.auth.throttle.purge();
         if core.stores.committer.read_only().is_none()
             && let Err(error) = sweep.step(PAGES, PAGE).await
         {

@@ -83,12 +83,14 @@ async fn a_websocket_ends_with_its_session_and_with_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_websocket_lives_on_while_the_gate_finishes() {
+async fn a_websocket_lives_on_through_a_reload_and_while_the_gate_finishes() {
     let (address, serving) = echo().await;
     let mut gate = gate_before(address);
     let client = gate.client();
     let ada = Person::join(&client, "ada@example.com").await;
     let mut socket = open(&client, &ada).await;
+    gate.cli_json(&["reload"]);
+    assert!(is_alive(&mut socket, "after a reload").await);
     gate.terminate();
     // Once nobody is let in any more it has begun.
     while client.stream().await.is_ok() {}

@@ -113,6 +113,16 @@ async fn a_ban_cuts_what_its_client_holds_open() {
 }
 
 #[tokio::test]
+async fn a_network_kept_out_by_a_new_configuration_is_cut_too() {
+    let (server, _told) = sockets().await;
+    let gate = Gate::start(open(), vec![server]);
+    let mut socket = socket(&gate, "/", &[]).await.unwrap();
+    assert!(is_alive(&mut socket, "before").await);
+    gate.blacklist.configure(&["127.0.0.0/8".parse().unwrap()]);
+    assert!(!matches!(socket.next().await, Some(Ok(_))));
+}
+
+#[tokio::test]
 async fn a_revocation_cuts_a_streaming_response_of_either_http() {
     let gate = Gate::start(vec![route("/", RouteAuth::Required)], vec![events().await]);
     let (mine, other) = (token(&[], ""), token_of(7));

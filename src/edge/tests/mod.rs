@@ -7,5 +7,6 @@ mod cutting;
 mod forwarding;
 mod harness;
 mod hostile;
+mod plans;
 mod upgrades;
 mod upstreams;
