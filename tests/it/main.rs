@@ -21,3 +21,4 @@ mod reload;
 mod secrets;
 mod throttle;
 mod tokens;
+mod websocket;
