@@ -11,6 +11,7 @@ mod open;
 mod output;
 mod password;
 mod place;
+mod progress;
 mod serve;
 mod session;
 mod status;
