@@ -6,6 +6,7 @@ mod audit;
 mod blacklist;
 mod check;
 mod exit;
+mod generate;
 mod key;
 mod open;
 mod output;
@@ -22,7 +23,7 @@ mod user;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::app::control::command::Command;
 use crate::app::control::reply::Reply;
@@ -76,6 +77,10 @@ enum What {
     Audit(audit::Audit),
     /// How the node stands; exit code 1 unless it runs and is ready
     Status,
+    /// Print completions for a shell
+    Completions(generate::Completions),
+    /// Print the manual page of keepgate, or write those of all commands
+    Man(generate::Manual),
 }
 
 /// Runs the command line, arguments beginning with the program's name, and says how it ended.
@@ -93,6 +98,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let ended = match cli.what {
         What::Serve(serve) => serve.run(&cli.place),
         What::Check => check::run(&cli.place, json),
+        What::Completions(completions) => completions.run(&mut Cli::command()),
+        What::Man(manual) => manual.run(Cli::command()),
         other => command(&cli.place, json, other),
     };
     match ended {
@@ -113,7 +120,8 @@ fn command(place: &Place, json: bool, what: What) -> anyhow::Result<ExitCode> {
             What::Blacklist(blacklist) => blacklist.run(&mut console).await,
             What::Key(key) => key.run(&mut console).await,
             What::Audit(audit) => audit.run(&mut console).await,
-            What::Status | What::Serve(_) | What::Check => status::run(&mut console).await,
+            // The others have been run without a node.
+            _ => status::run(&mut console).await,
         };
         let closed = console.node.close().await;
         // What the command came to matters more than how the stores were closed.
