@@ -5,9 +5,11 @@
 mod audit;
 mod blacklist;
 mod check;
+mod config;
 mod exit;
 mod generate;
 mod key;
+mod line;
 mod open;
 mod output;
 mod password;
@@ -18,6 +20,7 @@ mod session;
 mod status;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod user;
 
 use std::ffi::OsString;
@@ -60,6 +63,9 @@ enum What {
     Serve(serve::Serve),
     /// Name everything that is wrong with the configuration
     Check,
+    /// The configuration as it is in force
+    #[command(subcommand)]
+    Config(config::Config),
     /// Accounts and invitations
     #[command(subcommand)]
     User(user::User),
@@ -98,6 +104,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let ended = match cli.what {
         What::Serve(serve) => serve.run(&cli.place),
         What::Check => check::run(&cli.place, json),
+        What::Config(config) => config.run(&cli.place, json),
         What::Completions(completions) => completions.run(&mut Cli::command()),
         What::Man(manual) => manual.run(Cli::command()),
         other => command(&cli.place, json, other),

@@ -42,6 +42,11 @@ pub(super) fn complain(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// So many of a thing: "1 route", "2 routes".
+pub(super) fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A reply as text or as JSON without its envelope.
 pub(super) fn render(reply: &Reply, json: bool) -> serde_json::Result<String> {
     if json { as_json(reply) } else { Ok(as_text(reply)) }
@@ -63,6 +68,8 @@ fn as_text(reply: &Reply) -> String {
         Reply::Done => "done\n".to_owned(),
         Reply::User(user) => one_user(user),
         Reply::Users(users) => table(["ID", "E-MAIL", "NAME", "ROLES", "STATUS", "CREATED"], users, user_row),
+        // Shown by whoever asked, in other words.
+        Reply::Exported(_) | Reply::Imported(_) => String::new(),
         Reply::Invited { invite, code } => {
             format!("{}\nThe code, shown this once:\n{code}\n", invites(std::slice::from_ref(invite)))
         }
@@ -86,7 +93,10 @@ fn one_user(user: &User) -> String {
         ("roles", user.roles.join(", ")),
         ("status", word(&user.status)),
         ("created", user.created_at.clone()),
-        ("password set", user.password_set_at.clone()),
+        (
+            "password set",
+            user.password_set_at.clone().unwrap_or_else(|| "never: nobody can log in".to_owned()),
+        ),
     ])
 }
 
@@ -192,7 +202,11 @@ fn fields(rows: &[(&str, String)]) -> String {
 
 /// Columns as wide as their widest cell. Nothing but a word where there are no rows, so that `grep`
 /// and eyes are not misled by a lonely heading.
-fn table<T, const N: usize>(head: [&str; N], items: &[T], row: impl Fn(&T) -> [String; N]) -> String {
+pub(super) fn table<T, const N: usize>(
+    head: [&str; N],
+    items: &[T],
+    row: impl Fn(&T) -> [String; N],
+) -> String {
     if items.is_empty() {
         return "none\n".to_owned();
     }
@@ -219,7 +233,7 @@ fn table<T, const N: usize>(head: [&str; N], items: &[T], row: impl Fn(&T) -> [S
 
 /// Text without control characters, which could command a terminal, and without the invisible ones
 /// that reorder a line.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let reorders =
         |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut shown = String::with_capacity(text.len());

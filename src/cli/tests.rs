@@ -96,7 +96,11 @@ fn a_data_folder_alone_is_a_development_node_but_must_be_there() {
     assert_eq!(config.data_dir, dir.path());
     let missing = format!("{folder}/mistyped");
     let error = place(&["--data", &missing]).config().unwrap_err();
-    assert!(exit::as_text(&error).contains("mistyped is not the data folder of a node"), "{error:#}");
+    assert!(exit::as_text(&error).contains("mistyped is not there"), "{error:#}");
+    assert_eq!(exit::code(&error), exit::USAGE);
+    std::fs::write(dir.path().join("plain"), "").unwrap();
+    let error = place(&["--data", &format!("{folder}/plain")]).config().unwrap_err();
+    assert!(exit::as_text(&error).contains("plain is a file, not the data folder"), "{error:#}");
     assert!(!dir.path().join("mistyped").exists());
 }
 
@@ -123,7 +127,7 @@ fn user(email: &str, name: &str, roles: &[&str]) -> view::User {
         roles: roles.iter().map(|role| (*role).to_owned()).collect(),
         status: AccountStatus::Active,
         created_at: AT.into(),
-        password_set_at: AT.into(),
+        password_set_at: Some(AT.into()),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod problem;
 pub mod read;
 pub mod route;
 pub mod secret;
+pub mod setting;
 pub mod store;
 pub mod tls;
 pub mod tokens;

@@ -58,6 +58,8 @@ pub enum Intent {
     Start,
     /// Stop the node.
     Stop,
+    /// Take accounts elsewhere.
+    AccountExport,
 }
 
 /// How it ended.
