@@ -15,6 +15,7 @@ mod first_administrator;
 mod measures;
 pub mod ready;
 mod serve;
+pub mod setup;
 mod upkeep;
 mod watch;
 

@@ -168,12 +168,19 @@ struct Raw {
 }
 
 fn user(number: usize, line: &[u8]) -> Result<NewUser, Vec<BadLine>> {
+    // A list would be read as the fields in order.
+    if line.trim_ascii_start().first() != Some(&b'{') {
+        return Err(vec![bad(number, "", "is not a JSON object like {\"email\":\"ada@example.com\"}")]);
+    }
     let raw: Raw = serde_json::from_slice(line).map_err(|error| {
         // serde's own words name fields and places, never values: every value here is of any kind.
         let text = error.to_string();
         let text = text.split(" at line ").next().unwrap_or_default();
-        let place = if error.is_data() { String::new() } else { format!(" at byte {}", error.column()) };
-        vec![bad(number, "", format!("is no account: {text}{place}"))]
+        let detail = match error.is_data() {
+            true => text.to_owned(),
+            false => format!("is not valid JSON: {text} at byte {}", error.column()),
+        };
+        vec![bad(number, "", detail)]
     })?;
     let mut faults = Vec::new();
     let mut take = Take { number, faults: &mut faults };

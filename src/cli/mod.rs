@@ -8,6 +8,7 @@ mod check;
 mod config;
 mod exit;
 mod generate;
+mod init;
 mod key;
 mod line;
 mod open;
@@ -24,6 +25,7 @@ mod transfer;
 mod user;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -59,6 +61,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Set up a first node: configuration, folders, administrator
+    Init(Box<init::Init>),
     /// Run the gate
     Serve(serve::Serve),
     /// Name everything that is wrong with the configuration
@@ -102,6 +106,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let json = cli.json;
     let ended = match cli.what {
+        What::Init(init) => init.run(&cli.place, json),
         What::Serve(serve) => serve.run(&cli.place),
         What::Check => check::run(&cli.place, json),
         What::Config(config) => config.run(&cli.place, json),
@@ -154,4 +159,9 @@ impl Console {
         output::print(&output::render(reply, self.json)?)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// An address as arguments name it.
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:8443 or [::1]:8443")
 }

@@ -5,7 +5,9 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::app::control::reply::Reply;
@@ -28,6 +30,20 @@ pub(super) fn print(text: &str) -> io::Result<Reader> {
         Ok(()) => Ok(Reader::There),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
         Err(error) => Err(error),
+    }
+}
+
+/// Waits, and notices if nobody can read standard output any more. It blocks: who follows a
+/// log does nothing else.
+pub(super) fn wait(pause: Duration) -> Reader {
+    let out = io::stdout();
+    // No event is asked for: the end of the reader is always told. A file has no reader that ends.
+    let mut watched = [PollFd::new(&out, PollFlags::empty())];
+    let pause = Timespec::try_from(pause).ok();
+    match poll(&mut watched, pause.as_ref()) {
+        Ok(events) if events > 0 => Reader::Gone,
+        // A signal cut the wait short: then it is a short one.
+        Ok(_) | Err(_) => Reader::There,
     }
 }
 

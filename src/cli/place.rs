@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::exit::Usage;
 use crate::config::development::{self, Listeners};
 use crate::config::setting::{Origin, Setting};
-use crate::config::{Config, read};
+use crate::config::{Config, DATA_DIR, read};
 
 const DEFAULT: &str = "/etc/keepgate/config.toml";
 /// Where `serve --dev` keeps its data if nothing else is said.
@@ -21,7 +21,7 @@ pub(super) struct Place {
     config: Option<PathBuf>,
     /// Data folder, in place of the configuration's `data_dir`. Without --config: a folder of
     /// `keepgate serve --dev`
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", visible_alias = "data-dir")]
     data: Option<PathBuf>,
 }
 
@@ -76,6 +76,12 @@ impl Place {
             }
         }
         Ok(Some(data))
+    }
+
+    /// Where `init` puts a new node: its configuration and its data folder.
+    pub(super) fn new_node(&self) -> anyhow::Result<(PathBuf, PathBuf)> {
+        let data = self.absolute_data()?.unwrap_or_else(|| PathBuf::from(DATA_DIR));
+        Ok((std::path::absolute(self.file_name())?, data))
     }
 
     /// The configuration to serve with `--dev`. The folder is made if need be.

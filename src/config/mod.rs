@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod development;
+pub mod first;
 pub mod keys;
 pub mod limits;
 pub mod listen;
