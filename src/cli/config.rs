@@ -27,7 +27,7 @@ impl Config {
     pub(super) fn run(&self, place: &Place, json: bool) -> anyhow::Result<ExitCode> {
         match self {
             Self::Show => show(place, json),
-            Self::Keys { prefix } => keys(&prefix, json),
+            Self::Keys { prefix } => keys(prefix, json),
         }
     }
 }

@@ -71,16 +71,17 @@ pub(super) fn as_text(error: &anyhow::Error) -> String {
     format!("keepgate: {text}{next}\n")
 }
 
-fn as_json(error: &anyhow::Error) -> String {
+pub(super) fn as_json(error: &anyhow::Error) -> String {
     let value = if let Some(problems) = error.downcast_ref::<Problems>() {
         json!({ "code": "configuration", "file": problems.file, "problems": problems.problems })
     } else if let Some(lines) = error.downcast_ref::<BadLines>() {
         let (message, remedy) = (lines.summary(), BadLines::REMEDY);
         json!({ "code": Code::Invalid, "message": message, "remedy": remedy, "faults": lines.told() })
     } else {
+        let other = if error.is::<Usage>() { "usage" } else { "internal" };
         let code = failure(error).map(|failure| json!(failure.code));
         let message = format!("{error:#}");
-        json!({ "code": code.unwrap_or_else(|| json!("internal")), "message": message, "remedy": remedy(error) })
+        json!({ "code": code.unwrap_or_else(|| json!(other)), "message": message, "remedy": remedy(error) })
     };
     format!("{value}\n")
 }

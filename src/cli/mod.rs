@@ -41,7 +41,7 @@ Exit codes:
   1  failed: it broke, or is not possible now; trying again may help
   2  the command line is wrong
   3  the configuration is wrong
-  4  refused: a rule forbids it, a value breaks a rule, or there is no such thing
+  4  refused: a rule forbids it, a value breaks a rule, it is there already, or there is no such thing
 
 Commands reach the running daemon through DATA_DIR/run/control.sock, as root or as keepgate's own
 user. When no daemon runs, they open the stores themselves.";
@@ -67,7 +67,7 @@ enum What {
     Serve(serve::Serve),
     /// Name everything that is wrong with the configuration
     Check,
-    /// The configuration as it is in force
+    /// The configuration: every key, its value and where that was set
     #[command(subcommand)]
     Config(config::Config),
     /// Accounts and invitations

@@ -61,7 +61,13 @@ fn every_command_has_help() {
 
 #[test]
 fn a_wrong_argument_is_named_with_what_is_right() {
-    let wrong: [&[&str]; 7] = [
+    let wrong: [&[&str]; 13] = [
+        &[],
+        &["user", "export", "extra"],
+        &["init", "--domain", "https://id.example.com"],
+        &["init", "--environment", "live", "--http", "80"],
+        &["init", "--certificate", "/c.pem"],
+        &["completions", "tcsh"],
         &["user", "add", "ada"],
         &["user", "add", "ada@example.com", "--role", "Admin"],
         &["user", "add", "ada@example.com", "--generate", "--password-stdin"],
@@ -239,6 +245,21 @@ fn replies_are_tables_for_people() {
 #[test]
 fn replies_are_json_for_scripts() {
     let all: String = replies().iter().map(|reply| output::render(reply, true).unwrap() + "---\n").collect();
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn an_error_is_json_for_scripts_with_the_same_words() {
+    let bad = line::BadLine { line: 7, field: "email".into(), detail: "is missing".into() };
+    let errors: [anyhow::Error; 4] = [
+        Failure::new(Code::Conflict, "that e-mail address is taken").into(),
+        exit::Usage { message: "/x is not there".into(), remedy: "name another" }.into(),
+        line::BadLines { file: "people.jsonl".into(), bad: vec![bad], created: 0 }.into(),
+        Problems { file: "config.toml".into(), problems: Vec::new() }.into(),
+    ];
+    let codes: Vec<_> = errors.iter().map(exit::code).collect();
+    assert_eq!(codes, [exit::REFUSED, exit::USAGE, exit::REFUSED, exit::CONFIGURATION]);
+    let all: String = errors.iter().map(exit::as_json).collect();
     insta::assert_snapshot!(all);
 }
 

@@ -48,7 +48,7 @@ impl Export {
             return Ok(ExitCode::SUCCESS);
         };
         let progress = Progress::counting("exporting accounts");
-        let written = self.into_file(path, console, &progress).await;
+        let written = self.to_file(path, console, &progress).await;
         drop(progress);
         let count = written?;
         let text = if console.json {
@@ -61,7 +61,7 @@ impl Export {
     }
 
     /// The file is there whole or not at all.
-    async fn into_file(
+    async fn to_file(
         &self,
         path: &Path,
         console: &mut Console,
