@@ -16,6 +16,7 @@ mod output;
 mod password;
 mod place;
 mod progress;
+mod reload;
 mod serve;
 mod session;
 mod status;
@@ -41,7 +42,7 @@ Exit codes:
   1  failed: it broke, or is not possible now; trying again may help
   2  the command line is wrong
   3  the configuration is wrong
-  4  refused: a rule forbids it, a value breaks a rule, it is there already, or there is no such thing
+  4  refused: a rule forbids it, a value breaks one, it is there already, or there is no such thing
 
 Commands reach the running daemon through DATA_DIR/run/control.sock, as root or as keepgate's own
 user. When no daemon runs, they open the stores themselves.";
@@ -85,6 +86,8 @@ enum What {
     /// The audit log
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Have the daemon read its configuration anew, without dropping a connection
+    Reload,
     /// How the node stands; exit code 1 unless it runs and is ready
     Status,
     /// Print completions for a shell
@@ -112,6 +115,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         What::Config(config) => config.run(&cli.place, json),
         What::Completions(completions) => completions.run(&mut Cli::command()),
         What::Man(manual) => manual.run(Cli::command()),
+        What::Reload => reload::run(&cli.place, json),
         other => command(&cli.place, json, other),
     };
     match ended {
@@ -132,8 +136,15 @@ fn command(place: &Place, json: bool, what: What) -> anyhow::Result<ExitCode> {
             What::Blacklist(blacklist) => blacklist.run(&mut console).await,
             What::Key(key) => key.run(&mut console).await,
             What::Audit(audit) => audit.run(&mut console).await,
-            // The others have been run without a node.
-            _ => status::run(&mut console).await,
+            // The rest has been run without a node.
+            What::Status
+            | What::Init(_)
+            | What::Serve(_)
+            | What::Check
+            | What::Config(_)
+            | What::Reload
+            | What::Completions(_)
+            | What::Man(_) => status::run(&mut console).await,
         };
         let closed = console.node.close().await;
         // What the command came to matters more than how the stores were closed.

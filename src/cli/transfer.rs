@@ -19,7 +19,7 @@ use super::progress::Progress;
 use super::{Console, output};
 use crate::app::control::command::{Command, NewUser, PAGE};
 use crate::app::control::reply::Reply;
-use crate::app::control::view::Exported;
+use crate::app::control::transfer::Exported;
 
 /// Accounts in one command: with the longest lines they fit into one request.
 const BATCH: usize = 100;

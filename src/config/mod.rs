@@ -2,6 +2,8 @@
 //! values that have been checked; reading TOML, the environment and secrets is `read`'s business.
 
 pub mod accounts;
+pub mod blacklist;
+pub mod change;
 pub mod development;
 pub mod first;
 pub mod keys;
@@ -16,6 +18,7 @@ pub mod route;
 pub mod secret;
 pub mod setting;
 pub mod store;
+pub mod throttle;
 pub mod tls;
 pub mod tokens;
 pub mod upstream;
@@ -62,6 +65,8 @@ pub struct Config {
     pub tls: tls::Tls,
     /// `[limits]`
     pub limits: limits::Limits,
+    /// `[blacklist]`
+    pub blacklist: blacklist::Blacklist,
     /// `[[routes]]`, most specific first once loaded.
     pub routes: Vec<route::Route>,
     /// `[upstreams.NAME]`
@@ -70,6 +75,8 @@ pub struct Config {
     pub accounts: accounts::Accounts,
     /// `[passwords]`
     pub passwords: passwords::Passwords,
+    /// `[throttle]`
+    pub throttle: throttle::Throttle,
     /// `[tokens]`
     pub tokens: tokens::Tokens,
     /// `[keys]`

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::tail::Tail;
 use crate::audit::verify::finding::Report;
-use crate::auth::accounts::transfer::{Import, Misfit};
 use crate::auth::keys::KeySummary;
-use crate::model::account::{Account, AccountStatus, PasswordHash};
+use crate::auth::throttle::Standings;
+use crate::model::account::{Account, AccountStatus};
 use crate::model::event::AuditEvent;
 use crate::model::key::KeyState;
+use crate::model::time::Timestamp;
 use crate::model::{ban, caller, invite, session};
 use crate::observe::health;
 
@@ -31,6 +32,35 @@ pub struct User {
     pub created_at: String,
     /// RFC 3339; `None` while it has no password.
     pub password_set_at: Option<String>,
+    /// How its password is being guessed; left out of lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<Throttle>,
+}
+
+/// Failed password tries at an account that are not forgotten yet, in this node's memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Throttle {
+    /// Of strangers.
+    pub strangers_failures: u32,
+    /// RFC 3339; when the next stranger may try, `None` for now.
+    pub strangers_until: Option<String>,
+    /// Of the known device, address or session with the most.
+    pub known_failures: u32,
+    /// Known devices, addresses and sessions that have to wait.
+    pub known_waiting: u32,
+}
+
+impl Throttle {
+    /// As of `now`.
+    pub fn new(standings: Standings, now: Timestamp) -> Self {
+        let Standings { strangers, known } = standings;
+        Self {
+            strangers_failures: strangers.failures,
+            strangers_until: (!strangers.wait.is_zero()).then(|| now.plus(strangers.wait).rfc3339()),
+            known_failures: known.failures,
+            known_waiting: u32::try_from(known.waiting).unwrap_or(u32::MAX),
+        }
+    }
 }
 
 impl From<&Account> for User {
@@ -42,81 +72,8 @@ impl From<&Account> for User {
             roles: account.roles.iter().map(ToString::to_string).collect(),
             status: account.status,
             created_at: account.created_at.rfc3339(),
-            password_set_at: password_set_at(account),
-        }
-    }
-}
-
-fn password_set_at(account: &Account) -> Option<String> {
-    (!account.password.is_none()).then(|| account.password_set_at.rfc3339())
-}
-
-/// An account as a line of an export has it, and `user import` takes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exported {
-    /// UUID.
-    pub id: String,
-    /// Normalised.
-    pub email: String,
-    /// May be empty.
-    pub name: String,
-    /// Sorted.
-    pub roles: Vec<String>,
-    /// `active` or `disabled`.
-    pub status: AccountStatus,
-    /// RFC 3339.
-    pub created_at: String,
-    /// PHC string, if it was asked for and there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password_hash: Option<PasswordHash>,
-    /// RFC 3339, with the hash.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password_set_at: Option<String>,
-}
-
-impl Exported {
-    /// With its hash only if `hashes`.
-    pub fn new(account: &Account, hashes: bool) -> Self {
-        let User { id, email, name, roles, status, created_at, password_set_at } = account.into();
-        let hash = (hashes && !account.password.is_none()).then(|| account.password.clone());
-        let password_set_at = password_set_at.filter(|_| hash.is_some());
-        Self { id, email, name, roles, status, created_at, password_hash: hash, password_set_at }
-    }
-}
-
-/// What came of a batch of accounts from elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Imported {
-    /// How many were created, or would be.
-    pub created: u64,
-    /// How many were left out because they are there already.
-    pub skipped: u64,
-    /// What cannot be; then nothing was created.
-    pub faults: Vec<Fault>,
-}
-
-/// One field of one account from elsewhere cannot be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
-    /// Which of the batch, from 0.
-    pub index: u64,
-    /// Its name.
-    pub field: String,
-    /// What to do about it.
-    pub detail: String,
-}
-
-impl From<&Import> for Imported {
-    fn from(import: &Import) -> Self {
-        let fault = |misfit: &Misfit| Fault {
-            index: misfit.index as u64,
-            field: misfit.fault.field.to_owned(),
-            detail: misfit.fault.detail.clone(),
-        };
-        Self {
-            created: import.created as u64,
-            skipped: import.skipped as u64,
-            faults: import.misfits.iter().map(fault).collect(),
+            password_set_at: (!account.password.is_none()).then(|| account.password_set_at.rfc3339()),
+            throttle: None,
         }
     }
 }
@@ -384,6 +341,32 @@ pub struct Status {
     pub signing_key: String,
     /// Audit records.
     pub audit_records: u64,
+    /// What became of its configuration; `None` when not running.
+    pub configuration: Option<Configuration>,
     /// Every dependency.
     pub health: health::Report,
+}
+
+/// When a running node's configuration was put in place, and what became of later ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// The file; `None` for a node that runs without one (`serve --dev`).
+    pub file: Option<String>,
+    /// RFC 3339: the start, or the last reload.
+    pub loaded_at: String,
+    /// RFC 3339, if the last reload since then was refused.
+    pub refused_at: Option<String>,
+    /// Why.
+    pub refused_because: Option<String>,
+}
+
+/// What a reload came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// The file; `None` for a node that runs without one (`serve --dev`).
+    pub file: Option<String>,
+    /// Keys that are in force with other values now.
+    pub changed: Vec<String>,
+    /// Keys whose other values need a restart.
+    pub restart: Vec<String>,
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::super::control::Outcome;
 use super::super::control::command::{NewUser, PAGE, Password};
 use super::super::control::reply::{Code, Failure, Reply};
-use super::super::control::view::Exported;
+use super::super::control::transfer::Exported;
+use super::super::control::view::{Throttle, User};
 use super::super::core::Core;
 use super::Who;
 use super::refused::{missing, refused};
@@ -59,6 +60,12 @@ impl Core {
         let id = self.find(user)?;
         let done = self.auth.accounts.set_password(id, password.0, who.actor, &who.origin).await;
         done.map_err(refused)?;
+        self.user_now(id)
+    }
+
+    pub(super) async fn user_unthrottle(&self, user: &str, who: Who) -> Outcome {
+        let id = self.find(user)?;
+        self.auth.accounts.unthrottle(id, who.actor, &who.origin).await.map_err(refused)?;
         self.user_now(id)
     }
 
@@ -137,7 +144,10 @@ impl Core {
     }
 
     fn user_now(&self, id: AccountId) -> Outcome {
-        Ok(Reply::User((&self.auth.accounts.get(id).map_err(refused)?).into()))
+        let account = self.auth.accounts.get(id).map_err(refused)?;
+        let standings = self.auth.throttle.standings(&account.email);
+        let throttle = Throttle::new(standings, self.auth.throttle.now());
+        Ok(Reply::User(User { throttle: Some(throttle), ..(&account).into() }))
     }
 
     fn find(&self, user: &str) -> Result<AccountId, Failure> {

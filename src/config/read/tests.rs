@@ -142,6 +142,17 @@ fn every_key_is_explained_by_whoever_set_it_and_no_secret_is_shown() {
 }
 
 #[test]
+fn every_key_is_said_to_take_a_reload_or_a_restart() {
+    let (_, _, known) = examine(&example(), Vec::new());
+    let classified: BTreeSet<_> =
+        crate::config::change::classified().into_iter().map(str::to_owned).collect();
+    let missing: Vec<_> = known.difference(&classified).collect();
+    assert_eq!(missing, Vec::<&String>::new(), "in no row of config/change.rs");
+    let unknown: Vec<_> = classified.difference(&known).collect();
+    assert_eq!(unknown, Vec::<&String>::new(), "unknown to the reader");
+}
+
+#[test]
 fn a_thoroughly_broken_file_gets_one_report_of_everything() {
     let text = include_str!("testdata/broken.toml");
     insta::assert_snapshot!(report(text, &[("KEEPGATE_LISTEN__WORKERS", "many"), ("KEEPGATE_PORT", "1")]));
