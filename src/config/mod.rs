@@ -65,12 +65,12 @@ pub struct Config {
     pub tls: tls::Tls,
     /// `[limits]`
     pub limits: limits::Limits,
-    /// `[blacklist]`
-    pub blacklist: blacklist::Blacklist,
     /// `[rates]`
     pub rates: rates::Rates,
     /// `[cors]`
     pub cors: cors::Cors,
+    /// `[blacklist]`
+    pub blacklist: blacklist::Blacklist,
     /// `[[routes]]`, most specific first once loaded.
     pub routes: Vec<route::Route>,
     /// `[upstreams.NAME]`

@@ -95,9 +95,9 @@ fn values_that_the_example_shows_as_defaults_are_the_defaults() {
     same(&example.data_dir, &Path::new(crate::config::DATA_DIR));
     same(&example.listen, &crate::config::listen::Listen::default());
     same(&example.limits, &crate::config::limits::Limits::default());
-    same(&example.blacklist, &crate::config::blacklist::Blacklist::default());
     same(&example.rates, &crate::config::rates::Rates::default());
     same(&example.cors, &crate::config::cors::Cors::default());
+    same(&example.blacklist, &crate::config::blacklist::Blacklist::default());
     same(&example.accounts, &crate::config::accounts::Accounts::default());
     same(&example.passwords, &crate::config::passwords::Passwords::default());
     same(&example.keys, &crate::config::keys::Keys::default());
