@@ -147,7 +147,7 @@ fn peak(gate: &Gate) -> u64 {
 }
 
 /// Memory of the node without logins, of one hash, and of 500 connections (docs/throttling.md).
-const BUDGET: u64 = (64 + 19 + 500 / 8) * 1024;
+const BUDGET: u64 = (64 + 19) * 1024 + 500 * 96;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_hundred_logins_at_once_stay_within_the_memory_and_those_who_are_known_do_not_notice() {

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use rustix::process::{getpriority_process, setpriority_process};
 use tokio::sync::oneshot;
 
 use super::hash::Arena;
@@ -211,7 +212,20 @@ impl HashingPool {
 /// node's.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// Added to the hashing threads' niceness: a request that is proxied at the same time goes first. Not
+/// the most there is, so that a machine that is busy for long still lets people log in.
+const NICENESS: i32 = 10;
+
+/// Lowers the priority of this thread, which on Linux is a thread's own.
+fn step_back() {
+    let lowered = getpriority_process(None).and_then(|own| setpriority_process(None, own + NICENESS));
+    if let Err(error) = lowered {
+        tracing::debug!(%error, "the hashing threads keep their priority");
+    }
+}
+
 fn work_until_closed(shared: &Shared, blocks: usize) {
+    step_back();
     let mut arena = Arena::default();
     while let Some(job) = next_job(shared, IDLE, || arena.shrink(0)) {
         if !job.claim.take(STARTED) {
@@ -296,6 +310,14 @@ mod tests {
         });
         beginning.await.unwrap();
         (release, job)
+    }
+
+    #[tokio::test]
+    async fn hashing_threads_stand_back_and_others_do_not() {
+        let own = || getpriority_process(None).unwrap();
+        let before = own();
+        let hashing = pool(1, LONG).run(move |_| own()).await.unwrap();
+        assert_eq!((hashing, own()), ((before + NICENESS).min(19), before));
     }
 
     #[tokio::test]
