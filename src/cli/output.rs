@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::app::control::reply::Reply;
 use crate::app::control::view::{
-    Ban, Event, Events, Invite, Key, Session, Status, Throttle, User, Verification,
+    Ban, Configuration, Event, Events, Invite, Key, Reloaded, Session, Status, Throttle, User, Verification,
 };
 use crate::observe::health::Check;
 
@@ -77,6 +77,9 @@ fn as_text(reply: &Reply) -> String {
         Reply::Events(found) => event_lines(found),
         Reply::Verified(verification) => verified(verification),
         Reply::Status(status) => node(status),
+        Reply::Reloaded(done) => reloaded(done),
+        // The command line reports it as the error that it is.
+        Reply::Misconfigured(problems) => problems.to_string(),
     }
 }
 
@@ -179,6 +182,34 @@ fn verified(found: &Verification) -> String {
     format!("THE AUDIT LOG IS NOT INTACT:\n{findings}Read: {proven}.\n")
 }
 
+fn reloaded(done: &Reloaded) -> String {
+    let Reloaded { file, changed, restart } = done;
+    let mut text = match file {
+        Some(file) => format!("{} is in force.\n", plain(file)),
+        None => "It runs without a file (serve --dev): nothing to reload but the certificates.\n".to_owned(),
+    };
+    if !changed.is_empty() {
+        let _ = writeln!(text, "Changed: {}", changed.join(", "));
+    } else if file.is_some() {
+        text.push_str("Nothing changed.\n");
+    }
+    if !restart.is_empty() {
+        let _ = writeln!(text, "Unchanged until a restart: {}", restart.join(", "));
+    }
+    text
+}
+
+fn configuration(found: &Configuration) -> Vec<(&'static str, String)> {
+    let Configuration { file, loaded_at, refused_at, refused_because } = found;
+    let file = file.as_deref().unwrap_or("without a file");
+    let mut rows = vec![("configuration", format!("{file}, in force since {loaded_at}"))];
+    if let Some(at) = refused_at {
+        let because = refused_because.as_deref().unwrap_or_default();
+        rows.push(("not reloaded", format!("at {at}: {because}; run `keepgate check`")));
+    }
+    rows
+}
+
 fn node(status: &Status) -> String {
     let running = if status.running { "running" } else { "stopped (the stores were opened for this)" };
     let mut rows = vec![
@@ -190,6 +221,7 @@ fn node(status: &Status) -> String {
     if status.running {
         rows.push(("process", format!("{} since {}", status.pid, status.started_at)));
     }
+    rows.extend(status.configuration.iter().flat_map(configuration));
     rows.extend(status.listeners.iter().map(|listener| ("listens on", listener.clone())));
     rows.extend([
         ("journal", format!("position {}", status.seq)),

@@ -150,8 +150,23 @@ fn status() -> Reply {
         bans: 1,
         signing_key: "kid".into(),
         audit_records: 7,
+        configuration: Some(view::Configuration {
+            file: Some("/etc/keepgate/config.toml".into()),
+            loaded_at: AT.into(),
+            refused_at: Some(AT.into()),
+            refused_because: Some("2 problems in it".into()),
+        }),
         health: health.ready(),
     }))
+}
+
+fn reloaded(file: Option<&str>, changed: &[&str], restart: &[&str]) -> Reply {
+    let owned = |keys: &[&str]| keys.iter().map(|&key| key.to_owned()).collect();
+    Reply::Reloaded(view::Reloaded {
+        file: file.map(str::to_owned),
+        changed: owned(changed),
+        restart: owned(restart),
+    })
 }
 
 fn replies() -> Vec<Reply> {
@@ -229,6 +244,9 @@ fn replies() -> Vec<Reply> {
             findings: Vec::new(),
         }),
         status(),
+        reloaded(Some("/etc/keepgate/config.toml"), &["routes", "upstreams.app"], &["tokens.issuer"]),
+        reloaded(Some("/etc/keepgate/config.toml"), &[], &[]),
+        reloaded(None, &[], &[]),
     ]
 }
 

@@ -2,6 +2,8 @@
 //! values that have been checked; reading TOML, the environment and secrets is `read`'s business.
 
 pub mod accounts;
+pub mod blacklist;
+pub mod change;
 pub mod development;
 pub mod keys;
 pub mod limits;
@@ -61,6 +63,8 @@ pub struct Config {
     pub tls: tls::Tls,
     /// `[limits]`
     pub limits: limits::Limits,
+    /// `[blacklist]`
+    pub blacklist: blacklist::Blacklist,
     /// `[[routes]]`, most specific first once loaded.
     pub routes: Vec<route::Route>,
     /// `[upstreams.NAME]`

@@ -26,6 +26,8 @@ pub const PAGE: u32 = 500;
 pub enum Command {
     /// How the node stands. → `Reply::Status`
     Status,
+    /// Read the configuration anew and put it in place. → `Reply::Reloaded` or `Reply::Misconfigured`
+    Reload,
     /// Create an account. → `Reply::User`
     UserAdd {
         /// Its address.

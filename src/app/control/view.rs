@@ -341,6 +341,32 @@ pub struct Status {
     pub signing_key: String,
     /// Audit records.
     pub audit_records: u64,
+    /// What became of its configuration; `None` when not running.
+    pub configuration: Option<Configuration>,
     /// Every dependency.
     pub health: health::Report,
+}
+
+/// When a running node's configuration was put in place, and what became of later ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// The file; `None` for a node that runs without one (`serve --dev`).
+    pub file: Option<String>,
+    /// RFC 3339: the start, or the last reload.
+    pub loaded_at: String,
+    /// RFC 3339, if the last reload since then was refused.
+    pub refused_at: Option<String>,
+    /// Why.
+    pub refused_because: Option<String>,
+}
+
+/// What a reload came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// The file; `None` for a node that runs without one (`serve --dev`).
+    pub file: Option<String>,
+    /// Keys that are in force with other values now.
+    pub changed: Vec<String>,
+    /// Keys whose other values need a restart.
+    pub restart: Vec<String>,
 }

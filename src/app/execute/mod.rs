@@ -37,6 +37,7 @@ impl Core {
     async fn dispatch(&self, command: Command, who: Who) -> Outcome {
         match command {
             Command::Status => self.status().await.map(|status| Reply::Status(Box::new(status))),
+            Command::Reload => self.reload(who).await,
             Command::UserAdd { email, name, roles, password } => {
                 self.user_add(email, name, roles, password, who).await
             }

@@ -7,6 +7,7 @@ use super::kind::{self, address, count, duration, flag, list, network, one_of, p
 use super::section::Section;
 use super::tree::Node;
 use crate::config::accounts::{Accounts, Registration};
+use crate::config::blacklist::{self, Blacklist};
 use crate::config::keys::Keys;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
@@ -138,6 +139,19 @@ pub(super) fn limits(mut section: Section<'_>) -> Limits {
     section.set("drain_timeout", duration(ZERO, HOUR), &mut limits.drain_timeout);
     section.finish();
     limits
+}
+
+pub(super) fn blacklist(mut section: Section<'_>) -> Blacklist {
+    let mut blacklist = Blacklist::default();
+    section.set("networks", list(banned), &mut blacklist.networks);
+    blacklist.file = section.optional("file", path);
+    section.finish();
+    blacklist
+}
+
+fn banned(node: &Node) -> kind::Read<ipnet::IpNet> {
+    let text = text(node)?;
+    blacklist::network(&text).or_else(|(message, remedy)| wrong(node, message, remedy))
 }
 
 pub(super) fn accounts(mut section: Section<'_>) -> Accounts {
