@@ -98,6 +98,7 @@ fn values_that_the_example_shows_as_defaults_are_the_defaults() {
     same(&example.blacklist, &crate::config::blacklist::Blacklist::default());
     same(&example.accounts, &crate::config::accounts::Accounts::default());
     same(&example.passwords, &crate::config::passwords::Passwords::default());
+    same(&example.throttle, &crate::config::throttle::Throttle::default());
     same(&example.keys, &crate::config::keys::Keys::default());
     same(&example.store, &crate::config::store::Store::default());
     same(&example.log, &crate::config::log::Log::default());
@@ -262,6 +263,16 @@ proptest::proptest! {
         let key = known.iter().nth(key % known.len()).unwrap().to_uppercase().replace('.', "__");
         let _ = parse(LEAST, "config.toml", vec![(format!("KEEPGATE_{key}"), value)]);
     }
+}
+
+#[test]
+fn a_longest_delay_shorter_than_the_first_is_refused() {
+    let text = format!("{LEAST}\n[throttle]\nfirst_delay = \"2m\"\nmax_delay = \"1m\"\n");
+    let problems = parse(&text, "test", Vec::new()).unwrap_err().to_string();
+    for key in ["throttle.max_delay", "throttle.address_max_delay"] {
+        assert!(problems.contains(key), "{problems}");
+    }
+    assert!(problems.contains("lower throttle.first_delay"), "{problems}");
 }
 
 #[test]
