@@ -5,6 +5,7 @@
 //! [`super::probe`]'s business, so that a file can be checked on another machine.
 
 mod kind;
+mod limiting;
 mod routes;
 mod rules;
 mod section;
@@ -115,6 +116,8 @@ fn examine(
         listen: sections::listen(section.child("listen")),
         tls: sections::tls(section.child("tls")),
         limits: sections::limits(section.child("limits")),
+        rates: limiting::rates(section.child("rates")),
+        cors: limiting::cors(section.child("cors")),
         blacklist: sections::blacklist(section.child("blacklist")),
         routes: Vec::new(),
         upstreams: routes::upstreams(section.child("upstreams")),

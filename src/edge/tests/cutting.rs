@@ -40,10 +40,10 @@ async fn who_waits_is_woken_by_the_revocation_itself_and_leaves_no_place_behind(
     };
     let open = |token: &str| {
         let token = token.strip_prefix("Bearer ").unwrap();
-        let verified = check.verify(token, clock.now().as_secs()).unwrap();
+        let verified = check.verify_afresh(token, clock.now().as_secs()).unwrap();
         Watched::new(&list, Grounds::new(Some(verified), &client, Duration::from_secs(3600)))
     };
-    let (mut cut, mut stays) = (open(&token(&[], "")), open(&token_of(7)));
+    let (mut cut, mut stays) = (open(&token(&[], "")), open(&token_of(1, 7)));
     let local = tokio::task::LocalSet::new();
     // Nothing else looks at the list here: without the wake this would wait for ever.
     local.spawn_local(Rc::clone(&list).keep_watch(stir.subscribe()));
@@ -83,7 +83,7 @@ async fn events() -> Server {
 async fn a_revocation_cuts_the_tunnels_of_its_session_and_no_others() {
     let (server, mut told) = sockets().await;
     let gate = Gate::start(open(), vec![server]);
-    let (mine, other) = (token(&[], ""), token_of(7));
+    let (mine, other) = (token(&[], ""), token_of(1, 7));
     let mut cut = socket(&gate, "/private", &[("authorization", &mine)]).await.unwrap();
     let mut stays = socket(&gate, "/private", &[("authorization", &other)]).await.unwrap();
     let mut nobodys = socket(&gate, "/", &[]).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_network_kept_out_by_a_new_configuration_is_cut_too() {
 #[tokio::test]
 async fn a_revocation_cuts_a_streaming_response_of_either_http() {
     let gate = Gate::start(vec![route("/", RouteAuth::Required)], vec![events().await]);
-    let (mine, other) = (token(&[], ""), token_of(7));
+    let (mine, other) = (token(&[], ""), token_of(1, 7));
     let mut client = gate.client().await;
     let mine = [("authorization", mine.as_str())];
     let mut one = client.0.send_request(request("GET", "/", &mine, "")).await.unwrap().into_body();

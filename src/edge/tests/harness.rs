@@ -30,14 +30,17 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use uuid::Uuid;
 
+use crate::config::cors::Cors;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
+use crate::config::rates::Rates;
 use crate::config::route::{Route, RouteAuth, RouteTarget};
 use crate::config::tls::Tls;
 use crate::config::upstream::{Server, Upstream};
 use crate::edge::decisions::tests::Recorded;
 use crate::edge::guard::blacklist::Blacklist;
 use crate::edge::local::LocalApi;
+use crate::edge::rates::limiter::Ticks;
 use crate::edge::start::{Edge, Parts, Running};
 use crate::edge::tls::Terminator;
 use crate::model::ban::Ban;
@@ -59,6 +62,7 @@ pub fn route(path: &str, auth: RouteAuth) -> Route {
         roles: Vec::new(),
         scopes: Vec::new(),
         body_bytes: None,
+        rate: None,
     }
 }
 
@@ -129,6 +133,9 @@ impl Gate {
             limits: Limits::default(),
             terminator: terminator.clone(),
             hsts: Duration::from_secs(60),
+            rates: Rates::default(),
+            cors: Cors::default(),
+            ticks: Ticks::monotonic(),
             routes,
             upstreams: BTreeMap::from([("app".to_owned(), Upstream::of(servers))]),
             verifier: Arc::new(verifier(&view)),
@@ -270,21 +277,23 @@ pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -
 
 /// The value of `Authorization` with a good token.
 pub fn token(roles: &[&str], scope: &str) -> String {
-    sign(claims(2, roles, scope))
+    let roles = roles.iter().map(|&role| role.to_owned()).collect();
+    sign(Claims { roles, scope: scope.to_owned(), ..claims() })
 }
 
-/// As [`token`], of another session.
-pub fn token_of(session: u128) -> String {
-    sign(claims(session, &[], ""))
+/// The same for another account and session.
+pub fn token_of(account: u128, session: u128) -> String {
+    let jti = Uuid::from_u128(account << 64 | session);
+    sign(Claims { sub: Uuid::from_u128(account), sid: Uuid::from_u128(session), jti, ..claims() })
 }
 
-fn claims(session: u128, roles: &[&str], scope: &str) -> Claims {
+fn claims() -> Claims {
     let now = SystemClock.now().as_secs();
     Claims {
         iss: "i".into(),
         aud: "a".into(),
         sub: Uuid::from_u128(1),
-        sid: Uuid::from_u128(session),
+        sid: Uuid::from_u128(2),
         jti: Uuid::from_u128(3),
         client_id: String::new(),
         seq: 1,
@@ -292,8 +301,8 @@ fn claims(session: u128, roles: &[&str], scope: &str) -> Claims {
         exp: now + 600,
         auth_time: now - 1,
         amr: vec![],
-        roles: roles.iter().map(|&role| role.to_owned()).collect(),
-        scope: scope.to_owned(),
+        roles: vec![],
+        scope: String::new(),
     }
 }
 
