@@ -9,6 +9,7 @@
 //! axum stays inside this folder: [`Api`] is a function from request to response.
 
 mod body;
+mod condition;
 mod error;
 mod extract;
 mod grant;
@@ -18,6 +19,7 @@ mod login;
 mod logout;
 mod logout_all;
 mod metadata;
+mod page;
 mod password;
 mod ready;
 mod refresh;
@@ -26,6 +28,7 @@ mod session_end;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod users;
 mod verify;
 
 use std::convert::Infallible;
@@ -45,6 +48,7 @@ use crate::auth::accounts::Accounts;
 use crate::auth::keys::KeyRing;
 use crate::auth::sessions::Sessions;
 use crate::observe::health::Health;
+use crate::users::Users;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -54,6 +58,8 @@ pub struct Parts {
     pub accounts: Accounts,
     /// Opens, renews and ends sessions.
     pub sessions: Sessions,
+    /// Profiles and documents.
+    pub users: Users,
     /// Publishes the public keys.
     pub keys: KeyRing,
     /// Answers `/health` and `/ready`.
@@ -66,7 +72,7 @@ pub struct Parts {
 
 /// Every path of the API and who answers it.
 pub fn router(parts: Parts) -> Router {
-    let Parts { accounts, sessions, keys, health, issuer, jwks_max_age } = parts;
+    let Parts { accounts, sessions, users: people, keys, health, issuer, jwks_max_age } = parts;
     let published = jwks::Published { keys, max_age: jwks_max_age };
     let metadata = metadata::document(&issuer, jwks_max_age);
     Router::new()
@@ -79,6 +85,19 @@ pub fn router(parts: Parts) -> Router {
         .route("/auth/v1/sessions", get(sessions::answer).with_state(sessions.clone()))
         .route("/auth/v1/sessions/{id}", delete(session_end::answer).with_state(sessions))
         .route("/auth/v1/verify", get(verify::answer))
+        .route("/users/v1/me", get(users::me::get).patch(users::me::patch).with_state(people.clone()))
+        .route("/users/v1/me/data", get(users::documents::list).with_state(people.clone()))
+        .route(
+            "/users/v1/me/data/{key}",
+            get(users::document::get)
+                .put(users::document::put)
+                .delete(users::document::delete)
+                .with_state(people.clone()),
+        )
+        .route("/users/v1/accounts", get(users::accounts::list).with_state(people.clone()))
+        .route("/users/v1/accounts/{id}", get(users::accounts::get).with_state(people.clone()))
+        .route("/users/v1/accounts/{id}/data", get(users::accounts::documents).with_state(people.clone()))
+        .route("/users/v1/accounts/{id}/data/{key}", get(users::accounts::document).with_state(people))
         .route("/.well-known/jwks.json", get(jwks::answer).with_state(published))
         .route("/.well-known/oauth-authorization-server", get(metadata::answer).with_state(metadata))
         .route("/health", get(health::answer).with_state(health.clone()))

@@ -13,6 +13,7 @@ pub mod error;
 mod execute;
 mod first_administrator;
 mod measures;
+mod people;
 pub mod ready;
 mod serve;
 mod upkeep;

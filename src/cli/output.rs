@@ -9,7 +9,9 @@ use std::io::{self, Write as _};
 use serde::Serialize;
 
 use crate::app::control::reply::Reply;
-use crate::app::control::view::{Ban, Event, Events, Invite, Key, Session, Status, User, Verification};
+use crate::app::control::view::{
+    Ban, Document, Event, Events, Invite, Key, Session, Status, User, Verification,
+};
 use crate::observe::health::Check;
 
 /// Whether anyone still reads standard output.
@@ -63,6 +65,8 @@ fn as_text(reply: &Reply) -> String {
         Reply::Done => "done\n".to_owned(),
         Reply::User(user) => one_user(user),
         Reply::Users(users) => table(["ID", "E-MAIL", "NAME", "ROLES", "STATUS", "CREATED"], users, user_row),
+        Reply::Documents(documents) => table(["KEY", "BYTES", "VERSION", "UPDATED"], documents, document_row),
+        Reply::Document(document) => lines(&document.body),
         Reply::Invited { invite, code } => {
             format!("{}\nThe code, shown this once:\n{code}\n", invites(std::slice::from_ref(invite)))
         }
@@ -93,6 +97,16 @@ fn one_user(user: &User) -> String {
 fn user_row(user: &User) -> [String; 6] {
     let User { id, email, name, roles, status, created_at, .. } = user;
     [id.clone(), email.clone(), name.clone(), roles.join(","), word(status), created_at.clone()]
+}
+
+fn document_row(document: &Document) -> [String; 4] {
+    let Document { key, bytes, version, updated_at } = document;
+    [key.clone(), bytes.to_string(), version.to_string(), updated_at.clone()]
+}
+
+/// A text of several lines, each of them [`plain`].
+fn lines(text: &str) -> String {
+    text.lines().map(|line| plain(line) + "\n").collect()
 }
 
 fn invites(list: &[Invite]) -> String {

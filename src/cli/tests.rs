@@ -38,12 +38,13 @@ fn help_names_every_command_and_the_exit_codes() {
 
 #[test]
 fn every_command_has_help() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &["serve"],
         &["check"],
         &["user"],
         &["user", "add"],
         &["user", "invite"],
+        &["user", "data"],
         &["session"],
         &["blacklist", "add"],
         &["key", "retire"],
@@ -143,6 +144,10 @@ fn status() -> Reply {
     }))
 }
 
+fn document(key: &str, bytes: u64) -> view::Document {
+    view::Document { key: key.into(), bytes, version: 3, updated_at: AT.into() }
+}
+
 fn replies() -> Vec<Reply> {
     let (at, id) = (|| AT.to_owned(), || ID.to_owned());
     let event = view::Event {
@@ -162,6 +167,11 @@ fn replies() -> Vec<Reply> {
         Reply::User(user("ada@example.com", "Ada", &["admin", "member"])),
         Reply::Users(vec![user("ada@example.com", "Ada", &["admin"]), user("bob@example.com", "Bob ß", &[])]),
         Reply::Users(Vec::new()),
+        Reply::Documents(vec![document("settings", 17)]),
+        Reply::Document(view::DocumentBody {
+            document: document("evil", 24),
+            body: "{\"\u{9b}2J\":\n \"\u{202e}\"}".into(),
+        }),
         Reply::Invited {
             invite: view::Invite {
                 id: id(),

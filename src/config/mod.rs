@@ -17,6 +17,7 @@ pub mod store;
 pub mod tls;
 pub mod tokens;
 pub mod upstream;
+pub mod users;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -66,6 +67,8 @@ pub struct Config {
     pub upstreams: BTreeMap<String, upstream::Upstream>,
     /// `[accounts]`
     pub accounts: accounts::Accounts,
+    /// `[users]`
+    pub users: users::Users,
     /// `[passwords]`
     pub passwords: passwords::Passwords,
     /// `[tokens]`

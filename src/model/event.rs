@@ -58,6 +58,8 @@ pub enum Intent {
     Start,
     /// Stop the node.
     Stop,
+    /// Look at somebody else's data. The target is whose, the reason what.
+    DataRead,
 }
 
 /// How it ended.

@@ -18,3 +18,4 @@ mod lifecycle;
 mod proxy;
 mod secrets;
 mod tokens;
+mod users;

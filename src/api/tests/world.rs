@@ -18,13 +18,19 @@ use crate::auth::keys::{Foundation, KeyRing};
 use crate::auth::{self, Auth};
 use crate::config;
 use crate::config::accounts::Registration;
+use crate::model::account::Account;
 use crate::model::caller::Caller;
+use crate::model::change::AuthChange;
 use crate::model::id::{AccountId, SessionId, TokenId};
 use crate::model::master_key::MasterKey;
 use crate::model::random::{SeededRng, SharedRng};
 use crate::model::time::{ManualClock, SharedClock, Timestamp};
 use crate::observe::health::Health;
 use crate::store::Stores;
+use crate::store::bundle::Bundle;
+use crate::store::error::StoreError;
+use crate::store::namespace::AuthStore;
+use crate::users::{self, People, Users};
 
 pub(super) const PASSWORD: &str = "a long enough passphrase";
 
@@ -41,7 +47,7 @@ impl World {
         let rng: SharedRng = Arc::new(SeededRng::new(7));
         let live = LiveKeys::default();
         let stores = Stores::in_memory(Arc::clone(&clock), vec![live.follower()]).unwrap();
-        let Stores { auth, tokens, logs, committer, .. } = &stores;
+        let Stores { auth, user, tokens, logs, committer, .. } = &stores;
         let trail = Trail::new(logs.clone(), committer.clone(), Arc::clone(&clock), Arc::clone(&rng));
         let on = Foundation {
             live,
@@ -60,8 +66,8 @@ impl World {
             auth: auth.clone(),
             tokens: tokens.clone(),
             committer: committer.clone(),
-            trail,
-            clock,
+            trail: trail.clone(),
+            clock: Arc::clone(&clock),
             rng,
             keys,
             erasure: Arc::new(|_, _| {}),
@@ -70,10 +76,21 @@ impl World {
         let cheap =
             config::passwords::Passwords { memory_kib: 8, iterations: 1, threads: 1, ..Default::default() };
         let auth = Auth::start(parts, &master, &accounts, &cheap, &config).unwrap();
+        let parts = users::Parts {
+            user: user.clone(),
+            people: Arc::new(Everybody(stores.auth.clone())),
+            committer: committer.clone(),
+            trail,
+            denials: auth.denials.clone(),
+            clock,
+        };
+        let quotas = config::users::Users { document_bytes: 1024, documents: 5, account_bytes: 2048 };
+        let users = Users::new(parts, &quotas);
         let health = Health::new();
         let router = router(Parts {
             accounts: auth.accounts.clone(),
             sessions: auth.sessions.clone(),
+            users,
             keys: auth.keys.clone(),
             health: health.clone(),
             issuer: "https://id.example.com".into(),
@@ -121,8 +138,25 @@ impl World {
     }
 }
 
+/// The accounts, straight from their namespace.
+struct Everybody(AuthStore);
+
+impl People for Everybody {
+    fn read_account(&self, bundle: &mut Bundle, id: AccountId) -> Result<Option<Account>, StoreError> {
+        self.0.read_account(bundle, id)
+    }
+
+    fn accounts(&self, after: Option<AccountId>, limit: usize) -> Result<Vec<Account>, StoreError> {
+        self.0.accounts(after, limit)
+    }
+
+    fn rename(&self, bundle: &mut Bundle, account: AccountId, name: String) {
+        self.0.stage(bundle, AuthChange::NameSet { account, name });
+    }
+}
+
 /// The caller that an access token names, unverified.
-fn caller(access: &str) -> Caller {
+pub(super) fn caller(access: &str) -> Caller {
     let payload = URL_SAFE_NO_PAD.decode(access.split('.').nth(1).unwrap()).unwrap();
     let claims: Claims = serde_json::from_slice(&payload).unwrap();
     Caller {

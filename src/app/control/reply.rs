@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::view::{Ban, Events, Invite, Key, Session, Status, User, Verification};
+use super::view::{Ban, Document, DocumentBody, Events, Invite, Key, Session, Status, User, Verification};
 
 /// A command was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,10 @@ pub enum Reply {
     User(User),
     /// Accounts; if as many as asked for, there may be more.
     Users(Vec<User>),
+    /// Documents without their bodies; if as many as asked for, there may be more.
+    Documents(Vec<Document>),
+    /// A document with its body.
+    Document(DocumentBody),
     /// An invitation and its code, which is shown this once.
     Invited {
         /// The invitation.

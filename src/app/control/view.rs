@@ -8,6 +8,7 @@ use crate::audit::tail::Tail;
 use crate::audit::verify::finding::Report;
 use crate::auth::keys::KeySummary;
 use crate::model::account::{Account, AccountStatus};
+use crate::model::document::DocumentEntry;
 use crate::model::event::AuditEvent;
 use crate::model::key::KeyState;
 use crate::model::{ban, caller, invite, session};
@@ -44,6 +45,36 @@ impl From<&Account> for User {
             password_set_at: account.password_set_at.rfc3339(),
         }
     }
+}
+
+/// A document without its body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// Unique among the account's.
+    pub key: String,
+    /// Length of its body.
+    pub bytes: u64,
+    /// Grows with each write.
+    pub version: u64,
+    /// RFC 3339.
+    pub updated_at: String,
+}
+
+impl From<&DocumentEntry> for Document {
+    fn from(entry: &DocumentEntry) -> Self {
+        let DocumentEntry { key, bytes, version, updated_at } = entry;
+        Self { key: key.clone(), bytes: *bytes, version: *version, updated_at: updated_at.rfc3339() }
+    }
+}
+
+/// A document with its body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentBody {
+    /// All but the body.
+    #[serde(flatten)]
+    pub document: Document,
+    /// The JSON text, as it was written.
+    pub body: String,
 }
 
 /// An invitation without its hash.

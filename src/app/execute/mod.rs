@@ -1,6 +1,7 @@
 //! What an operator's commands do: each is one call of a service, and its result as the operator
 //! sees it. Rules live in the services; this finds, calls and translates.
 
+mod data;
 mod node;
 mod people;
 mod refused;
@@ -47,6 +48,10 @@ impl Core {
             Command::UserSetPassword { user, password } => self.user_set_password(&user, password, who).await,
             Command::UserRoles { user, roles } => self.user_roles(&user, roles, who).await,
             Command::UserDelete { user } => self.user_delete(&user, who).await,
+            Command::UserDocuments { user, after, limit } => {
+                self.user_documents(&user, after, limit, who).await
+            }
+            Command::UserDocument { user, key } => self.user_document(&user, &key, who).await,
             Command::InviteCreate { email, roles, ttl_seconds } => {
                 self.invite_create(email, roles, ttl_seconds, who).await
             }

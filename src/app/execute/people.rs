@@ -109,7 +109,7 @@ impl Core {
         Ok(Reply::User((&self.auth.accounts.get(id).map_err(refused)?).into()))
     }
 
-    fn find(&self, user: &str) -> Result<AccountId, Failure> {
+    pub(super) fn find(&self, user: &str) -> Result<AccountId, Failure> {
         match self.auth.accounts.find(user) {
             Ok(account) => Ok(account.id),
             Err(AuthError::NotFound) => {

@@ -21,14 +21,12 @@ use super::commands::Commands;
 use super::error::FieldError;
 use super::password::Passwords;
 use crate::config;
-use crate::model::account::{Account, AccountStatus, PasswordHash};
+use crate::model::account::{self, Account, AccountStatus, PasswordHash};
 use crate::model::email::Email;
 use crate::model::id::AccountId;
 use crate::model::role::Role;
 use crate::model::time::Timestamp;
 use crate::store::bundle::Bundle;
-
-const LONGEST_NAME: usize = 100;
 
 /// Stages, in the bundle that deletes an account, the removal of what other modules keep of it.
 /// Whoever wires the house passes it: `auth` has no handle on the user namespace.
@@ -93,15 +91,12 @@ impl Accounts {
             faults.push(FieldError::new("email", "invalid", error.to_string()));
         }
         faults.extend(self.passwords.faults("password", password, email.as_ref().ok()));
-        let name = name.trim();
-        if name.chars().count() > LONGEST_NAME {
-            let detail = format!("use at most {LONGEST_NAME} characters");
-            faults.push(FieldError::new("name", "too_long", detail));
-        } else if name.contains(char::is_control) {
-            faults.push(FieldError::new("name", "invalid", "leave out control characters"));
+        let name = account::name(name);
+        if let Err(error) = &name {
+            faults.push(FieldError::new("name", error.code(), error.to_string()));
         }
-        match email {
-            Ok(email) if faults.is_empty() => Ok((email, name.to_owned())),
+        match (email, name) {
+            (Ok(email), Ok(name)) if faults.is_empty() => Ok((email, name)),
             _ => Err(faults),
         }
     }

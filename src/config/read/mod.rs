@@ -106,6 +106,7 @@ fn examine(
         routes: Vec::new(),
         upstreams: routes::upstreams(section.child("upstreams")),
         accounts: sections::accounts(section.child("accounts")),
+        users: sections::users(section.child("users")),
         passwords: sections::passwords(section.child("passwords")),
         tokens: sections::tokens(section.child("tokens")),
         keys: sections::keys(section.child("keys")),

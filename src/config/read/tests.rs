@@ -96,6 +96,7 @@ fn values_that_the_example_shows_as_defaults_are_the_defaults() {
     same(&example.listen, &crate::config::listen::Listen::default());
     same(&example.limits, &crate::config::limits::Limits::default());
     same(&example.accounts, &crate::config::accounts::Accounts::default());
+    same(&example.users, &crate::config::users::Users::default());
     same(&example.passwords, &crate::config::passwords::Passwords::default());
     same(&example.keys, &crate::config::keys::Keys::default());
     same(&example.store, &crate::config::store::Store::default());
