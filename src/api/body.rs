@@ -140,9 +140,27 @@ pub(in crate::api) enum Patched<T> {
 pub(in crate::api) struct Fields {
     members: BTreeMap<String, Member>,
     faults: Vec<FieldProblem>,
+    /// What a shape has asked for, for the test that compares it with its description.
+    #[cfg(test)]
+    pub asked: std::collections::BTreeSet<&'static str>,
 }
 
 impl Fields {
+    fn of(members: BTreeMap<String, Member>) -> Self {
+        Self {
+            members,
+            faults: Vec::new(),
+            #[cfg(test)]
+            asked: std::collections::BTreeSet::new(),
+        }
+    }
+
+    fn take(&mut self, name: &'static str) -> Option<Member> {
+        #[cfg(test)]
+        self.asked.insert(name);
+        self.members.remove(name)
+    }
+
     /// A text that must be there.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         self.secret(name).map(|text| text.expose_secret().to_owned())
@@ -156,7 +174,7 @@ impl Fields {
 
     /// A secret text that must be there.
     pub fn secret(&mut self, name: &'static str) -> Option<SecretString> {
-        match self.members.remove(name) {
+        match self.take(name) {
             Some(Member::Text(text)) => Some(text),
             Some(Member::Null) => self.fault(name, "type", "expected a string, found null"),
             Some(other) => self.wrong_type(name, &other),
@@ -166,7 +184,7 @@ impl Fields {
 
     /// A secret text that may be left out.
     pub fn optional_secret(&mut self, name: &'static str) -> Option<Option<SecretString>> {
-        match self.members.remove(name) {
+        match self.take(name) {
             Some(Member::Text(text)) => Some(Some(text)),
             Some(Member::Null) | None => Some(None),
             Some(other) => self.wrong_type(name, &other),
@@ -175,7 +193,7 @@ impl Fields {
 
     /// What a patch says of a text.
     pub fn patched_text(&mut self, name: &'static str) -> Option<Patched<String>> {
-        match self.members.remove(name) {
+        match self.take(name) {
             None => Some(Patched::Kept),
             Some(Member::Null) => Some(Patched::Removed),
             Some(Member::Text(text)) => Some(Patched::Set(text.expose_secret().to_owned())),
@@ -190,7 +208,7 @@ impl Fields {
         name: &'static str,
         read: impl FnOnce(&mut Self) -> Option<T>,
     ) -> Option<Patched<T>> {
-        let mut inner = match self.members.remove(name) {
+        let mut inner = match self.take(name) {
             None => return Some(Patched::Kept),
             Some(Member::Null) => return Some(Patched::Removed),
             Some(Member::Object(inner)) => inner,
@@ -212,7 +230,7 @@ impl Fields {
 
     /// Refuses a member that is the server's to set.
     pub fn read_only(&mut self, name: &'static str) {
-        if self.members.remove(name).is_some() {
+        if self.take(name).is_some() {
             self.fault::<()>(name, "read_only", "this field cannot be changed here");
         }
     }
@@ -234,7 +252,7 @@ impl Fields {
     }
 
     /// All faults, with the members that nobody knew.
-    fn finish(mut self) -> Vec<FieldProblem> {
+    pub fn finish(mut self) -> Vec<FieldProblem> {
         for name in std::mem::take(&mut self.members).into_keys() {
             self.fault::<()>(&name, "unknown", "this field is not known here");
         }
@@ -258,7 +276,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-        let mut fields = Fields { members: BTreeMap::new(), faults: Vec::new() };
+        let mut fields = Fields::of(BTreeMap::new());
         while let Some(name) = map.next_key::<String>()? {
             let value = map.next_value()?;
             match fields.members.entry(name) {

@@ -10,7 +10,7 @@ use keepgate_guard::claims::Claims;
 use serde_json::json;
 
 use super::*;
-use crate::api::{Parts, router};
+use crate::api::{Parts, described, router};
 use crate::audit::Trail;
 use crate::auth::keys::live::LiveKeys;
 use crate::auth::keys::plan::Policy;
@@ -36,6 +36,7 @@ pub(super) const PASSWORD: &str = "a long enough passphrase";
 
 pub(super) struct World {
     pub router: Router,
+    pub document: utoipa::openapi::OpenApi,
     pub auth: Auth,
     pub health: Health,
     _stores: Stores,
@@ -87,7 +88,7 @@ impl World {
         let quotas = config::users::Users { document_bytes: 1024, documents: 5, account_bytes: 2048 };
         let users = Users::new(parts, &quotas);
         let health = Health::new();
-        let router = router(Parts {
+        let parts = Parts {
             accounts: auth.accounts.clone(),
             sessions: auth.sessions.clone(),
             users,
@@ -95,8 +96,9 @@ impl World {
             health: health.clone(),
             issuer: "https://id.example.com".into(),
             jwks_max_age: Duration::from_secs(300),
-        });
-        Self { router, auth, health, _stores: stores }
+        };
+        let document = described(parts.clone()).into_openapi();
+        Self { router: router(parts), document, auth, health, _stores: stores }
     }
 
     pub(super) async fn get(&self, path: &str) -> Answer {

@@ -5,14 +5,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::document::found;
 use super::documents::{Documents, page};
-use super::me::person;
+use super::me::{Shown, StatusSchema, person};
 use super::path::{AccountPath, KeyPath};
 use crate::api::condition::Conditions;
 use crate::api::error::Failure;
 use crate::api::extract::{Authenticated, Sender};
+use crate::api::openapi::answers::{Any, Bearer, Conditional, Input, Missing, Restricted};
 use crate::api::page::Page;
 use crate::model::account::{Account, AccountStatus};
 use crate::model::id::AccountId;
@@ -20,22 +22,27 @@ use crate::users::Users;
 use crate::users::key::DocumentKey;
 
 /// A page of accounts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct Accounts {
     accounts: Vec<Entry>,
     /// The `after` of the next page, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<uuid::Uuid>, nullable = false)]
     next: Option<AccountId>,
 }
 
 /// An account without its profile.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AccountEntry)]
 pub(in crate::api) struct Entry {
+    #[schema(value_type = uuid::Uuid)]
     id: AccountId,
     email: String,
     name: String,
     roles: Vec<String>,
+    #[schema(value_type = StatusSchema)]
     status: AccountStatus,
+    #[schema(format = "date-time")]
     created_at: String,
 }
 
@@ -52,6 +59,19 @@ impl From<Account> for Entry {
     }
 }
 
+/// List accounts in order of creation.
+#[utoipa::path(
+    get,
+    path = "/users/v1/accounts",
+    operation_id = "listAccounts",
+    tag = "administration",
+    security(("bearer" = [])),
+    params(
+        ("after" = Option<uuid::Uuid>, Query, description = "The `next` of the page before."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Entries of the page; 100 if left out."),
+    ),
+    responses((status = 200, description = "A page.", body = Accounts), Any, Bearer, Restricted, Input),
+)]
 pub(in crate::api) async fn list(
     State(users): State<Users>,
     Authenticated(caller): Authenticated,
@@ -64,6 +84,24 @@ pub(in crate::api) async fn list(
     Ok(Json(Accounts { accounts: found.into_iter().map(Into::into).collect(), next }))
 }
 
+/// Read somebody's profile.
+#[utoipa::path(
+    get,
+    path = "/users/v1/accounts/{id}",
+    operation_id = "readAccount",
+    tag = "administration",
+    security(("bearer" = [])),
+    params(
+        ("id" = uuid::Uuid, Path, description = "The account's id."),
+        ("If-Match" = Option<String>, Header, description = "Only if it is one of these versions."),
+        ("If-None-Match" = Option<String>, Header, description = "Not if it is one of these versions: then 304."),
+    ),
+    responses(
+        (status = 200, description = "It.", body = Shown, headers(("ETag" = String))),
+        (status = 304, description = "The client has it.", headers(("ETag" = String))),
+        Any, Bearer, Restricted, Missing, Conditional,
+    ),
+)]
 pub(in crate::api) async fn get(
     State(users): State<Users>,
     Authenticated(caller): Authenticated,
@@ -75,6 +113,23 @@ pub(in crate::api) async fn get(
     person(users.person(&by, id).await?, true, &condition)
 }
 
+/// List somebody's documents in order of key.
+#[utoipa::path(
+    get,
+    path = "/users/v1/accounts/{id}/data",
+    operation_id = "listAccountDocuments",
+    tag = "administration",
+    security(("bearer" = [])),
+    params(
+        ("id" = uuid::Uuid, Path, description = "The account's id."),
+        ("after" = Option<String>, Query, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description = "The `next` of the page before."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Entries of the page; 100 if left out."),
+    ),
+    responses(
+        (status = 200, description = "A page.", body = Documents),
+        Any, Bearer, Restricted, Missing, Input,
+    ),
+)]
 pub(in crate::api) async fn documents(
     State(users): State<Users>,
     Authenticated(caller): Authenticated,
@@ -87,6 +142,25 @@ pub(in crate::api) async fn documents(
     Ok(page(&asked, found))
 }
 
+/// Read one of somebody's documents.
+#[utoipa::path(
+    get,
+    path = "/users/v1/accounts/{id}/data/{key}",
+    operation_id = "readAccountDocument",
+    tag = "administration",
+    security(("bearer" = [])),
+    params(
+        ("id" = uuid::Uuid, Path, description = "The account's id."),
+        ("key" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description = "The document's key."),
+        ("If-Match" = Option<String>, Header, description = "Only if it is one of these versions."),
+        ("If-None-Match" = Option<String>, Header, description = "Not if it is one of these versions: then 304."),
+    ),
+    responses(
+        (status = 200, description = "It, byte for byte.", body = serde_json::Value, headers(("ETag" = String))),
+        (status = 304, description = "The client has it.", headers(("ETag" = String))),
+        Any, Bearer, Restricted, Missing, Conditional, Input,
+    ),
+)]
 pub(in crate::api) async fn document(
     State(users): State<Users>,
     Authenticated(caller): Authenticated,

@@ -11,6 +11,7 @@ use crate::api::body::{JSON, malformed, read, want};
 use crate::api::condition::{Conditions, quoted};
 use crate::api::error::Failure;
 use crate::api::extract::Authenticated;
+use crate::api::openapi::answers::{Any, Bearer, Conditional, Input, JsonBody, Missing};
 use crate::model::document::Document;
 use crate::model::problem::FieldProblem;
 use crate::users::Users;
@@ -50,6 +51,24 @@ pub(in crate::api) fn found(
     }
 }
 
+/// Read one of the caller's documents.
+#[utoipa::path(
+    get,
+    path = "/users/v1/me/data/{key}",
+    operation_id = "readDocument",
+    tag = "users",
+    security(("bearer" = [])),
+    params(
+        ("key" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description = "The document's key."),
+        ("If-Match" = Option<String>, Header, description = "Only if it is one of these versions."),
+        ("If-None-Match" = Option<String>, Header, description = "Not if it is one of these versions: then 304."),
+    ),
+    responses(
+        (status = 200, description = "It, byte for byte.", body = serde_json::Value, headers(("ETag" = String))),
+        (status = 304, description = "The client has it.", headers(("ETag" = String))),
+        Any, Bearer, Missing, Conditional, Input,
+    ),
+)]
 pub(in crate::api) async fn get(
     State(users): State<Users>,
     Authenticated(caller): Authenticated,
@@ -81,7 +100,27 @@ fn fields(code: &'static str, fault: &JsonFault) -> Failure {
     Failure::fields(vec![FieldProblem::new("body", code, fault.to_string())])
 }
 
-/// 201 if it is new, else 204; either way with the tag of what is there now, which is what was sent.
+/// Write one of the caller's documents.
+///
+/// `If-None-Match: *` creates only; `If-Match` replaces only what the client has seen.
+#[utoipa::path(
+    put,
+    path = "/users/v1/me/data/{key}",
+    operation_id = "writeDocument",
+    tag = "users",
+    security(("bearer" = [])),
+    params(
+        ("key" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description = "The document's key."),
+        ("If-Match" = Option<String>, Header, description = "Only if it is one of these versions."),
+        ("If-None-Match" = Option<String>, Header, description = "Not if it is one of these versions, or `*` and there is one."),
+    ),
+    request_body(content = serde_json::Value, description = "Any JSON value that all readers take alike (RFC 7493)."),
+    responses(
+        (status = 201, description = "It is new.", headers(("ETag" = String))),
+        (status = 204, description = "It is replaced.", headers(("ETag" = String))),
+        Any, Bearer, Conditional, JsonBody,
+    ),
+)]
 pub(in crate::api) async fn put(
     State(users): State<Users>,
     Authenticated(caller): Authenticated,
@@ -94,6 +133,20 @@ pub(in crate::api) async fn put(
     Ok((status, [(ETAG, quoted(&written.document.tag())?)]).into_response())
 }
 
+/// Delete one of the caller's documents.
+#[utoipa::path(
+    delete,
+    path = "/users/v1/me/data/{key}",
+    operation_id = "deleteDocument",
+    tag = "users",
+    security(("bearer" = [])),
+    params(
+        ("key" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description = "The document's key."),
+        ("If-Match" = Option<String>, Header, description = "Only if it is one of these versions."),
+        ("If-None-Match" = Option<String>, Header, description = "Not if it is one of these versions."),
+    ),
+    responses((status = 204, description = "It is gone."), Any, Bearer, Missing, Conditional, Input),
+)]
 pub(in crate::api) async fn delete(
     State(users): State<Users>,
     Authenticated(caller): Authenticated,

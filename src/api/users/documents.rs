@@ -3,29 +3,36 @@
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::api::error::Failure;
 use crate::api::extract::Authenticated;
+use crate::api::openapi::answers::{Any, Bearer, Input};
 use crate::api::page::Page;
 use crate::model::document::DocumentEntry;
 use crate::users::Users;
 use crate::users::key::DocumentKey;
 
 /// A page of documents.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct Documents {
     documents: Vec<Entry>,
     /// The `after` of the next page, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     next: Option<String>,
 }
 
 /// A document without its body.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DocumentEntry)]
 pub(in crate::api) struct Entry {
     key: String,
+    /// Length of its body.
     bytes: u64,
+    /// Grows with each write.
     version: u64,
+    #[schema(format = "date-time")]
     updated_at: String,
 }
 
@@ -40,6 +47,19 @@ pub(in crate::api) fn page(page: &Page<DocumentKey>, found: Vec<DocumentEntry>) 
     Json(Documents { documents: entries.into_iter().map(entry).collect(), next })
 }
 
+/// List the caller's documents in order of key.
+#[utoipa::path(
+    get,
+    path = "/users/v1/me/data",
+    operation_id = "listDocuments",
+    tag = "users",
+    security(("bearer" = [])),
+    params(
+        ("after" = Option<String>, Query, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description = "The `next` of the page before."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Entries of the page; 100 if left out."),
+    ),
+    responses((status = 200, description = "A page.", body = Documents), Any, Bearer, Input),
+)]
 pub(in crate::api) async fn list(
     State(users): State<Users>,
     Authenticated(caller): Authenticated,

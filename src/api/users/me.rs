@@ -8,30 +8,87 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::ETAG;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::api::body::{Fields, MergePatch, Patched, Shape};
 use crate::api::condition::{Conditions, quoted};
 use crate::api::error::Failure;
 use crate::api::extract::Authenticated;
+use crate::api::openapi::answers::{Any, Bearer, Conditional, JsonBody};
 use crate::model::account::AccountStatus;
 use crate::model::id::AccountId;
 use crate::users::Users;
 use crate::users::condition::{Condition, Unmet};
 use crate::users::profile::{Person, ProfilePatch};
 
-/// A person as the API shows them.
-#[derive(Debug, Serialize)]
+/// A person.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Person)]
 pub(in crate::api) struct Shown {
+    #[schema(value_type = uuid::Uuid)]
     id: AccountId,
+    /// Normalised.
     email: String,
+    /// May be empty.
     name: String,
     roles: Vec<String>,
     /// Only for administrators: one's own is always `active`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<StatusSchema>, nullable = false)]
     status: Option<AccountStatus>,
+    #[schema(format = "date-time")]
     created_at: String,
+    /// When the owner last changed name or profile.
+    #[schema(format = "date-time", required)]
     updated_at: Option<String>,
+    /// Claims of OpenID Connect Core §5.1 that are set.
+    #[schema(value_type = ClaimsSchema)]
     profile: BTreeMap<String, String>,
+}
+
+/// Whether an account may be used.
+#[derive(ToSchema)]
+#[schema(as = AccountStatus, rename_all = "snake_case")]
+#[expect(dead_code, reason = "its schema describes model::account::AccountStatus")]
+pub(in crate::api) enum StatusSchema {
+    Active,
+    Disabled,
+}
+
+/// Claims; what is not set is not there, and null in a patch removes it.
+#[derive(ToSchema)]
+#[schema(as = Claims)]
+#[expect(dead_code, reason = "its schema describes users::claims; a test compares them")]
+pub(in crate::api) struct ClaimsSchema {
+    #[schema(max_length = 100)]
+    given_name: Option<String>,
+    #[schema(max_length = 100)]
+    family_name: Option<String>,
+    #[schema(max_length = 100)]
+    nickname: Option<String>,
+    /// An https URL.
+    #[schema(max_length = 2048, pattern = "^https://")]
+    picture: Option<String>,
+    /// An https URL.
+    #[schema(max_length = 2048, pattern = "^https://")]
+    website: Option<String>,
+    /// A name of the time zone database.
+    #[schema(max_length = 64)]
+    zoneinfo: Option<String>,
+    /// A language tag (BCP 47).
+    #[schema(max_length = 35)]
+    locale: Option<String>,
+}
+
+/// A merge patch (RFC 7396) of a profile.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "its schema describes what `Shape` reads")]
+pub(in crate::api) struct ProfileRequest {
+    /// null or empty: none.
+    #[schema(max_length = 100)]
+    name: Option<String>,
+    /// null removes all.
+    profile: Option<ClaimsSchema>,
 }
 
 impl Shown {
@@ -65,6 +122,23 @@ pub(in crate::api) fn person(
     }
 }
 
+/// Read the caller's profile.
+#[utoipa::path(
+    get,
+    path = "/users/v1/me",
+    operation_id = "readProfile",
+    tag = "users",
+    security(("bearer" = [])),
+    params(
+        ("If-Match" = Option<String>, Header, description = "Only if it is one of these versions."),
+        ("If-None-Match" = Option<String>, Header, description = "Not if it is one of these versions: then 304."),
+    ),
+    responses(
+        (status = 200, description = "It.", body = Shown, headers(("ETag" = String))),
+        (status = 304, description = "The client has it.", headers(("ETag" = String))),
+        Any, Bearer, Conditional,
+    ),
+)]
 pub(in crate::api) async fn get(
     State(users): State<Users>,
     Authenticated(caller): Authenticated,
@@ -104,6 +178,25 @@ impl Shape for ProfilePatch {
     }
 }
 
+/// Change the caller's profile.
+#[utoipa::path(
+    patch,
+    path = "/users/v1/me",
+    operation_id = "patchProfile",
+    tag = "users",
+    security(("bearer" = [])),
+    params(
+        ("If-Match" = Option<String>, Header, description = "Only if it is one of these versions."),
+        ("If-None-Match" = Option<String>, Header, description = "Not if it is one of these versions."),
+    ),
+    request_body(
+        content((ProfileRequest = "application/merge-patch+json"), (ProfileRequest = "application/json")),
+    ),
+    responses(
+        (status = 200, description = "It, as it is now.", body = Shown, headers(("ETag" = String))),
+        Any, Bearer, Conditional, JsonBody,
+    ),
+)]
 pub(in crate::api) async fn patch(
     State(users): State<Users>,
     Authenticated(caller): Authenticated,
