@@ -34,7 +34,7 @@ pub(in crate::api) struct JwksSchema {
     path = "/.well-known/jwks.json",
     operation_id = "jwks",
     tag = "node",
-    params(("If-None-Match" = Option<String>, Header, description = "Entity tags that the client has.")),
+    params(("If-None-Match" = Option<String>, Header, nullable = false, description = "Entity tags that the client has.")),
     responses(
         (
             status = 200,

@@ -13,6 +13,7 @@ use crate::auth::sessions::{Login, Sessions};
 
 /// Credentials for a session.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "its schema describes what `Shape` reads")]
 pub(in crate::api) struct LoginRequest {
     /// The account's address, in any spelling.

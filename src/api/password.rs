@@ -18,6 +18,7 @@ pub(in crate::api) struct PasswordChange {
 
 /// The password to prove, and the one to be.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "its schema describes what `Shape` reads")]
 pub(in crate::api) struct PasswordRequest {
     #[schema(format = "password")]

@@ -16,6 +16,7 @@ pub(in crate::api) struct Presented(SecretString);
 
 /// A refresh token.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "its schema describes what `Shape` reads")]
 pub(in crate::api) struct RefreshRequest {
     #[schema(format = "password")]

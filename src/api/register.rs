@@ -15,6 +15,7 @@ use crate::model::id::AccountId;
 
 /// An account to be.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "its schema describes what `Shape` reads")]
 pub(in crate::api) struct RegisterRequest {
     /// The address; unique in any spelling.

@@ -6,6 +6,7 @@
 //! nothing else uses, beside the reader of each; a test holds them to the reader.
 
 pub(in crate::api) mod answers;
+pub(in crate::api) mod params;
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;

@@ -15,6 +15,7 @@ use crate::auth::sessions::Login;
 use crate::config::accounts::Registration as Mode;
 use crate::model::problem::{FieldProblem, Problem};
 use crate::observe::health::Health;
+use crate::users::key::DocumentKey;
 use crate::users::profile::ProfilePatch;
 
 async fn described() -> Value {
@@ -114,6 +115,23 @@ async fn bodies_are_described_as_they_are_read() {
     assert_eq!(properties(&document, "ProfileRequest"), patch);
     let claims = ProfilePatch::claim_names().map(|name| (name.to_owned(), false)).collect();
     assert_eq!(properties(&document, "Claims"), claims);
+}
+
+#[tokio::test]
+async fn keys_are_described_by_the_rule_that_they_are_held_to() {
+    let document = described().await;
+    let mut seen = 0;
+    for (method, path, operation) in operations(&document) {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let of_documents = parameter["name"] == "after" && path.ends_with("/data");
+            if parameter["name"] == "key" || of_documents {
+                assert_eq!(parameter["schema"]["pattern"], DocumentKey::PATTERN, "{method} {path}");
+                seen += 1;
+            }
+            assert_ne!(parameter["schema"]["type"], json!(["string", "null"]), "{method} {path}");
+        }
+    }
+    assert_eq!(seen, 6);
 }
 
 /// The members of a value, as a schema would have them if all of them were there.

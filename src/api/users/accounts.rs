@@ -15,6 +15,9 @@ use crate::api::condition::Conditions;
 use crate::api::error::Failure;
 use crate::api::extract::{Authenticated, Sender};
 use crate::api::openapi::answers::{Any, Bearer, Conditional, Input, Missing, Restricted};
+use crate::api::openapi::params::{
+    AccountPageParams, AccountParam, ConditionParams, KeyPageParams, KeyParam,
+};
 use crate::api::page::Page;
 use crate::model::account::{Account, AccountStatus};
 use crate::model::id::AccountId;
@@ -66,10 +69,7 @@ impl From<Account> for Entry {
     operation_id = "listAccounts",
     tag = "administration",
     security(("bearer" = [])),
-    params(
-        ("after" = Option<uuid::Uuid>, Query, description = "The `next` of the page before."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Entries of the page; 100 if left out."),
-    ),
+    params(AccountPageParams),
     responses((status = 200, description = "A page.", body = Accounts), Any, Bearer, Restricted, Input),
 )]
 pub(in crate::api) async fn list(
@@ -91,11 +91,7 @@ pub(in crate::api) async fn list(
     operation_id = "readAccount",
     tag = "administration",
     security(("bearer" = [])),
-    params(
-        ("id" = uuid::Uuid, Path, description = "The account's id."),
-        ("If-Match" = Option<String>, Header, description = "Only if it is one of these versions."),
-        ("If-None-Match" = Option<String>, Header, description = "Not if it is one of these versions: then 304."),
-    ),
+    params(AccountParam, ConditionParams),
     responses(
         (status = 200, description = "It.", body = Shown, headers(("ETag" = String))),
         (status = 304, description = "The client has it.", headers(("ETag" = String))),
@@ -120,11 +116,7 @@ pub(in crate::api) async fn get(
     operation_id = "listAccountDocuments",
     tag = "administration",
     security(("bearer" = [])),
-    params(
-        ("id" = uuid::Uuid, Path, description = "The account's id."),
-        ("after" = Option<String>, Query, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description = "The `next` of the page before."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Entries of the page; 100 if left out."),
-    ),
+    params(AccountParam, KeyPageParams),
     responses(
         (status = 200, description = "A page.", body = Documents),
         Any, Bearer, Restricted, Missing, Input,
@@ -149,12 +141,7 @@ pub(in crate::api) async fn documents(
     operation_id = "readAccountDocument",
     tag = "administration",
     security(("bearer" = [])),
-    params(
-        ("id" = uuid::Uuid, Path, description = "The account's id."),
-        ("key" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description = "The document's key."),
-        ("If-Match" = Option<String>, Header, description = "Only if it is one of these versions."),
-        ("If-None-Match" = Option<String>, Header, description = "Not if it is one of these versions: then 304."),
-    ),
+    params(AccountParam, KeyParam, ConditionParams),
     responses(
         (status = 200, description = "It, byte for byte.", body = serde_json::Value, headers(("ETag" = String))),
         (status = 304, description = "The client has it.", headers(("ETag" = String))),

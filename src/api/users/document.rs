@@ -12,6 +12,7 @@ use crate::api::condition::{Conditions, quoted};
 use crate::api::error::Failure;
 use crate::api::extract::Authenticated;
 use crate::api::openapi::answers::{Any, Bearer, Conditional, Input, JsonBody, Missing};
+use crate::api::openapi::params::{ConditionParams, KeyParam};
 use crate::model::document::Document;
 use crate::model::problem::FieldProblem;
 use crate::users::Users;
@@ -58,11 +59,7 @@ pub(in crate::api) fn found(
     operation_id = "readDocument",
     tag = "users",
     security(("bearer" = [])),
-    params(
-        ("key" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description = "The document's key."),
-        ("If-Match" = Option<String>, Header, description = "Only if it is one of these versions."),
-        ("If-None-Match" = Option<String>, Header, description = "Not if it is one of these versions: then 304."),
-    ),
+    params(KeyParam, ConditionParams),
     responses(
         (status = 200, description = "It, byte for byte.", body = serde_json::Value, headers(("ETag" = String))),
         (status = 304, description = "The client has it.", headers(("ETag" = String))),
@@ -109,11 +106,7 @@ fn fields(code: &'static str, fault: &JsonFault) -> Failure {
     operation_id = "writeDocument",
     tag = "users",
     security(("bearer" = [])),
-    params(
-        ("key" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description = "The document's key."),
-        ("If-Match" = Option<String>, Header, description = "Only if it is one of these versions."),
-        ("If-None-Match" = Option<String>, Header, description = "Not if it is one of these versions, or `*` and there is one."),
-    ),
+    params(KeyParam, ConditionParams),
     request_body(content = serde_json::Value, description = "Any JSON value that all readers take alike (RFC 7493)."),
     responses(
         (status = 201, description = "It is new.", headers(("ETag" = String))),
@@ -140,11 +133,7 @@ pub(in crate::api) async fn put(
     operation_id = "deleteDocument",
     tag = "users",
     security(("bearer" = [])),
-    params(
-        ("key" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description = "The document's key."),
-        ("If-Match" = Option<String>, Header, description = "Only if it is one of these versions."),
-        ("If-None-Match" = Option<String>, Header, description = "Not if it is one of these versions."),
-    ),
+    params(KeyParam, ConditionParams),
     responses((status = 204, description = "It is gone."), Any, Bearer, Missing, Conditional, Input),
 )]
 pub(in crate::api) async fn delete(

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::api::error::Failure;
 use crate::api::extract::Authenticated;
 use crate::api::openapi::answers::{Any, Bearer, Input};
+use crate::api::openapi::params::KeyPageParams;
 use crate::api::page::Page;
 use crate::model::document::DocumentEntry;
 use crate::users::Users;
@@ -54,10 +55,7 @@ pub(in crate::api) fn page(page: &Page<DocumentKey>, found: Vec<DocumentEntry>) 
     operation_id = "listDocuments",
     tag = "users",
     security(("bearer" = [])),
-    params(
-        ("after" = Option<String>, Query, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description = "The `next` of the page before."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Entries of the page; 100 if left out."),
-    ),
+    params(KeyPageParams),
     responses((status = 200, description = "A page.", body = Documents), Any, Bearer, Input),
 )]
 pub(in crate::api) async fn list(

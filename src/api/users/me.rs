@@ -15,6 +15,7 @@ use crate::api::condition::{Conditions, quoted};
 use crate::api::error::Failure;
 use crate::api::extract::Authenticated;
 use crate::api::openapi::answers::{Any, Bearer, Conditional, JsonBody};
+use crate::api::openapi::params::ConditionParams;
 use crate::model::account::AccountStatus;
 use crate::model::id::AccountId;
 use crate::users::Users;
@@ -57,6 +58,7 @@ pub(in crate::api) enum StatusSchema {
 
 /// Claims; what is not set is not there, and null in a patch removes it.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(as = Claims)]
 #[expect(dead_code, reason = "its schema describes users::claims; a test compares them")]
 pub(in crate::api) struct ClaimsSchema {
@@ -82,6 +84,7 @@ pub(in crate::api) struct ClaimsSchema {
 
 /// A merge patch (RFC 7396) of a profile.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "its schema describes what `Shape` reads")]
 pub(in crate::api) struct ProfileRequest {
     /// null or empty: none.
@@ -129,10 +132,7 @@ pub(in crate::api) fn person(
     operation_id = "readProfile",
     tag = "users",
     security(("bearer" = [])),
-    params(
-        ("If-Match" = Option<String>, Header, description = "Only if it is one of these versions."),
-        ("If-None-Match" = Option<String>, Header, description = "Not if it is one of these versions: then 304."),
-    ),
+    params(ConditionParams),
     responses(
         (status = 200, description = "It.", body = Shown, headers(("ETag" = String))),
         (status = 304, description = "The client has it.", headers(("ETag" = String))),
@@ -185,10 +185,7 @@ impl Shape for ProfilePatch {
     operation_id = "patchProfile",
     tag = "users",
     security(("bearer" = [])),
-    params(
-        ("If-Match" = Option<String>, Header, description = "Only if it is one of these versions."),
-        ("If-None-Match" = Option<String>, Header, description = "Not if it is one of these versions."),
-    ),
+    params(ConditionParams),
     request_body(
         content((ProfileRequest = "application/merge-patch+json"), (ProfileRequest = "application/json")),
     ),

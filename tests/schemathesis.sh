@@ -1,0 +1,61 @@
+#!/bin/sh
+# Asks a running gate everything that docs/openapi.json allows and much that it does not, and fails on
+# a 5xx, an undocumented status or content type, or a body unlike its schema (schemathesis).
+#
+# What ends the session that asks has a turn of its own at the end. SCHEMATHESIS_EXAMPLES: how many
+# requests are made up for each operation. The tool is kept outside the repository, in $KEEPGATE_TOOLS.
+set -eu
+
+VERSION=4.32.5
+EXAMPLES=${SCHEMATHESIS_EXAMPLES:-100}
+TOOLS=${KEEPGATE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/keepgate}
+HERE=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+BIN=${KEEPGATE_BIN:-$HERE/target/x86_64-unknown-linux-gnu/debug/keepgate}
+ST=$TOOLS/schemathesis-$VERSION/bin/schemathesis
+
+if [ ! -x "$ST" ]; then
+    python3 -m venv "$TOOLS/schemathesis-$VERSION"
+    "$TOOLS/schemathesis-$VERSION/bin/pip" -q install "schemathesis==$VERSION"
+fi
+
+WORK=$(mktemp -d)
+GATE=
+trap 'test -z "$GATE" || kill "$GATE" 2>/dev/null || true; rm -rf "$WORK"' EXIT INT TERM
+
+export KEEPGATE_PASSWORDS__MEMORY_KIB=64 KEEPGATE_PASSWORDS__ITERATIONS=1 KEEPGATE_TOKENS__ACCESS_TTL=1h
+"$BIN" serve --dev --data "$WORK/data" --https 127.0.0.1:0 --http 127.0.0.1:0 --internal 127.0.0.1:0 \
+    > "$WORK/log" 2>&1 &
+GATE=$!
+until grep -q 'Keepgate is ready' "$WORK/log"; do
+    kill -0 "$GATE" || { cat "$WORK/log"; exit 1; }
+    sleep 0.1
+done
+PORT=$(sed -E 's/.*"https":\["[^"]*:([0-9]+)".*/\1/' "$WORK/data/run/ports.json")
+CA=$WORK/data/tls/ca.pem
+URL=https://localhost:$PORT
+
+post() {
+    curl -sS --fail-with-body --cacert "$CA" "$URL$1" --json "$2"
+}
+# An administrator, so that their part is asked too, and a new session for each turn.
+CREDENTIALS='{"email":"schema@example.com","password":"correct horse battery staple"}'
+post /auth/v1/register "$CREDENTIALS" > /dev/null
+"$BIN" --data "$WORK/data" user roles schema@example.com admin > /dev/null
+
+ask() {
+    TOKEN=$(post /auth/v1/login "$CREDENTIALS" | sed -E 's/.*"access_token":"([^"]*)".*/\1/')
+    # Not asked: that all that is valid by the schema is taken. No schema can say that a password is a
+    # common one, or that an address is another's.
+    "$ST" run "$HERE/docs/openapi.json" --url "$URL" --tls-verify "$CA" -H "Authorization: Bearer $TOKEN" \
+        --checks all --exclude-checks positive_data_acceptance --max-examples "$EXAMPLES" \
+        --continue-on-failure "$@"
+}
+STATUS=0
+# It leaves files where it runs.
+cd "$WORK"
+ask --exclude-operation-id logout --exclude-operation-id logoutAll --exclude-operation-id endSession || STATUS=1
+for LAST in endSession logout logoutAll; do
+    ask --include-operation-id "$LAST" || STATUS=1
+done
+"$BIN" --data "$WORK/data" audit verify || STATUS=1
+exit $STATUS
