@@ -10,6 +10,7 @@
 
 mod body;
 mod condition;
+mod device_cookie;
 mod error;
 mod extract;
 mod grant;

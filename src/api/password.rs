@@ -1,11 +1,13 @@
-//! `POST /auth/v1/password`: `{current_password, new_password}`; ends the account's other sessions.
+//! `POST /auth/v1/password`: `{current_password, new_password}`; ends the account's other
+//! sessions. Devices known by the old password are strangers then; the answer makes this one known again.
 
 use axum::extract::State;
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use secrecy::SecretString;
 use utoipa::ToSchema;
 
 use super::body::{Fields, Json, Shape};
+use super::device_cookie;
 use super::error::Failure;
 use super::extract::{Authenticated, Sender};
 use super::openapi::answers::{Any, Bearer, JsonBody};
@@ -44,14 +46,21 @@ impl Shape for PasswordChange {
     tag = "auth",
     security(("bearer" = [])),
     request_body = PasswordRequest,
-    responses((status = 204, description = "It is changed."), Any, Bearer, JsonBody),
+    responses(
+        (
+            status = 204,
+            description = "It is changed.",
+            headers(("Set-Cookie" = String, description = "Makes this device known to the account again.")),
+        ),
+        Any, Bearer, JsonBody,
+    ),
 )]
 pub(in crate::api) async fn answer(
     State(accounts): State<Accounts>,
     Authenticated(caller): Authenticated,
     Sender(origin): Sender,
     Json(change): Json<PasswordChange>,
-) -> Result<StatusCode, Failure> {
-    accounts.change_password(&caller, change.current, change.new, &origin).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1]), Failure> {
+    let cookie = accounts.change_password(&caller, change.current, change.new, &origin).await?;
+    Ok((StatusCode::NO_CONTENT, [device_cookie::set(&cookie)?]))
 }

@@ -5,7 +5,7 @@ use clap::CommandFactory as _;
 use super::*;
 use crate::app::control::client::SendError;
 use crate::app::control::reply::{Code, Failure};
-use crate::app::control::view;
+use crate::app::control::{data, view};
 use crate::config::development::Listeners;
 use crate::config::problem::Problems;
 use crate::model::account::AccountStatus;
@@ -120,7 +120,18 @@ fn user(email: &str, name: &str, roles: &[&str]) -> view::User {
         status: AccountStatus::Active,
         created_at: AT.into(),
         password_set_at: AT.into(),
+        throttle: None,
     }
+}
+
+fn attacked(user: view::User) -> view::User {
+    let throttle = view::Throttle {
+        strangers_failures: 12,
+        strangers_until: Some(AT.into()),
+        known_failures: 1,
+        known_waiting: 0,
+    };
+    view::User { throttle: Some(throttle), ..user }
 }
 
 fn status() -> Reply {
@@ -140,12 +151,27 @@ fn status() -> Reply {
         bans: 1,
         signing_key: "kid".into(),
         audit_records: 7,
+        configuration: Some(view::Configuration {
+            file: Some("/etc/keepgate/config.toml".into()),
+            loaded_at: AT.into(),
+            refused_at: Some(AT.into()),
+            refused_because: Some("2 problems in it".into()),
+        }),
         health: health.ready(),
     }))
 }
 
-fn document(key: &str, bytes: u64) -> view::Document {
-    view::Document { key: key.into(), bytes, version: 3, updated_at: AT.into() }
+fn document(key: &str, bytes: u64) -> data::Document {
+    data::Document { key: key.into(), bytes, version: 3, updated_at: AT.into() }
+}
+
+fn reloaded(file: Option<&str>, changed: &[&str], restart: &[&str]) -> Reply {
+    let owned = |keys: &[&str]| keys.iter().map(|&key| key.to_owned()).collect();
+    Reply::Reloaded(view::Reloaded {
+        file: file.map(str::to_owned),
+        changed: owned(changed),
+        restart: owned(restart),
+    })
 }
 
 fn replies() -> Vec<Reply> {
@@ -165,10 +191,11 @@ fn replies() -> Vec<Reply> {
     vec![
         Reply::Done,
         Reply::User(user("ada@example.com", "Ada", &["admin", "member"])),
+        Reply::User(attacked(user("ada@example.com", "Ada", &[]))),
         Reply::Users(vec![user("ada@example.com", "Ada", &["admin"]), user("bob@example.com", "Bob ß", &[])]),
         Reply::Users(Vec::new()),
         Reply::Documents(vec![document("settings", 17)]),
-        Reply::Document(view::DocumentBody {
+        Reply::Document(data::DocumentBody {
             document: document("evil", 24),
             body: "{\"\u{9b}2J\":\n \"\u{202e}\"}".into(),
         }),
@@ -227,6 +254,9 @@ fn replies() -> Vec<Reply> {
             findings: Vec::new(),
         }),
         status(),
+        reloaded(Some("/etc/keepgate/config.toml"), &["routes", "upstreams.app"], &["tokens.issuer"]),
+        reloaded(Some("/etc/keepgate/config.toml"), &[], &[]),
+        reloaded(None, &[], &[]),
     ]
 }
 

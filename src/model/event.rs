@@ -58,6 +58,10 @@ pub enum Intent {
     Start,
     /// Stop the node.
     Stop,
+    /// Put another configuration in place.
+    Reload,
+    /// Forget the failed password tries at an account.
+    ThrottleClear,
     /// Look at somebody else's data. The target is whose, the reason what.
     DataRead,
 }

@@ -16,6 +16,8 @@ mod flow;
 mod kill;
 mod lifecycle;
 mod proxy;
+mod reload;
 mod secrets;
+mod throttle;
 mod tokens;
 mod users;

@@ -2,8 +2,8 @@
 
 use super::super::control::Outcome;
 use super::super::control::command::PAGE;
+use super::super::control::data::{Document, DocumentBody};
 use super::super::control::reply::{Code, Failure, Reply};
-use super::super::control::view;
 use super::super::core::Core;
 use super::Who;
 use super::refused::unreadable;
@@ -32,8 +32,8 @@ impl Core {
         let by = Administrator::console(who.actor, who.origin);
         match self.users.document_of(&by, id, &key).await {
             Ok(found) => {
-                let document = view::Document::from(&(&found).into());
-                Ok(Reply::Document(view::DocumentBody { document, body: found.body }))
+                let document = Document::from(&(&found).into());
+                Ok(Reply::Document(DocumentBody { document, body: found.body }))
             }
             Err(UsersError::NoDocument) => {
                 let message = format!("'{user}' has no document '{key}'");
