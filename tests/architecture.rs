@@ -55,6 +55,8 @@ const LIVES_IN: &[(&str, &str)] = &[
     ("redb", "src/store/redb"),
     ("moka", "src/store"),
     ("axum", "src/api"),
+    ("utoipa", "src/api"),
+    ("utoipa_axum", "src/api"),
     ("clap", "src/cli"),
     ("clap_complete", "src/cli"),
     ("clap_mangen", "src/cli"),

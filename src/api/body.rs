@@ -1,4 +1,4 @@
-//! Request bodies: one flat JSON object, read strictly and bounded.
+//! Request bodies: one JSON object, flat but for a profile's claims, read strictly and bounded.
 //!
 //! Not axum's `Json`: that says one thing at a time, in serde's words, and takes the last of two
 //! members of the same name (what another parser in front checked may have been the first). Here
@@ -12,7 +12,7 @@ use std::fmt;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -20,8 +20,12 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use super::error::Failure;
 use crate::model::problem::FieldProblem;
 
-/// Longest body, bytes. The largest honest one (a registration) has well under 2 KiB.
+/// Longest body, bytes. The largest honest one (a profile) has well under 10 KiB.
 const LIMIT: usize = 64 * 1024;
+/// The media type of JSON.
+pub(in crate::api) const JSON: &str = "application/json";
+/// The media type of a merge patch (RFC 7396).
+pub(in crate::api) const MERGE_PATCH: &str = "application/merge-patch+json";
 /// Faults listed; a body may hold thousands.
 const FAULTS: usize = 16;
 /// Longest part of a client's member name that is sent back.
@@ -41,42 +45,58 @@ impl<S: Sync, T: Shape> FromRequest<S> for Json<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
-        if !is_json(request.headers()) {
-            return Err(Failure::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                "Unsupported media type",
-                "send 'Content-Type: application/json'",
-            ));
-        }
-        let bytes = read(request.into_body()).await?;
+        want(request.headers(), &[JSON])?;
+        let bytes = read(request.into_body(), LIMIT).await?;
         parse(&bytes).map(Self)
     }
 }
 
-/// Whether there is one content type and it is JSON, whatever its parameters (RFC 8259 §11 has none
-/// that mean anything). Browsers cannot send it across origins without asking first.
-fn is_json(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(only), None) = (values.next(), values.next()) else { return false };
-    let media_type = only.to_str().ok().and_then(|value| value.split(';').next());
-    media_type.is_some_and(|text| text.trim().eq_ignore_ascii_case("application/json"))
+/// A merge patch of that shape; plain JSON is taken for one, too.
+pub(in crate::api) struct MergePatch<T>(pub T);
+
+impl<S: Sync, T: Shape> FromRequest<S> for MergePatch<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        // RFC 5789 §3.1: a refusal says what would do.
+        let accepted = HeaderValue::from_static(MERGE_PATCH);
+        want(request.headers(), &[MERGE_PATCH, JSON])
+            .map_err(|failure| failure.header(HeaderName::from_static("accept-patch"), accepted))?;
+        let bytes = read(request.into_body(), LIMIT).await?;
+        parse(&bytes).map(Self)
+    }
 }
 
-async fn read(body: Body) -> Result<bytes::Bytes, Failure> {
-    match Limited::new(body, LIMIT).collect().await {
+/// Checks that there is one content type and it is one of these, whatever its parameters (RFC 8259
+/// §11 has none that mean anything). Browsers cannot send them across origins without asking first.
+pub(in crate::api) fn want(headers: &HeaderMap, types: &[&str]) -> Result<(), Failure> {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let only = values.next().filter(|_| values.next().is_none());
+    let media_type = only.and_then(|only| only.to_str().ok()).and_then(|value| value.split(';').next());
+    let wanted = |text: &str| types.iter().any(|known| text.trim().eq_ignore_ascii_case(known));
+    if media_type.is_some_and(wanted) {
+        return Ok(());
+    }
+    let first = types.first().copied().unwrap_or_default();
+    Err(Failure::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported-media-type",
+        "Unsupported media type",
+        format!("send 'Content-Type: {first}'"),
+    ))
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(in crate::api) async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, Failure> {
+    match Limited::new(body, limit).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Failure::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body-too-large",
-            "Request body too large",
-            format!("this endpoint takes at most {LIMIT} bytes"),
-        )),
+        Err(error) if error.is::<LengthLimitError>() => Err(Failure::body_too_large(limit)),
         Err(_) => Err(malformed("the body ended before it was complete")),
     }
 }
 
-fn malformed(detail: impl Into<String>) -> Failure {
+/// 400: the body is not JSON.
+pub(in crate::api) fn malformed(detail: impl Into<String>) -> Failure {
     Failure::new(StatusCode::BAD_REQUEST, "malformed-json", "Malformed JSON", detail)
 }
 
@@ -101,16 +121,46 @@ fn parse<T: Shape>(bytes: &[u8]) -> Result<T, Failure> {
 enum Member {
     Text(SecretString),
     Null,
+    Object(Fields),
     Other(&'static str),
+}
+
+/// What a merge patch says of one member (RFC 7396).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::api) enum Patched<T> {
+    /// Nothing: it stays.
+    Kept,
+    /// It goes.
+    Removed,
+    /// It becomes this.
+    Set(T),
 }
 
 /// The members of a body that no shape has taken yet, and the faults found so far.
 pub(in crate::api) struct Fields {
     members: BTreeMap<String, Member>,
     faults: Vec<FieldProblem>,
+    /// What a shape has asked for, for the test that compares it with its description.
+    #[cfg(test)]
+    pub asked: std::collections::BTreeSet<&'static str>,
 }
 
 impl Fields {
+    fn of(members: BTreeMap<String, Member>) -> Self {
+        Self {
+            members,
+            faults: Vec::new(),
+            #[cfg(test)]
+            asked: std::collections::BTreeSet::new(),
+        }
+    }
+
+    fn take(&mut self, name: &'static str) -> Option<Member> {
+        #[cfg(test)]
+        self.asked.insert(name);
+        self.members.remove(name)
+    }
+
     /// A text that must be there.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         self.secret(name).map(|text| text.expose_secret().to_owned())
@@ -124,37 +174,85 @@ impl Fields {
 
     /// A secret text that must be there.
     pub fn secret(&mut self, name: &'static str) -> Option<SecretString> {
-        match self.members.remove(name) {
+        match self.take(name) {
             Some(Member::Text(text)) => Some(text),
             Some(Member::Null) => self.fault(name, "type", "expected a string, found null"),
-            Some(Member::Other(found)) => self.wrong_type(name, found),
+            Some(other) => self.wrong_type(name, &other),
             None => self.fault(name, "required", "this field is required"),
         }
     }
 
     /// A secret text that may be left out.
     pub fn optional_secret(&mut self, name: &'static str) -> Option<Option<SecretString>> {
-        match self.members.remove(name) {
+        match self.take(name) {
             Some(Member::Text(text)) => Some(Some(text)),
             Some(Member::Null) | None => Some(None),
-            Some(Member::Other(found)) => self.wrong_type(name, found),
+            Some(other) => self.wrong_type(name, &other),
         }
     }
 
-    fn wrong_type<T>(&mut self, name: &str, found: &str) -> Option<T> {
-        self.fault(name, "type", &format!("expected a string, found {found}"))
+    /// What a patch says of a text.
+    pub fn patched_text(&mut self, name: &'static str) -> Option<Patched<String>> {
+        match self.take(name) {
+            None => Some(Patched::Kept),
+            Some(Member::Null) => Some(Patched::Removed),
+            Some(Member::Text(text)) => Some(Patched::Set(text.expose_secret().to_owned())),
+            Some(other) => self.wrong_type(name, &other),
+        }
+    }
+
+    /// What a patch says of an object, whose own members `read` takes. Their faults are named by
+    /// JSON Pointers.
+    pub fn patched_object<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<Patched<T>> {
+        let mut inner = match self.take(name) {
+            None => return Some(Patched::Kept),
+            Some(Member::Null) => return Some(Patched::Removed),
+            Some(Member::Object(inner)) => inner,
+            Some(other) => {
+                let detail = format!("expected an object, found {}", other.word());
+                return self.fault(name, "type", &detail);
+            }
+        };
+        let value = read(&mut inner);
+        let faults = inner.finish();
+        let sound = faults.is_empty();
+        for fault in faults {
+            // RFC 6901 §3.
+            let below = fault.field.replace('~', "~0").replace('/', "~1");
+            self.push(FieldProblem { field: format!("/{name}/{below}").into(), ..fault });
+        }
+        value.filter(|_| sound).map(Patched::Set)
+    }
+
+    /// Refuses a member that is the server's to set.
+    pub fn read_only(&mut self, name: &'static str) {
+        if self.take(name).is_some() {
+            self.fault::<()>(name, "read_only", "this field cannot be changed here");
+        }
+    }
+
+    fn wrong_type<T>(&mut self, name: &str, found: &Member) -> Option<T> {
+        self.fault(name, "type", &format!("expected a string, found {}", found.word()))
     }
 
     fn fault<T>(&mut self, name: &str, code: &'static str, detail: &str) -> Option<T> {
-        if self.faults.len() < FAULTS {
-            let shown: String = name.chars().take(SHOWN).collect();
-            self.faults.push(FieldProblem::new(shown, code, detail.to_owned()));
-        }
+        let shown: String = name.chars().take(SHOWN).collect();
+        self.push(FieldProblem::new(shown, code, detail.to_owned()));
         None
     }
 
+    fn push(&mut self, fault: FieldProblem) {
+        if self.faults.len() < FAULTS {
+            self.faults.push(fault);
+        }
+    }
+
     /// All faults, with the members that nobody knew.
-    fn finish(mut self) -> Vec<FieldProblem> {
+    pub fn finish(mut self) -> Vec<FieldProblem> {
         for name in std::mem::take(&mut self.members).into_keys() {
             self.fault::<()>(&name, "unknown", "this field is not known here");
         }
@@ -178,7 +276,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-        let mut fields = Fields { members: BTreeMap::new(), faults: Vec::new() };
+        let mut fields = Fields::of(BTreeMap::new());
         while let Some(name) = map.next_key::<String>()? {
             let value = map.next_value()?;
             match fields.members.entry(name) {
@@ -192,6 +290,18 @@ impl<'de> Visitor<'de> for FieldsVisitor {
             }
         }
         Ok(fields)
+    }
+}
+
+impl Member {
+    /// What it is, for a fault.
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a string",
+            Self::Null => "null",
+            Self::Object(_) => "an object",
+            Self::Other(word) => word,
+        }
     }
 }
 
@@ -243,8 +353,7 @@ impl<'de> Visitor<'de> for MemberVisitor {
         Ok(Member::Other("a list"))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Member, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Member::Other("an object"))
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Member, A::Error> {
+        FieldsVisitor.visit_map(map).map(Member::Object)
     }
 }

@@ -91,6 +91,17 @@ impl Failure {
         failure.because(cause)
     }
 
+    /// 413: the body is longer than anything that is taken here.
+    pub fn body_too_large(limit: usize) -> Self {
+        let detail = format!("this endpoint takes at most {limit} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Request body too large", detail)
+    }
+
+    /// 401: the session is gone since its token was verified.
+    pub fn session_ended() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "session-ended", "Session ended", "log in again").challenge()
+    }
+
     /// 429: later. RFC 6585 §4.
     fn too_many_attempts(retry_after: Duration) -> Self {
         let detail = "too many attempts failed: wait as long as Retry-After says; after a login from this device \
@@ -109,7 +120,8 @@ impl Failure {
         self.header(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="keepgate""#))
     }
 
-    fn header(self, name: HeaderName, value: HeaderValue) -> Self {
+    /// With one header; a later one takes its place.
+    pub fn header(self, name: HeaderName, value: HeaderValue) -> Self {
         self.with(|inner| inner.header = Some((name, value)))
     }
 
@@ -142,9 +154,7 @@ impl From<AuthError> for Failure {
                 "this refresh token is not valid, or not any more: log in again",
             )
             .challenge(),
-            AuthError::SessionEnded => {
-                Self::new(S::UNAUTHORIZED, "session-ended", "Session ended", "log in again").challenge()
-            }
+            AuthError::SessionEnded => Self::session_ended(),
             AuthError::RegistrationClosed => Self::new(
                 S::FORBIDDEN,
                 "registration-closed",
@@ -178,7 +188,7 @@ impl From<AuthError> for Failure {
 
 impl Failure {
     /// What is the node's fault, not the request's.
-    fn of_the_node(error: AuthError) -> Self {
+    pub fn of_the_node(error: AuthError) -> Self {
         match error {
             AuthError::Overloaded { retry_after } => {
                 Self::unavailable("overloaded", "too many requests are being worked on", retry_after)

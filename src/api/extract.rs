@@ -1,7 +1,7 @@
 //! What a handler may ask of a request besides its body. Both come from the edge, by type, in the
 //! request's extensions; nothing the client sends can put them there.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 
 use super::error::Failure;
@@ -29,4 +29,14 @@ impl<S: Sync> FromRequestParts<S> for Sender {
         let origin = parts.extensions.get::<Origin>().cloned();
         origin.map(Self).ok_or_else(|| Failure::internal("the edge gave no origin"))
     }
+}
+
+/// A part of the path, decoded. What is not UTF-8 then names nothing.
+pub(in crate::api) async fn path_text<S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+    name: &str,
+) -> Option<String> {
+    let params = RawPathParams::from_request_parts(parts, state).await.ok()?;
+    params.iter().find(|(known, _)| *known == name).map(|(_, text)| text.to_owned())
 }

@@ -4,20 +4,29 @@ use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use secrecy::ExposeSecret;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::device_cookie;
 use super::error::Failure;
 use crate::auth::sessions::grant::Grant;
 use crate::model::id::SessionId;
 
-/// Borrows the secrets, so that none is copied anywhere but into the answer's bytes.
-#[derive(Serialize)]
-struct TokenAnswer<'a> {
+/// The tokens of a session.
+// Borrows the secrets, so that none is copied anywhere but into the answer's bytes.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tokens)]
+pub(in crate::api) struct TokenAnswer<'a> {
+    /// A JWT (RFC 9068).
     access_token: &'a str,
+    /// `Bearer`
     token_type: &'static str,
+    /// Seconds that the access token is good.
     expires_in: u64,
+    /// Good once.
     refresh_token: &'a str,
+    /// Seconds that the refresh token is good if it is not used.
     refresh_expires_in: u64,
+    #[schema(value_type = uuid::Uuid)]
     session_id: SessionId,
 }
 

@@ -7,7 +7,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH};
+use utoipa::ToSchema;
 
+use super::openapi::answers::Any;
 use crate::auth::keys::KeyRing;
 
 /// The keys and how long an answer is good.
@@ -17,6 +19,34 @@ pub(in crate::api) struct Published {
     pub max_age: Duration,
 }
 
+/// A JWK Set (RFC 7517 §5).
+#[derive(ToSchema)]
+#[schema(as = Jwks)]
+#[expect(dead_code, reason = "its schema describes what the key ring writes")]
+pub(in crate::api) struct JwksSchema {
+    /// The public keys.
+    keys: Vec<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// The public keys that verify access tokens.
+#[utoipa::path(
+    get,
+    path = "/.well-known/jwks.json",
+    operation_id = "jwks",
+    tag = "node",
+    params(("If-None-Match" = Option<String>, Header, nullable = false, description = "Entity tags that the client has.")),
+    responses(
+        (
+            status = 200,
+            description = "The keys.",
+            body = JwksSchema,
+            content_type = "application/jwk-set+json",
+            headers(("ETag" = String), ("Cache-Control" = String)),
+        ),
+        (status = 304, description = "The client has them.", headers(("ETag" = String))),
+        Any,
+    ),
+)]
 pub(in crate::api) async fn answer(State(published): State<Published>, headers: HeaderMap) -> Response {
     let jwks = published.keys.jwks();
     let hash = blake3::hash(jwks.as_bytes()).to_hex();

@@ -9,8 +9,10 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::jwks::max_age;
+use super::openapi::answers::Any;
 
 /// The document, made once.
 #[derive(Clone)]
@@ -30,6 +32,35 @@ pub(in crate::api) fn document(issuer: &str, cached_for: Duration) -> Metadata {
     Metadata { body: body.to_string().into(), cache: max_age(cached_for) }
 }
 
+/// What an issuer offers (RFC 8414 §2).
+#[derive(ToSchema)]
+#[schema(as = Metadata)]
+#[expect(dead_code, reason = "its schema describes what `document` writes")]
+pub(in crate::api) struct MetadataSchema {
+    #[schema(format = "uri")]
+    issuer: String,
+    #[schema(format = "uri")]
+    jwks_uri: String,
+    response_types_supported: Vec<String>,
+    grant_types_supported: Vec<String>,
+}
+
+/// The issuer's metadata.
+#[utoipa::path(
+    get,
+    path = "/.well-known/oauth-authorization-server",
+    operation_id = "metadata",
+    tag = "node",
+    responses(
+        (
+            status = 200,
+            description = "It.",
+            body = MetadataSchema,
+            headers(("Cache-Control" = String)),
+        ),
+        Any,
+    ),
+)]
 pub(in crate::api) async fn answer(State(metadata): State<Metadata>) -> Response {
     let Metadata { body, cache } = metadata;
     ([(CONTENT_TYPE, "application/json".to_owned()), (CACHE_CONTROL, cache)], body).into_response()

@@ -9,6 +9,7 @@
 //! axum stays inside this folder: [`Api`] is a function from request to response.
 
 mod body;
+mod condition;
 mod device_cookie;
 mod error;
 mod extract;
@@ -19,6 +20,8 @@ mod login;
 mod logout;
 mod logout_all;
 mod metadata;
+mod openapi;
+mod page;
 mod password;
 mod ready;
 mod refresh;
@@ -27,6 +30,7 @@ mod session_end;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod users;
 mod verify;
 
 use std::convert::Infallible;
@@ -35,26 +39,31 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::middleware::from_fn;
-use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use tower_service::Service;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
 
 use crate::auth::accounts::Accounts;
 use crate::auth::keys::KeyRing;
 use crate::auth::sessions::Sessions;
 use crate::observe::health::Health;
+use crate::users::Users;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What the API is made of.
+#[derive(Clone)]
 pub struct Parts {
     /// Registers, changes passwords.
     pub accounts: Accounts,
     /// Opens, renews and ends sessions.
     pub sessions: Sessions,
+    /// Profiles and documents.
+    pub users: Users,
     /// Publishes the public keys.
     pub keys: KeyRing,
     /// Answers `/health` and `/ready`.
@@ -65,28 +74,53 @@ pub struct Parts {
     pub jwks_max_age: Duration,
 }
 
-/// Every path of the API and who answers it.
+/// The API as a router.
 pub fn router(parts: Parts) -> Router {
-    let Parts { accounts, sessions, keys, health, issuer, jwks_max_age } = parts;
-    let published = jwks::Published { keys, max_age: jwks_max_age };
-    let metadata = metadata::document(&issuer, jwks_max_age);
-    Router::new()
-        .route("/auth/v1/register", post(register::answer).with_state(accounts.clone()))
-        .route("/auth/v1/password", post(password::answer).with_state(accounts))
-        .route("/auth/v1/login", post(login::answer).with_state(sessions.clone()))
-        .route("/auth/v1/refresh", post(refresh::answer).with_state(sessions.clone()))
-        .route("/auth/v1/logout", post(logout::answer).with_state(sessions.clone()))
-        .route("/auth/v1/logout-all", post(logout_all::answer).with_state(sessions.clone()))
-        .route("/auth/v1/sessions", get(sessions::answer).with_state(sessions.clone()))
-        .route("/auth/v1/sessions/{id}", delete(session_end::answer).with_state(sessions))
-        .route("/auth/v1/verify", get(verify::answer))
-        .route("/.well-known/jwks.json", get(jwks::answer).with_state(published))
-        .route("/.well-known/oauth-authorization-server", get(metadata::answer).with_state(metadata))
-        .route("/health", get(health::answer).with_state(health.clone()))
-        .route("/ready", get(ready::answer).with_state(health))
+    let (router, _) = described(parts).split_for_parts();
+    router
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(from_fn(error::finish))
+}
+
+/// Every path of the API, who answers it, and what is said of it.
+fn described(parts: Parts) -> OpenApiRouter {
+    let Parts { accounts, sessions, users: people, keys, health, issuer, jwks_max_age } = parts;
+    let published = jwks::Published { keys, max_age: jwks_max_age };
+    let metadata = metadata::document(&issuer, jwks_max_age);
+    let accounts = OpenApiRouter::new()
+        .routes(routes!(register::answer))
+        .routes(routes!(password::answer))
+        .with_state(accounts);
+    let sessions = OpenApiRouter::new()
+        .routes(routes!(login::answer))
+        .routes(routes!(refresh::answer))
+        .routes(routes!(logout::answer))
+        .routes(routes!(logout_all::answer))
+        .routes(routes!(sessions::answer))
+        .routes(routes!(session_end::answer))
+        .with_state(sessions);
+    let people = OpenApiRouter::new()
+        .routes(routes!(users::me::get, users::me::patch))
+        .routes(routes!(users::documents::list))
+        .routes(routes!(users::document::get, users::document::put, users::document::delete))
+        .routes(routes!(users::accounts::list))
+        .routes(routes!(users::accounts::get))
+        .routes(routes!(users::accounts::documents))
+        .routes(routes!(users::accounts::document))
+        .with_state(people);
+    let health = OpenApiRouter::new()
+        .routes(routes!(health::answer))
+        .routes(routes!(ready::answer))
+        .with_state(health);
+    OpenApiRouter::with_openapi(openapi::empty())
+        .merge(accounts)
+        .merge(sessions)
+        .routes(routes!(verify::answer))
+        .merge(people)
+        .routes(UtoipaMethodRouterExt::with_state(routes!(jwks::answer), published))
+        .routes(UtoipaMethodRouterExt::with_state(routes!(metadata::answer), metadata))
+        .merge(health)
 }
 
 /// The API as a function. Cheap to clone.

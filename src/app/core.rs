@@ -13,6 +13,7 @@ use keepgate_guard::view::RevocationView;
 
 use super::error::AppError;
 use super::measures::Decisions;
+use super::people::AuthPeople;
 use super::reload::Reloader;
 use super::watch::Watch;
 use crate::audit::head::HeadKey;
@@ -33,6 +34,7 @@ use crate::model::time::{FlooredClock, SharedClock, SystemClock, Timestamp};
 use crate::observe::health::Health;
 use crate::store::Stores;
 use crate::store::commit::Follower;
+use crate::users::{self, Users};
 
 /// The house without its doors.
 pub(in crate::app) struct Core {
@@ -42,6 +44,7 @@ pub(in crate::app) struct Core {
     pub stores: Stores,
     pub trail: Trail,
     pub auth: Auth,
+    pub users: Users,
     pub keys: KeyRing,
     pub revocations: Revocations,
     pub blacklist: Arc<Blacklist>,
@@ -97,6 +100,7 @@ impl Core {
         };
         let keys = ground.keys(live).await?;
         let (auth, heads) = (ground.auth(keys.clone())?, ground.heads()?);
+        let users = ground.users(&auth);
         let health = Health::new();
         let watch = Watch::default();
         watch.register(&health, &stores);
@@ -108,6 +112,7 @@ impl Core {
             stores,
             trail,
             auth,
+            users,
             keys,
             revocations,
             blacklist,
@@ -194,6 +199,18 @@ impl Ground<'_> {
         };
         let Config { accounts, passwords, throttle, tokens, .. } = self.config;
         Ok(Auth::start(parts, self.master, accounts, passwords, throttle, tokens)?)
+    }
+
+    fn users(&self, auth: &Auth) -> Users {
+        let parts = users::Parts {
+            user: self.stores.user.clone(),
+            people: Arc::new(AuthPeople(auth.accounts.clone())),
+            committer: self.stores.committer.clone(),
+            trail: self.trail.clone(),
+            denials: Arc::clone(&auth.denials),
+            clock: Arc::clone(self.clock),
+        };
+        Users::new(parts, &self.config.users)
     }
 
     fn heads(&self) -> Result<HeadSigner, AppError> {

@@ -51,6 +51,7 @@ fn local_api(core: &Core) -> LocalApi {
     let api = Api::new(api::Parts {
         accounts: core.auth.accounts.clone(),
         sessions: core.auth.sessions.clone(),
+        users: core.users.clone(),
         keys: core.keys.clone(),
         health: core.health.clone(),
         issuer: core.config.tokens.issuer.clone(),

@@ -14,6 +14,7 @@ mod execute;
 mod first_administrator;
 mod measures;
 mod memory;
+mod people;
 pub mod ready;
 pub mod reload;
 mod serve;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
+use crate::app::control::data::Document;
 use crate::app::control::reply::Reply;
 use crate::app::control::view::{
     Ban, Configuration, Event, Events, Invite, Key, Reloaded, Session, Status, Throttle, User, Verification,
@@ -88,6 +89,8 @@ fn as_text(reply: &Reply) -> String {
         Reply::Users(users) => table(["ID", "E-MAIL", "NAME", "ROLES", "STATUS", "CREATED"], users, user_row),
         // Shown by whoever asked, in other words.
         Reply::Exported(_) | Reply::Imported(_) => String::new(),
+        Reply::Documents(documents) => table(["KEY", "BYTES", "VERSION", "UPDATED"], documents, document_row),
+        Reply::Document(document) => lines(&document.body),
         Reply::Invited { invite, code } => {
             format!("{}\nThe code, shown this once:\n{code}\n", invites(std::slice::from_ref(invite)))
         }
@@ -140,6 +143,16 @@ fn failed_logins(throttle: &Throttle) -> String {
 fn user_row(user: &User) -> [String; 6] {
     let User { id, email, name, roles, status, created_at, .. } = user;
     [id.clone(), email.clone(), name.clone(), roles.join(","), word(status), created_at.clone()]
+}
+
+fn document_row(document: &Document) -> [String; 4] {
+    let Document { key, bytes, version, updated_at } = document;
+    [key.clone(), bytes.to_string(), version.to_string(), updated_at.clone()]
+}
+
+/// A text of several lines, each of them [`plain`].
+fn lines(text: &str) -> String {
+    text.lines().map(|line| plain(line) + "\n").collect()
 }
 
 fn invites(list: &[Invite]) -> String {

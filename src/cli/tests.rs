@@ -5,7 +5,7 @@ use clap::CommandFactory as _;
 use super::*;
 use crate::app::control::client::SendError;
 use crate::app::control::reply::{Code, Failure};
-use crate::app::control::view;
+use crate::app::control::{data, view};
 use crate::config::development::Listeners;
 use crate::config::problem::Problems;
 use crate::model::account::AccountStatus;
@@ -175,6 +175,10 @@ fn status() -> Reply {
     }))
 }
 
+fn document(key: &str, bytes: u64) -> data::Document {
+    data::Document { key: key.into(), bytes, version: 3, updated_at: AT.into() }
+}
+
 fn reloaded(file: Option<&str>, changed: &[&str], restart: &[&str]) -> Reply {
     let owned = |keys: &[&str]| keys.iter().map(|&key| key.to_owned()).collect();
     Reply::Reloaded(view::Reloaded {
@@ -204,6 +208,11 @@ fn replies() -> Vec<Reply> {
         Reply::User(attacked(user("ada@example.com", "Ada", &[]))),
         Reply::Users(vec![user("ada@example.com", "Ada", &["admin"]), user("bob@example.com", "Bob ß", &[])]),
         Reply::Users(Vec::new()),
+        Reply::Documents(vec![document("settings", 17)]),
+        Reply::Document(data::DocumentBody {
+            document: document("evil", 24),
+            body: "{\"\u{9b}2J\":\n \"\u{202e}\"}".into(),
+        }),
         Reply::Invited {
             invite: view::Invite {
                 id: id(),

@@ -67,6 +67,13 @@ pub(super) enum User {
         #[arg(long, conflicts_with = "roles")]
         none: bool,
     },
+    /// Show what applications keep for an account: its documents, or one of them
+    Data {
+        /// E-mail address or id
+        user: String,
+        /// A document's key; all are listed if left out
+        key: Option<String>,
+    },
     /// Delete an account and its data, for good
     Delete {
         /// E-mail address or id
@@ -129,6 +136,8 @@ impl User {
             Self::Roles { user, roles, none: _ } => {
                 Command::UserRoles { user, roles: roles.into_iter().collect() }
             }
+            Self::Data { user, key: None } => return documents(console, user).await,
+            Self::Data { user, key: Some(key) } => Command::UserDocument { user, key },
             Self::Delete { user } => Command::UserDelete { user },
             Self::Invite { email, roles, ttl } => Command::InviteCreate {
                 email,
@@ -156,6 +165,25 @@ async fn list(console: &mut Console) -> anyhow::Result<ExitCode> {
         all.extend(page);
         if !more {
             return console.show(&Reply::Users(all));
+        }
+    }
+}
+
+/// All pages as one list.
+async fn documents(console: &mut Console, user: String) -> anyhow::Result<ExitCode> {
+    let mut all = Vec::new();
+    let mut after = None;
+    loop {
+        let command = Command::UserDocuments { user: user.clone(), after, limit: PAGE };
+        let page = match console.node.execute(command).await? {
+            Reply::Documents(page) => page,
+            other => return Err(output::unexpected(&other)),
+        };
+        let more = page.len() >= PAGE as usize;
+        after = page.last().map(|document| document.key.clone());
+        all.extend(page);
+        if !more {
+            return console.show(&Reply::Documents(all));
         }
     }
 }

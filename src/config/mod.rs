@@ -24,6 +24,7 @@ pub mod throttle;
 pub mod tls;
 pub mod tokens;
 pub mod upstream;
+pub mod users;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -79,6 +80,8 @@ pub struct Config {
     pub upstreams: BTreeMap<String, upstream::Upstream>,
     /// `[accounts]`
     pub accounts: accounts::Accounts,
+    /// `[users]`
+    pub users: users::Users,
     /// `[passwords]`
     pub passwords: passwords::Passwords,
     /// `[throttle]`

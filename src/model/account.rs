@@ -9,6 +9,45 @@ use super::id::AccountId;
 use super::role::Role;
 use super::time::Timestamp;
 
+/// Longest name, characters.
+pub const LONGEST_NAME: usize = 100;
+
+/// The text is not a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    /// More than [`LONGEST_NAME`].
+    #[error("use at most {LONGEST_NAME} characters")]
+    TooLong,
+    /// It could command a terminal.
+    #[error("leave out control characters")]
+    Control,
+}
+
+impl InvalidName {
+    /// A stable word.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::TooLong => "too_long",
+            Self::Control => "invalid",
+        }
+    }
+}
+
+/// A person's name as it is kept: without surrounding white space; may be empty.
+///
+/// # Errors
+/// [`InvalidName`]
+pub fn name(text: &str) -> Result<String, InvalidName> {
+    let name = text.trim();
+    if name.chars().count() > LONGEST_NAME {
+        Err(InvalidName::TooLong)
+    } else if name.contains(char::is_control) {
+        Err(InvalidName::Control)
+    } else {
+        Ok(name.to_owned())
+    }
+}
+
 /// A password hash in PHC string format (`$argon2id$v=19$m=…`). `Debug` hides it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

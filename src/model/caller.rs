@@ -54,7 +54,7 @@ pub struct RefusedToken {
 }
 
 /// Who did it, as the audit log names them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Actor {
     /// Nobody proved to be anybody.

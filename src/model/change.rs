@@ -20,6 +20,7 @@ use super::event::{AuditEvent, SignedHead};
 use super::id::{AccountId, InviteId, SessionId};
 use super::invite::Invite;
 use super::key::{KeyId, KeyState, SealedKey};
+use super::profile::Profile;
 use super::revocation::Revocation;
 use super::role::Role;
 use super::session::Session;
@@ -31,7 +32,7 @@ use super::time::Timestamp;
 pub enum Namespace {
     /// Accounts, hashes, roles, invitations, signing keys.
     Auth,
-    /// Per-user application documents.
+    /// Per-user application documents and profiles.
     User,
     /// The audit log.
     Logs,
@@ -89,6 +90,8 @@ pub enum AuthChange {
     KeyAdded(SealedKey),
     /// A signing key moved on in its life.
     KeyStateSet { key: KeyId, state: KeyState, at: Timestamp },
+    /// An account was given another name.
+    NameSet { account: AccountId, name: String },
 }
 
 /// Facts of the user namespace.
@@ -101,6 +104,8 @@ pub enum UserChange {
     DocumentDeleted { account: AccountId, key: String },
     /// Everything of an account was removed.
     UserErased { account: AccountId },
+    /// An account's claims were replaced.
+    ProfileSet(Profile),
 }
 
 /// Facts of the logs namespace.

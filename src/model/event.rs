@@ -64,6 +64,8 @@ pub enum Intent {
     ThrottleClear,
     /// Take accounts elsewhere.
     AccountExport,
+    /// Look at somebody else's data. The target is whose, the reason what.
+    DataRead,
 }
 
 /// How it ended.

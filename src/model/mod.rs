@@ -14,6 +14,7 @@ pub mod invite;
 pub mod key;
 pub mod master_key;
 pub mod problem;
+pub mod profile;
 pub mod random;
 pub mod revocation;
 pub mod role;

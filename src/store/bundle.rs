@@ -38,6 +38,10 @@ pub enum Key {
     Ban(IpNet),
     /// A document.
     Document(AccountId, String),
+    /// Which documents an account has, and what they come to.
+    DocumentsOf(AccountId),
+    /// An account's claims.
+    Profile(AccountId),
 }
 
 impl Key {
@@ -109,11 +113,15 @@ fn written_keys(change: &Change, mut visit: impl FnMut(Key)) {
         Change::User(change) => match change {
             UserChange::DocumentPut(document) => {
                 visit(Key::Document(document.account, document.key.clone()));
+                visit(Key::DocumentsOf(document.account));
             }
             UserChange::DocumentDeleted { account, key } => {
                 visit(Key::Document(*account, key.clone()));
+                visit(Key::DocumentsOf(*account));
             }
+            // Whoever reads something of an account's depends on the account too.
             UserChange::UserErased { account } => visit(Key::Account(*account)),
+            UserChange::ProfileSet(profile) => visit(Key::Profile(profile.account)),
         },
         Change::Log(LogChange::Event(_) | LogChange::HeadSigned(_)) => {}
     }
@@ -126,7 +134,9 @@ fn auth_keys(change: &AuthChange, visit: &mut impl FnMut(Key)) {
             visit(Key::Email(account.email.clone()));
             visit(Key::Administrators);
         }
-        AuthChange::PasswordSet { account, .. } => visit(Key::Account(*account)),
+        AuthChange::PasswordSet { account, .. } | AuthChange::NameSet { account, .. } => {
+            visit(Key::Account(*account));
+        }
         AuthChange::RolesSet { account, .. }
         | AuthChange::StatusSet { account, .. }
         | AuthChange::AccountDeleted { account } => {

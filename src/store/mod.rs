@@ -10,7 +10,7 @@ mod cached;
 mod chain;
 pub mod commit;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 mod engines;
 pub mod error;
 mod files;

@@ -15,12 +15,13 @@ use super::view::{AuthView, LogView, TokenView, UserView};
 use crate::model::account::Account;
 use crate::model::ban::Ban;
 use crate::model::change::{AuthChange, LogChange, Namespace, TokenChange, UserChange};
-use crate::model::document::Document;
+use crate::model::document::{Document, DocumentEntry, Usage};
 use crate::model::email::Email;
 use crate::model::event::{ChainHash, SignedHead};
 use crate::model::id::{AccountId, InviteId, Seq, SessionId};
 use crate::model::invite::Invite;
 use crate::model::key::SealedKey;
+use crate::model::profile::Profile;
 use crate::model::revocation::Revocation;
 use crate::model::session::Session;
 use crate::model::time::Timestamp;
@@ -59,7 +60,7 @@ handle!(
     AuthStore, AuthView, AuthChange
 );
 handle!(
-    /// Application documents. Only `users` holds it.
+    /// Application documents and profiles. Only `users` holds it.
     UserStore, UserView, UserChange
 );
 handle!(
@@ -158,9 +159,41 @@ impl UserStore {
         self.view.document(account, key)
     }
 
-    /// An account's documents in order of key, after `after`, at most `limit`.
-    pub fn documents(&self, account: AccountId, after: Option<&str>, limit: usize) -> Result<Vec<Document>> {
+    /// An account's documents, without their bodies, in order of key, after `after`, at most `limit`.
+    pub fn documents(
+        &self,
+        account: AccountId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<DocumentEntry>> {
         self.view.documents(account, after, limit)
+    }
+
+    /// What an account's documents come to.
+    #[cfg(test)]
+    pub fn usage(&self, account: AccountId) -> Result<Usage> {
+        self.view.usage(account)
+    }
+
+    /// What an account's documents come to; the bundle depends on every one of them.
+    pub fn read_usage(&self, bundle: &mut Bundle, account: AccountId) -> Result<Usage> {
+        let as_of = self.applied();
+        bundle.note(Key::DocumentsOf(account), as_of);
+        bundle.note(Key::Account(account), as_of);
+        self.view.usage(account)
+    }
+
+    /// An account's claims.
+    pub fn profile(&self, account: AccountId) -> Result<Option<Profile>> {
+        self.view.profile(account)
+    }
+
+    /// As [`Self::profile`], and the bundle depends on it and on the account's staying.
+    pub fn read_profile(&self, bundle: &mut Bundle, account: AccountId) -> Result<Option<Profile>> {
+        let as_of = self.applied();
+        bundle.note(Key::Profile(account), as_of);
+        bundle.note(Key::Account(account), as_of);
+        self.view.profile(account)
     }
 }
 

@@ -10,12 +10,13 @@ use super::namespace::{LogHead, LogRecord};
 use crate::model::account::Account;
 use crate::model::ban::Ban;
 use crate::model::change::Namespace;
-use crate::model::document::Document;
+use crate::model::document::{Document, DocumentEntry, Usage};
 use crate::model::email::Email;
 use crate::model::event::SignedHead;
 use crate::model::id::{AccountId, InviteId, Seq, SessionId};
 use crate::model::invite::Invite;
 use crate::model::key::SealedKey;
+use crate::model::profile::Profile;
 use crate::model::revocation::Revocation;
 use crate::model::session::Session;
 
@@ -51,7 +52,9 @@ pub(in crate::store) trait AuthView: Send + Sync {
 pub(in crate::store) trait UserView: Send + Sync {
     fn document(&self, account: AccountId, key: &str) -> Result<Option<Document>>;
     /// In order of key, after `after`, at most `limit`.
-    fn documents(&self, account: AccountId, after: Option<&str>, limit: usize) -> Result<Vec<Document>>;
+    fn documents(&self, account: AccountId, after: Option<&str>, limit: usize) -> Result<Vec<DocumentEntry>>;
+    fn usage(&self, account: AccountId) -> Result<Usage>;
+    fn profile(&self, account: AccountId) -> Result<Option<Profile>>;
 }
 
 /// The logs namespace's questions.

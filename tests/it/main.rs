@@ -24,4 +24,5 @@ mod reload;
 mod secrets;
 mod throttle;
 mod tokens;
+mod users;
 mod websocket;

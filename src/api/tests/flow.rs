@@ -265,7 +265,7 @@ async fn health_is_alive_and_ready_asks_each_dependency_without_telling_details(
 #[tokio::test]
 async fn what_is_not_served_yet_is_not_found() {
     let world = open().await;
-    for path in ["/users/v1/me", "/oauth/v1/token", "/auth/v1/revocations", "/auth/v1/login/", "/"] {
+    for path in ["/users/v1/you", "/oauth/v1/token", "/auth/v1/revocations", "/auth/v1/login/", "/"] {
         let answer = world.get(path).await;
         assert_eq!(
             (answer.status, answer.problem().as_str()),

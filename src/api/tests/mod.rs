@@ -3,6 +3,7 @@
 mod bodies;
 mod errors;
 mod flow;
+mod openapi;
 mod world;
 
 use std::net::{IpAddr, Ipv4Addr};

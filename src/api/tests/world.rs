@@ -10,7 +10,7 @@ use keepgate_guard::claims::Claims;
 use serde_json::json;
 
 use super::*;
-use crate::api::{Parts, router};
+use crate::api::{Parts, described, router};
 use crate::audit::Trail;
 use crate::auth::keys::live::LiveKeys;
 use crate::auth::keys::plan::Policy;
@@ -18,18 +18,25 @@ use crate::auth::keys::{Foundation, KeyRing};
 use crate::auth::{self, Auth};
 use crate::config;
 use crate::config::accounts::Registration;
+use crate::model::account::Account;
 use crate::model::caller::Caller;
+use crate::model::change::AuthChange;
 use crate::model::id::{AccountId, SessionId, TokenId};
 use crate::model::master_key::MasterKey;
 use crate::model::random::{SeededRng, SharedRng};
 use crate::model::time::{ManualClock, SharedClock, Timestamp};
 use crate::observe::health::Health;
 use crate::store::Stores;
+use crate::store::bundle::Bundle;
+use crate::store::error::StoreError;
+use crate::store::namespace::AuthStore;
+use crate::users::{self, People, Users};
 
 pub(super) const PASSWORD: &str = "a long enough passphrase";
 
 pub(super) struct World {
     pub router: Router,
+    pub document: utoipa::openapi::OpenApi,
     pub auth: Auth,
     pub health: Health,
     _stores: Stores,
@@ -41,7 +48,7 @@ impl World {
         let rng: SharedRng = Arc::new(SeededRng::new(7));
         let live = LiveKeys::default();
         let stores = Stores::in_memory(Arc::clone(&clock), vec![live.follower()]).unwrap();
-        let Stores { auth, tokens, logs, committer, .. } = &stores;
+        let Stores { auth, user, tokens, logs, committer, .. } = &stores;
         let trail = Trail::new(logs.clone(), committer.clone(), Arc::clone(&clock), Arc::clone(&rng));
         let on = Foundation {
             live,
@@ -60,8 +67,8 @@ impl World {
             auth: auth.clone(),
             tokens: tokens.clone(),
             committer: committer.clone(),
-            trail,
-            clock,
+            trail: trail.clone(),
+            clock: Arc::clone(&clock),
             rng,
             keys,
             erasure: Arc::new(|_, _| {}),
@@ -70,16 +77,28 @@ impl World {
         let cheap =
             config::passwords::Passwords { memory_kib: 8, iterations: 1, threads: 1, ..Default::default() };
         let auth = Auth::start(parts, &master, &accounts, &cheap, &Default::default(), &config).unwrap();
+        let parts = users::Parts {
+            user: user.clone(),
+            people: Arc::new(Everybody(stores.auth.clone())),
+            committer: committer.clone(),
+            trail,
+            denials: auth.denials.clone(),
+            clock,
+        };
+        let quotas = config::users::Users { document_bytes: 1024, documents: 5, account_bytes: 2048 };
+        let users = Users::new(parts, &quotas);
         let health = Health::new();
-        let router = router(Parts {
+        let parts = Parts {
             accounts: auth.accounts.clone(),
             sessions: auth.sessions.clone(),
+            users,
             keys: auth.keys.clone(),
             health: health.clone(),
             issuer: "https://id.example.com".into(),
             jwks_max_age: Duration::from_secs(300),
-        });
-        Self { router, auth, health, _stores: stores }
+        };
+        let document = described(parts.clone()).into_openapi();
+        Self { router: router(parts), document, auth, health, _stores: stores }
     }
 
     pub(super) async fn get(&self, path: &str) -> Answer {
@@ -121,8 +140,25 @@ impl World {
     }
 }
 
+/// The accounts, straight from their namespace.
+struct Everybody(AuthStore);
+
+impl People for Everybody {
+    fn read_account(&self, bundle: &mut Bundle, id: AccountId) -> Result<Option<Account>, StoreError> {
+        self.0.read_account(bundle, id)
+    }
+
+    fn accounts(&self, after: Option<AccountId>, limit: usize) -> Result<Vec<Account>, StoreError> {
+        self.0.accounts(after, limit)
+    }
+
+    fn rename(&self, bundle: &mut Bundle, account: AccountId, name: String) {
+        self.0.stage(bundle, AuthChange::NameSet { account, name });
+    }
+}
+
 /// The caller that an access token names, unverified.
-fn caller(access: &str) -> Caller {
+pub(super) fn caller(access: &str) -> Caller {
     let payload = URL_SAFE_NO_PAD.decode(access.split('.').nth(1).unwrap()).unwrap();
     let claims: Claims = serde_json::from_slice(&payload).unwrap();
     Caller {

@@ -105,6 +105,22 @@ pub enum Command {
         /// Say only what would come of it.
         check: bool,
     },
+    /// An account's documents, without their bodies, in order of key. → `Reply::Documents`
+    UserDocuments {
+        /// Id or e-mail address.
+        user: String,
+        /// Those after this key; from the start if `None`.
+        after: Option<String>,
+        /// At most this many, at most [`PAGE`].
+        limit: u32,
+    },
+    /// One of an account's documents. → `Reply::Document`
+    UserDocument {
+        /// Id or e-mail address.
+        user: String,
+        /// Its key.
+        key: String,
+    },
     /// Make an invitation. → `Reply::Invited`
     InviteCreate {
         /// The only address it can be used with; any if `None`.

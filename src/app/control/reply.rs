@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::data::{Document, DocumentBody};
 use super::transfer::{Exported, Imported};
 use super::view::{Ban, Events, Invite, Key, Reloaded, Session, Status, User, Verification};
 use crate::config::problem::Problems;
@@ -20,6 +21,10 @@ pub enum Reply {
     Exported(Vec<Exported>),
     /// What came of a batch of accounts from elsewhere.
     Imported(Imported),
+    /// Documents without their bodies; if as many as asked for, there may be more.
+    Documents(Vec<Document>),
+    /// A document with its body.
+    Document(DocumentBody),
     /// An invitation and its code, which is shown this once.
     Invited {
         /// The invitation.

@@ -1,6 +1,7 @@
 //! What an operator's commands do: each is one call of a service, and its result as the operator
 //! sees it. Rules live in the services; this finds, calls and translates.
 
+mod data;
 mod node;
 mod people;
 mod refused;
@@ -54,6 +55,10 @@ impl Core {
             Command::UserImport { users, skip_existing, check } => {
                 self.user_import(users, Manner { check, skip_existing }, who).await
             }
+            Command::UserDocuments { user, after, limit } => {
+                self.user_documents(&user, after, limit, who).await
+            }
+            Command::UserDocument { user, key } => self.user_document(&user, &key, who).await,
             Command::InviteCreate { email, roles, ttl_seconds } => {
                 self.invite_create(email, roles, ttl_seconds, who).await
             }

@@ -150,7 +150,7 @@ impl Core {
         Ok(Reply::User(User { throttle: Some(throttle), ..(&account).into() }))
     }
 
-    fn find(&self, user: &str) -> Result<AccountId, Failure> {
+    pub(super) fn find(&self, user: &str) -> Result<AccountId, Failure> {
         match self.auth.accounts.find(user) {
             Ok(account) => Ok(account.id),
             Err(AuthError::NotFound) => {

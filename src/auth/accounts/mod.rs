@@ -23,14 +23,12 @@ use super::error::FieldError;
 use super::password::Passwords;
 use super::throttle::Throttle;
 use crate::config;
-use crate::model::account::{Account, AccountStatus, PasswordHash};
+use crate::model::account::{self, Account, AccountStatus, PasswordHash};
 use crate::model::email::Email;
 use crate::model::id::AccountId;
 use crate::model::role::Role;
 use crate::model::time::Timestamp;
 use crate::store::bundle::Bundle;
-
-const LONGEST_NAME: usize = 100;
 
 /// Stages, in the bundle that deletes an account, the removal of what other modules keep of it.
 /// Whoever wires the house passes it: `auth` has no handle on the user namespace.
@@ -60,16 +58,6 @@ pub struct NewAccount {
     pub name: String,
     /// What it may do.
     pub roles: BTreeSet<Role>,
-}
-
-/// The rule that a name, trimmed, breaks.
-fn name_fault(name: &str) -> Option<FieldError> {
-    if name.chars().count() > LONGEST_NAME {
-        let detail = format!("use at most {LONGEST_NAME} characters");
-        return Some(FieldError::new("name", "too_long", detail));
-    }
-    name.contains(char::is_control)
-        .then(|| FieldError::new("name", "invalid", "leave out control characters"))
 }
 
 /// Registers, changes, finds and removes accounts. Cheap to clone.
@@ -107,10 +95,12 @@ impl Accounts {
             faults.push(FieldError::new("email", "invalid", error.to_string()));
         }
         faults.extend(self.passwords.faults("password", password, email.as_ref().ok()));
-        let name = name.trim();
-        faults.extend(name_fault(name));
-        match email {
-            Ok(email) if faults.is_empty() => Ok((email, name.to_owned())),
+        let name = account::name(name);
+        if let Err(error) = &name {
+            faults.push(FieldError::new("name", error.code(), error.to_string()));
+        }
+        match (email, name) {
+            (Ok(email), Ok(name)) if faults.is_empty() => Ok((email, name)),
             _ => Err(faults),
         }
     }

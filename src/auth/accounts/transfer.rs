@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::audit::draft::Draft;
 use crate::auth::error::{AuthError, FieldError};
-use crate::model::account::{Account, AccountStatus, PasswordHash};
+use crate::model::account::{self, Account, AccountStatus, PasswordHash};
 use crate::model::caller::{Actor, Origin};
 use crate::model::change::AuthChange;
 use crate::model::email::Email;
@@ -156,7 +156,10 @@ impl Accounts {
 
     /// Rules that the record breaks by itself.
     fn faults_of(&self, incoming: &Incoming) -> Vec<FieldError> {
-        let mut faults: Vec<_> = super::name_fault(incoming.name.trim()).into_iter().collect();
+        let mut faults = Vec::new();
+        if let Err(error) = account::name(&incoming.name) {
+            faults.push(FieldError::new("name", error.code(), error.to_string()));
+        }
         if let Some(hash) = &incoming.password
             && let Err(error) = self.passwords.usable(hash)
         {

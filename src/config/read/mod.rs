@@ -162,6 +162,7 @@ fn examine_into(
         routes: Vec::new(),
         upstreams: routes::upstreams(section.child("upstreams")),
         accounts: sections::accounts(section.child("accounts")),
+        users: sections::users(section.child("users")),
         passwords: sections::passwords(section.child("passwords")),
         throttle: sections::throttle(section.child("throttle")),
         tokens: sections::tokens(section.child("tokens")),

@@ -167,6 +167,12 @@ impl Rules<'_> {
                 self.refuse(key, Some(format!("\"{}\"", span(longest))), &message, remedy);
             }
         }
+        let users = &self.config.users;
+        if users.document_bytes as u64 > users.account_bytes {
+            let message = format!("is more than users.account_bytes ({})", users.account_bytes);
+            let value = Some(users.document_bytes.to_string());
+            self.refuse("users.document_bytes", value, &message, "write a smaller size, or raise the other");
+        }
         let passwords = &self.config.passwords;
         if passwords.memory_kib < 8 * passwords.parallelism {
             let message = "is less than 8 KiB per lane, which argon2 needs (RFC 9106 §3.1)";

@@ -17,6 +17,7 @@ use crate::config::store::Store;
 use crate::config::throttle::Throttle;
 use crate::config::tls::{CertificateFiles, CertificateSource, Tls};
 use crate::config::tokens::Tokens;
+use crate::config::users::Users;
 use crate::model::key::KeyAlgorithm;
 
 const ZERO: Duration = Duration::ZERO;
@@ -172,6 +173,16 @@ pub(super) fn accounts(mut section: Section<'_>) -> Accounts {
     section.set("sessions_per_account", count(1, 10_000), &mut accounts.sessions_per_account);
     section.finish();
     accounts
+}
+
+pub(super) fn users(mut section: Section<'_>) -> Users {
+    let mut users = Users::default();
+    // The upper bounds keep one commit, and one answer, small.
+    section.set("document_bytes", size(1024, 1 << 20), &mut users.document_bytes);
+    section.set("documents", count(0, 100_000), &mut users.documents);
+    section.set("account_bytes", size(1024, GIB), &mut users.account_bytes);
+    section.finish();
+    users
 }
 
 pub(super) fn passwords(mut section: Section<'_>) -> Passwords {

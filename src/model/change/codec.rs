@@ -41,9 +41,11 @@ mod number {
     pub(super) const INVITE_REMOVED: u16 = 107;
     pub(super) const KEY_ADDED: u16 = 108;
     pub(super) const KEY_STATE_SET: u16 = 109;
+    pub(super) const NAME_SET: u16 = 110;
     pub(super) const DOCUMENT_PUT: u16 = 201;
     pub(super) const DOCUMENT_DELETED: u16 = 202;
     pub(super) const USER_ERASED: u16 = 203;
+    pub(super) const PROFILE_SET: u16 = 204;
     pub(super) const EVENT: u16 = 301;
     pub(super) const HEAD_SIGNED: u16 = 302;
     pub(super) const SESSION_OPENED: u16 = 401;
@@ -68,11 +70,13 @@ pub const fn kind(change: &Change) -> u16 {
             AuthChange::InviteRemoved { .. } => number::INVITE_REMOVED,
             AuthChange::KeyAdded(_) => number::KEY_ADDED,
             AuthChange::KeyStateSet { .. } => number::KEY_STATE_SET,
+            AuthChange::NameSet { .. } => number::NAME_SET,
         },
         Change::User(change) => match change {
             UserChange::DocumentPut(_) => number::DOCUMENT_PUT,
             UserChange::DocumentDeleted { .. } => number::DOCUMENT_DELETED,
             UserChange::UserErased { .. } => number::USER_ERASED,
+            UserChange::ProfileSet(_) => number::PROFILE_SET,
         },
         Change::Log(change) => match change {
             LogChange::Event(_) => number::EVENT,
@@ -103,11 +107,13 @@ pub fn encode(change: &Change, out: &mut Vec<u8>) {
             AuthChange::InviteRemoved { invite } => put(invite, out),
             AuthChange::KeyAdded(key) => put(key, out),
             AuthChange::KeyStateSet { key, state, at } => put(&(key, state, at), out),
+            AuthChange::NameSet { account, name } => put(&(account, name), out),
         },
         Change::User(change) => match change {
             UserChange::DocumentPut(document) => put(document, out),
             UserChange::DocumentDeleted { account, key } => put(&(account, key), out),
             UserChange::UserErased { account } => put(account, out),
+            UserChange::ProfileSet(profile) => put(profile, out),
         },
         Change::Log(change) => match change {
             LogChange::Event(event) => put(event, out),
@@ -153,12 +159,17 @@ pub fn decode(kind: u16, payload: &[u8]) -> Result<Change, CodecError> {
             let (key, state, at) = take.all()?;
             AuthChange::KeyStateSet { key, state, at }.into()
         }
+        number::NAME_SET => {
+            let (account, name) = take.all()?;
+            AuthChange::NameSet { account, name }.into()
+        }
         number::DOCUMENT_PUT => UserChange::DocumentPut(take.all()?).into(),
         number::DOCUMENT_DELETED => {
             let (account, key) = take.all()?;
             UserChange::DocumentDeleted { account, key }.into()
         }
         number::USER_ERASED => UserChange::UserErased { account: take.all()? }.into(),
+        number::PROFILE_SET => UserChange::ProfileSet(take.all()?).into(),
         number::EVENT => LogChange::Event(take.all()?).into(),
         number::HEAD_SIGNED => LogChange::HeadSigned(take.all()?).into(),
         number::SESSION_OPENED => TokenChange::SessionOpened(take.all()?).into(),

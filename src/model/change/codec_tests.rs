@@ -18,6 +18,7 @@ use crate::model::event::{AuditEvent, ChainHash, Intent, Outcome, SignedHead};
 use crate::model::id::{AccountId, EventId, InviteId, RequestId, SessionId};
 use crate::model::invite::Invite;
 use crate::model::key::{KeyAlgorithm, KeyId, KeyState, SealedKey};
+use crate::model::profile::Profile;
 use crate::model::revocation::{Revocation, RevocationCause, RevokedSubject};
 use crate::model::role::Role;
 use crate::model::session::{Rotated, Session, TokenHash};
@@ -104,6 +105,7 @@ fn auth_samples() -> Vec<(&'static str, Change)> {
             "key-state-set",
             AuthChange::KeyStateSet { key: KeyId("kid".into()), state: KeyState::Retired, at: AT }.into(),
         ),
+        ("name-set", AuthChange::NameSet { account, name: "Ada L.".into() }.into()),
     ]
 }
 
@@ -111,6 +113,9 @@ fn user_and_log_samples() -> Vec<(&'static str, Change)> {
     let account = AccountId(uuid(1));
     let document =
         Document { account, key: "settings".into(), body: "{\"a\":1}".into(), version: 3, updated_at: AT };
+    let claims = [("locale", "de-CH"), ("zoneinfo", "Europe/Zurich")];
+    let claims = claims.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let profile = Profile { account, claims, updated_at: AT };
     let event = AuditEvent {
         id: EventId(uuid(5)),
         at: AT,
@@ -128,6 +133,7 @@ fn user_and_log_samples() -> Vec<(&'static str, Change)> {
         ("document-put", UserChange::DocumentPut(document).into()),
         ("document-deleted", UserChange::DocumentDeleted { account, key: "settings".into() }.into()),
         ("user-erased", UserChange::UserErased { account }.into()),
+        ("profile-set", UserChange::ProfileSet(profile).into()),
         ("event", LogChange::Event(event).into()),
         ("head-signed", LogChange::HeadSigned(head).into()),
     ]

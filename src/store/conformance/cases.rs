@@ -2,11 +2,12 @@
 
 use super::bed::Bed;
 use super::sample::{
-    account, account_id, ban, document, email, event, invite, invite_id, key, key_id, network, revocation,
-    session, session_id, signed_head, time,
+    account, account_id, ban, document, email, event, invite, invite_id, key, key_id, network, profile,
+    revocation, session, session_id, signed_head, time,
 };
 use crate::model::account::{AccountStatus, PasswordHash};
 use crate::model::change::{AuthChange, Change, LogChange, TokenChange, UserChange};
+use crate::model::document::{Document, DocumentEntry, Usage};
 use crate::model::event::ChainHash;
 use crate::model::id::Seq;
 use crate::model::key::KeyState;
@@ -32,7 +33,9 @@ cases! {
     an_invitation_lives_until_it_is_removed,
     keys_come_in_order_of_creation_with_their_states,
     documents_are_kept_by_account_and_key,
-    an_erased_user_has_no_documents,
+    usage_is_counted_and_versions_outlive_their_documents,
+    a_profile_is_replaced_as_a_whole,
+    an_erased_user_has_nothing,
     audit_records_form_a_chain,
     signed_heads_are_kept_by_count,
     a_session_lives_from_opening_to_its_end,
@@ -93,6 +96,8 @@ fn an_account_changes_in_place(bed: &mut Bed) {
     bed.commit([AuthChange::PasswordSet { account: id, password, at: time(77) }]);
     bed.commit([AuthChange::StatusSet { account: id, status: AccountStatus::Disabled }]);
     bed.commit([AuthChange::RolesSet { account: id, roles: ada.roles.clone() }]);
+    ada.name = "Ada L.".to_owned();
+    bed.commit([AuthChange::NameSet { account: id, name: ada.name.clone() }]);
     assert_eq!(bed.auth.account(id).unwrap(), Some(ada.clone()));
     assert_eq!(bed.auth.account_by_email(&ada.email).unwrap(), Some(ada));
 }
@@ -156,6 +161,7 @@ fn changes_of_an_unknown_account_change_nothing(bed: &mut Bed) {
         AuthChange::PasswordSet { account: id, password: PasswordHash("$x".to_owned()), at: time(1) },
         AuthChange::RolesSet { account: id, roles: account(9, &["admin"]).roles },
         AuthChange::StatusSet { account: id, status: AccountStatus::Active },
+        AuthChange::NameSet { account: id, name: "x".to_owned() },
         AuthChange::AccountDeleted { account: id },
         AuthChange::InviteRemoved { invite: invite_id(9) },
         AuthChange::KeyStateSet { key: key_id(9), state: KeyState::Active, at: time(1) },
@@ -205,18 +211,57 @@ fn documents_are_kept_by_account_and_key(bed: &mut Bed) {
     };
     assert_eq!(page(None, 2), ["", "a"]);
     assert_eq!(page(Some("a"), 10), ["b", "ü"]);
+    let entries = bed.user.documents(account_id(1), None, 10).unwrap();
+    assert_eq!(entries[1], DocumentEntry::from(&document(1, "a", 2)));
 }
 
-fn an_erased_user_has_no_documents(bed: &mut Bed) {
+fn usage_is_counted_and_versions_outlive_their_documents(bed: &mut Bed) {
+    let usage = |bed: &Bed, of| bed.user.usage(account_id(of)).unwrap();
+    let put = |name: &str, body: &str, version| {
+        UserChange::DocumentPut(Document { body: body.to_owned(), ..document(1, name, version) })
+    };
+    assert_eq!(usage(bed, 1), Usage::default());
+    bed.commit([put("a", "\"ü\"", 1), put("b", "[]", 7)]);
+    assert_eq!(usage(bed, 1), Usage { documents: 2, bytes: 6, last_version: 7 });
+    bed.commit([put("a", "true", 2)]);
+    // The same once more, as a replay may have it.
+    bed.commit([put("a", "true", 2)]);
+    assert_eq!(usage(bed, 1), Usage { documents: 2, bytes: 6, last_version: 7 });
+    let gone = |name: &str| UserChange::DocumentDeleted { account: account_id(1), key: name.to_owned() };
+    bed.commit([gone("b"), gone("b"), gone("never")]);
+    assert_eq!(usage(bed, 1), Usage { documents: 1, bytes: 4, last_version: 7 });
+    bed.commit([gone("a")]);
+    assert_eq!(usage(bed, 1), Usage { documents: 0, bytes: 0, last_version: 7 });
+    assert_eq!(usage(bed, 2), Usage::default());
+}
+
+fn a_profile_is_replaced_as_a_whole(bed: &mut Bed) {
+    let first = profile(1, &[("locale", "de"), ("zoneinfo", "Europe/Zurich")], 5);
+    assert_eq!(bed.user.profile(account_id(1)).unwrap(), None);
+    bed.commit([UserChange::ProfileSet(first.clone())]);
+    bed.commit([UserChange::ProfileSet(profile(2, &[("locale", "fr")], 6))]);
+    assert_eq!(bed.user.profile(account_id(1)).unwrap(), Some(first));
+    for claims in [[("locale", "en")].as_slice(), &[]] {
+        bed.commit([UserChange::ProfileSet(profile(1, claims, 7))]);
+        assert_eq!(bed.user.profile(account_id(1)).unwrap(), Some(profile(1, claims, 7)));
+    }
+    assert_eq!(bed.user.profile(account_id(2)).unwrap(), Some(profile(2, &[("locale", "fr")], 6)));
+}
+
+fn an_erased_user_has_nothing(bed: &mut Bed) {
     for of in [1, 2] {
         bed.commit([
             UserChange::DocumentPut(document(of, "a", 1)),
             UserChange::DocumentPut(document(of, "b", 1)),
+            UserChange::ProfileSet(profile(of, &[("locale", "de")], 1)),
         ]);
     }
     bed.commit([UserChange::UserErased { account: account_id(1) }]);
     assert_eq!(bed.user.documents(account_id(1), None, 10).unwrap(), []);
+    assert_eq!(bed.user.usage(account_id(1)).unwrap(), Usage::default());
+    assert_eq!(bed.user.profile(account_id(1)).unwrap(), None);
     assert_eq!(bed.user.documents(account_id(2), None, 10).unwrap().len(), 2);
+    assert!(bed.user.profile(account_id(2)).unwrap().is_some());
 }
 
 fn audit_records_form_a_chain(bed: &mut Bed) {

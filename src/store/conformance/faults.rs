@@ -8,12 +8,13 @@ use parking_lot::Mutex;
 use super::bed::{Bed, Edit};
 use crate::model::account::Account;
 use crate::model::change::{AuthChange, Change, LogChange, TokenChange, UserChange};
-use crate::model::document::Document;
+use crate::model::document::{Document, DocumentEntry, Usage};
 use crate::model::email::Email;
 use crate::model::event::SignedHead;
 use crate::model::id::{AccountId, InviteId};
 use crate::model::invite::Invite;
 use crate::model::key::SealedKey;
+use crate::model::profile::Profile;
 use crate::store::engines::Engines;
 use crate::store::error::StoreError;
 use crate::store::namespace::{LogHead, LogRecord};
@@ -111,8 +112,25 @@ pub(super) const ALL: &[Fault] = &[
     ),
     Fault::changes(
         "keeps the documents of erased users",
-        "an_erased_user_has_no_documents",
+        "an_erased_user_has_nothing",
         forget!(Change::User(UserChange::UserErased { .. })),
+    ),
+    Fault::changes(
+        "keeps the first name of an account",
+        "an_account_changes_in_place",
+        forget!(Change::Auth(AuthChange::NameSet { .. })),
+    ),
+    Fault::changes(
+        "forgets profiles",
+        "a_profile_is_replaced_as_a_whole",
+        forget!(Change::User(UserChange::ProfileSet(_))),
+    ),
+    Fault::answers(
+        "forgets versions with their documents",
+        "usage_is_counted_and_versions_outlive_their_documents",
+        |engines| {
+            engines.user.view = Arc::new(ForgottenVersions(engines.user.view.clone()));
+        },
     ),
     Fault::changes(
         "loses audit events",
@@ -184,8 +202,34 @@ impl UserView for FirstPages {
     fn document(&self, account: AccountId, key: &str) -> Result<Option<Document>> {
         self.0.document(account, key)
     }
-    fn documents(&self, account: AccountId, _: Option<&str>, limit: usize) -> Result<Vec<Document>> {
+    fn documents(&self, account: AccountId, _: Option<&str>, limit: usize) -> Result<Vec<DocumentEntry>> {
         self.0.documents(account, None, limit)
+    }
+    fn usage(&self, account: AccountId) -> Result<Usage> {
+        self.0.usage(account)
+    }
+    fn profile(&self, account: AccountId) -> Result<Option<Profile>> {
+        self.0.profile(account)
+    }
+}
+
+/// Knows only the versions of documents that are there.
+struct ForgottenVersions(Arc<dyn UserView>);
+
+impl UserView for ForgottenVersions {
+    fn document(&self, account: AccountId, key: &str) -> Result<Option<Document>> {
+        self.0.document(account, key)
+    }
+    fn documents(&self, account: AccountId, after: Option<&str>, limit: usize) -> Result<Vec<DocumentEntry>> {
+        self.0.documents(account, after, limit)
+    }
+    fn usage(&self, account: AccountId) -> Result<Usage> {
+        let there = self.0.documents(account, None, usize::MAX)?;
+        let last_version = there.iter().map(|entry| entry.version).max().unwrap_or_default();
+        Ok(Usage { last_version, ..self.0.usage(account)? })
+    }
+    fn profile(&self, account: AccountId) -> Result<Option<Profile>> {
+        self.0.profile(account)
     }
 }
 

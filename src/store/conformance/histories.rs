@@ -4,17 +4,18 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::sample::{
-    account, account_id, ban, document, email, event, invite, invite_id, key, key_id, network, revocation,
-    session, session_id, signed_head, time,
+    account, account_id, ban, document, email, event, invite, invite_id, key, key_id, network, profile,
+    revocation, session, session_id, signed_head, time,
 };
 use crate::model::account::{Account, AccountStatus, PasswordHash};
 use crate::model::ban::Ban;
 use crate::model::change::{AuthChange, Change, LogChange, TokenChange, UserChange};
-use crate::model::document::Document;
+use crate::model::document::{Document, DocumentEntry, Usage};
 use crate::model::event::SignedHead;
 use crate::model::id::Seq;
 use crate::model::invite::Invite;
 use crate::model::key::{KeyState, SealedKey};
+use crate::model::profile::Profile;
 use crate::model::revocation::Revocation;
 use crate::model::session::Session;
 use crate::store::engines::Engines;
@@ -23,6 +24,7 @@ use crate::store::namespace::{LogHead, LogRecord};
 /// How many of each thing a history knows: few, so that changes meet.
 const FEW: u8 = 4;
 const DOCUMENTS: [&str; 4] = ["", "a", "b\0c", "ü"];
+const CLAIMS: [&[(&str, &str)]; 3] = [&[], &[("locale", "")], &[("locale", "de"), ("b\0c", "ü")]];
 const ROLES: [&[&str]; 4] = [&[], &["admin"], &["admin", "editor"], &["viewer"]];
 
 /// A bundle's changes: mostly one or two, sometimes none, sometimes many.
@@ -64,6 +66,7 @@ fn auth_change() -> impl Strategy<Value = AuthChange> {
             state,
             at: time(at)
         }),
+        (0..FEW, "[a-zü]{0,3}").prop_map(|(n, name)| AuthChange::NameSet { account: account_id(n), name }),
     ]
 }
 
@@ -76,6 +79,8 @@ fn user_change() -> impl Strategy<Value = UserChange> {
             key: DOCUMENTS[name].to_owned(),
         }),
         1 => (0..FEW).prop_map(|of| UserChange::UserErased { account: account_id(of) }),
+        2 => (0..FEW, 0..3_usize, any::<i64>())
+            .prop_map(|(of, claims, at)| UserChange::ProfileSet(profile(of, CLAIMS[claims], at))),
     ]
 }
 
@@ -109,6 +114,9 @@ fn token_change() -> impl Strategy<Value = TokenChange> {
 /// All of them, a page of them, and each by itself.
 type Things<T> = (Vec<T>, Vec<T>, [Option<T>; 4]);
 
+/// All of an account's, a page of them, and each by itself.
+type DocumentThings = (Vec<DocumentEntry>, Vec<DocumentEntry>, [Option<Document>; 4]);
+
 /// Everything the four views answer, each question that a handle can ask.
 #[derive(Debug, PartialEq)]
 pub(super) struct Answers {
@@ -117,7 +125,9 @@ pub(super) struct Answers {
     counts: (u64, u64),
     invites: (Vec<Invite>, [Option<Invite>; 4]),
     keys: Vec<SealedKey>,
-    documents: [Things<Document>; 4],
+    documents: [DocumentThings; 4],
+    usage: [Usage; 4],
+    profiles: [Option<Profile>; 4],
     logs: (Vec<LogRecord>, Vec<LogRecord>, LogHead, Vec<SignedHead>),
     sessions: Things<Session>,
     sessions_of: [Vec<Session>; 4],
@@ -150,6 +160,8 @@ impl Answers {
                     DOCUMENTS.map(|name| user.document(id, name).unwrap()),
                 )
             }),
+            usage: each.map(|n| user.usage(account_id(n)).unwrap()),
+            profiles: each.map(|n| user.profile(account_id(n)).unwrap()),
             logs: (
                 logs.records(0, all).unwrap(),
                 logs.records(2, 3).unwrap(),

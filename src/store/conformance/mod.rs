@@ -9,7 +9,7 @@ mod cases;
 mod crashes;
 mod faults;
 mod histories;
-pub(in crate::store) mod sample;
+pub(crate) mod sample;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -14,6 +14,7 @@ use crate::model::event::{AuditEvent, ChainHash, Intent, Outcome, SignedHead};
 use crate::model::id::{AccountId, EventId, InviteId, RequestId, SessionId};
 use crate::model::invite::Invite;
 use crate::model::key::{KeyAlgorithm, KeyId, KeyState, SealedKey};
+use crate::model::profile::Profile;
 use crate::model::revocation::{Revocation, RevocationCause, RevokedSubject};
 use crate::model::session::{Rotated, Session, TokenHash};
 use crate::model::time::Timestamp;
@@ -55,7 +56,7 @@ pub(super) fn network(n: u8) -> IpNet {
 }
 
 /// Account `n` with address `n`, active, with these roles.
-pub(super) fn account(n: u8, roles: &[&str]) -> Account {
+pub(crate) fn account(n: u8, roles: &[&str]) -> Account {
     Account {
         id: account_id(n),
         email: email(n),
@@ -144,6 +145,11 @@ pub(super) fn document(of: u8, key: &str, version: u64) -> Document {
         version,
         updated_at: time(version.cast_signed()),
     }
+}
+
+pub(super) fn profile(of: u8, claims: &[(&str, &str)], at: i64) -> Profile {
+    let claims = claims.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Profile { account: account_id(of), claims, updated_at: time(at) }
 }
 
 pub(super) fn event(n: u8) -> AuditEvent {

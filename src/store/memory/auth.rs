@@ -55,6 +55,9 @@ impl State for Auth {
                     key.changed_at = *at;
                 }
             }
+            AuthChange::NameSet { account, name } => {
+                self.alter(*account, |account| account.name.clone_from(name));
+            }
         }
         Ok(())
     }

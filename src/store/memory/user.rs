@@ -5,15 +5,24 @@ use std::ops::Bound;
 
 use super::{Memory, State};
 use crate::model::change::{Change, Namespace, UserChange};
-use crate::model::document::Document;
+use crate::model::document::{Document, DocumentEntry, Usage};
 use crate::model::id::{AccountId, Seq};
+use crate::model::profile::Profile;
 use crate::store::error::StoreError;
 use crate::store::view::UserView;
 
-/// Documents by account and key.
+/// Documents and profiles by account.
 #[derive(Default)]
 pub(in crate::store) struct User {
-    documents: BTreeMap<AccountId, BTreeMap<String, Document>>,
+    owners: BTreeMap<AccountId, Owned>,
+}
+
+/// What is kept of one account.
+#[derive(Default)]
+struct Owned {
+    documents: BTreeMap<String, Document>,
+    last_version: u64,
+    profile: Option<Profile>,
 }
 
 impl State for User {
@@ -23,16 +32,20 @@ impl State for User {
         let Change::User(change) = change else { return Ok(()) };
         match change {
             UserChange::DocumentPut(document) => {
-                let documents = self.documents.entry(document.account).or_default();
-                documents.insert(document.key.clone(), document.clone());
+                let owned = self.owners.entry(document.account).or_default();
+                owned.last_version = owned.last_version.max(document.version);
+                owned.documents.insert(document.key.clone(), document.clone());
             }
             UserChange::DocumentDeleted { account, key } => {
-                if let Some(documents) = self.documents.get_mut(account) {
-                    documents.remove(key);
+                if let Some(owned) = self.owners.get_mut(account) {
+                    owned.documents.remove(key);
                 }
             }
             UserChange::UserErased { account } => {
-                self.documents.remove(account);
+                self.owners.remove(account);
+            }
+            UserChange::ProfileSet(profile) => {
+                self.owners.entry(profile.account).or_default().profile = Some(profile.clone());
             }
         }
         Ok(())
@@ -41,7 +54,7 @@ impl State for User {
 
 impl UserView for Memory<User> {
     fn document(&self, account: AccountId, key: &str) -> Result<Option<Document>, StoreError> {
-        Ok(self.read(|_, user| user.documents.get(&account)?.get(key).cloned()))
+        Ok(self.read(|_, user| user.owners.get(&account)?.documents.get(key).cloned()))
     }
 
     fn documents(
@@ -49,12 +62,25 @@ impl UserView for Memory<User> {
         account: AccountId,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Document>, StoreError> {
+    ) -> Result<Vec<DocumentEntry>, StoreError> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         Ok(self.read(|_, user| {
-            let documents = user.documents.get(&account).into_iter();
-            let rest = documents.flat_map(|all| all.range::<str, _>((start, Bound::Unbounded)));
-            rest.take(limit).map(|(_, document)| document.clone()).collect()
+            let owned = user.owners.get(&account).into_iter();
+            let rest = owned.flat_map(|all| all.documents.range::<str, _>((start, Bound::Unbounded)));
+            rest.take(limit).map(|(_, document)| document.into()).collect()
         }))
+    }
+
+    fn usage(&self, account: AccountId) -> Result<Usage, StoreError> {
+        Ok(self.read(|_, user| {
+            let Some(owned) = user.owners.get(&account) else { return Usage::default() };
+            let bytes = owned.documents.values().map(|document| document.body.len() as u64).sum();
+            let documents = owned.documents.len() as u64;
+            Usage { documents, bytes, last_version: owned.last_version }
+        }))
+    }
+
+    fn profile(&self, account: AccountId) -> Result<Option<Profile>, StoreError> {
+        Ok(self.read(|_, user| user.owners.get(&account)?.profile.clone()))
     }
 }

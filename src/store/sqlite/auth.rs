@@ -61,6 +61,9 @@ fn apply(db: &Connection, seq: Seq, change: &AuthChange) -> rusqlite::Result<()>
             "UPDATE signing_keys SET state = ?2, changed_at = ?3 WHERE id = ?1",
             params![key.0, word(state), at.as_millis()],
         ),
+        AuthChange::NameSet { account, name } => {
+            execute(db, "UPDATE accounts SET name = ?2 WHERE id = ?1", params![account.0.as_bytes(), name])
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::user::User;
 use super::*;
 use crate::model::account::{Account, AccountStatus, PasswordHash};
 use crate::model::change::{AuthChange, UserChange};
-use crate::model::document::Document;
+use crate::model::document::{Document, Usage};
 use crate::model::id::AccountId;
 use crate::model::key::{KeyAlgorithm, KeyId, KeyState, SealedKey};
 use crate::model::time::Timestamp;
@@ -53,17 +53,49 @@ fn a_newer_schema_is_refused() {
     let folder = filled();
     Connection::open(path(&folder)).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = refused::<User>(&folder);
-    assert!(matches!(error, StoreError::NewerSchema { namespace: Namespace::User, found: 99, known: 1 }));
+    assert!(matches!(error, StoreError::NewerSchema { namespace: Namespace::User, found: 99, known: 2 }));
     assert!(error.to_string().contains("schema version 99"), "{error}");
 }
 
 #[test]
 fn a_file_migrated_by_other_texts_is_refused() {
-    let folder = filled();
+    let folder = tempfile::tempdir().unwrap();
+    drop(open::<Auth>(folder.path()).unwrap());
     // Another namespace's file is the likely way to this.
-    let error = refused::<Auth>(&folder).to_string();
-    assert!(error.contains("migration 1 of the auth store is not the one in this binary"), "{error}");
+    let error = refused::<User>(&folder).to_string();
+    assert!(error.contains("migration 1 of the user store is not the one in this binary"), "{error}");
     assert!(error.contains("view.sqlite"), "{error}");
+}
+
+/// The user store as the first binaries made it.
+struct FirstUser;
+
+impl Schema for FirstUser {
+    const NAMESPACE: Namespace = Namespace::User;
+    const MIGRATIONS: &'static [&'static str] = &[include_str!("migrations/user/0001_documents.sql")];
+    type Batch = ();
+
+    fn apply(transaction: &Transaction<'_>, (): &mut (), _: Seq, _: &Change) -> Result<(), Fault> {
+        for (key, body, version) in [("a", "\"ü\"", 4), ("b", "true", 3)] {
+            transaction.execute(
+                "INSERT INTO documents (account, key, body, version, updated_at) VALUES (?1, ?2, ?3, ?4, 0)",
+                rusqlite::params![[1_u8; 16], key, body, version],
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn documents_of_an_older_file_count_towards_the_quota_after_the_migration() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, mut applier) = open::<FirstUser>(folder.path()).unwrap();
+    applier.apply(&[document(1, String::new())]).unwrap();
+    drop(applier);
+    let (view, applier) = open::<User>(folder.path()).unwrap();
+    assert_eq!(applier.applied(), Seq(1));
+    let usage = Usage { documents: 2, bytes: 8, last_version: 4 };
+    assert_eq!(view.usage(AccountId(Uuid::from_bytes([1; 16]))).unwrap(), usage);
 }
 
 #[test]

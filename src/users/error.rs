@@ -1,0 +1,87 @@
+//! What the service answers when it does not do what was asked. Exhaustive, so that each surface
+//! (HTTP, control socket) decides on every case. Nothing in here is secret but the source of
+//! [`UsersError::Store`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::condition::Unmet;
+use crate::model::problem::FieldProblem;
+use crate::store::error::{CommitError, StoreError};
+
+/// A command was not done, and nothing was changed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum UsersError {
+    /// The input breaks rules; every fault is listed.
+    #[error("the input is not valid")]
+    Invalid(Vec<FieldProblem>),
+    /// There is no such document.
+    #[error("there is no such document")]
+    NoDocument,
+    /// There is no such account.
+    #[error("there is no such account")]
+    NoAccount,
+    /// The caller's own account is gone or locked since the token was verified.
+    #[error("the session has ended")]
+    SessionEnded,
+    /// Only administrators may.
+    #[error("only an administrator may do that")]
+    NotAdministrator,
+    /// It is not, or no longer, as the caller said it was.
+    #[error("{0}")]
+    Unmet(#[from] Unmet),
+    /// One document is larger than `users.document_bytes`.
+    #[error("a document may have at most {limit} bytes")]
+    DocumentTooLarge {
+        /// `users.document_bytes`
+        limit: usize,
+    },
+    /// The account has as many documents as `users.documents` allows.
+    #[error("an account may have at most {limit} documents: delete one first")]
+    TooManyDocuments {
+        /// `users.documents`
+        limit: u64,
+    },
+    /// The account's documents would be larger together than `users.account_bytes` allows.
+    #[error(
+        "the documents of an account may have at most {limit} bytes together; \
+         with this one it would be {would_be}: delete or shrink some first"
+    )]
+    TooManyBytes {
+        /// `users.account_bytes`
+        limit: u64,
+        /// What they would have.
+        would_be: u64,
+    },
+    /// More work than the node can do now; nothing was tried.
+    #[error("busy; try again in {} s", retry_after.as_secs())]
+    Overloaded {
+        /// When to try again (`Retry-After`).
+        retry_after: Duration,
+    },
+    /// The node takes no writes.
+    #[error("this node is read-only: {reason}")]
+    ReadOnly {
+        /// Why, for operators.
+        reason: Arc<str>,
+    },
+    /// The node is shutting down.
+    #[error("the node is shutting down")]
+    Closing,
+    /// A store could not be read.
+    #[error("a store could not be read")]
+    Store(#[from] StoreError),
+}
+
+/// How long a client should wait when the disk or other writers are in the way.
+const BRIEFLY: Duration = Duration::from_secs(1);
+
+impl From<CommitError> for UsersError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Conflict | CommitError::Busy => Self::Overloaded { retry_after: BRIEFLY },
+            CommitError::ReadOnly { reason } => Self::ReadOnly { reason },
+            CommitError::Closed => Self::Closing,
+        }
+    }
+}
