@@ -9,15 +9,16 @@ use keepgate_guard::verifier::Verifier;
 use keepgate_guard::view::RevocationView;
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::control::view::word;
 use super::core::Core;
 use crate::model::change::{Change, LogChange};
 use crate::model::event::{Intent, Outcome};
+use crate::observe::encode::whole;
+use crate::observe::files::Files;
 use crate::observe::metrics::Metrics;
 use crate::store::commit::{Committer, Follower};
 
@@ -56,7 +57,13 @@ pub(in crate::app) fn register(core: &Core, verifier: Arc<Verifier>, metrics: &M
         revocations: core.revocations.view(),
         verifier,
     };
-    metrics.register(|registry| registry.register_collector(Box::new(measures)));
+    let stores = Arc::clone(&core.stores.meters);
+    let files = Files { data_dir: core.config.data_dir.clone() };
+    metrics.register(|registry| {
+        registry.register_collector(Box::new(measures));
+        registry.register_collector(Box::new(stores));
+        registry.register_collector(Box::new(files));
+    });
 }
 
 // `Collector` wants it, for a registry's own `Debug`.
@@ -76,17 +83,13 @@ impl Collector for Measures {
             ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
         }
         let to = &mut to;
-        gauge(to, "journal_position", "Newest durable position of the journal", self.committer.durable().0)?;
+        whole(to, "journal_position", "Newest durable position of the journal", self.committer.durable().0)?;
+        let segments = self.committer.journal_segments() as u64;
+        whole(to, "journal_segments", "Segments of the journal on disk", segments)?;
         let read_only = u64::from(self.committer.read_only().is_some());
-        gauge(to, "read_only", "1 if the node takes no writes", read_only)?;
-        gauge(to, "revocations", "Revocations in force", self.revocations.len() as u64)?;
-        gauge(to, "revocation_position", "Newest revocation's position", self.revocations.newest_seq())?;
-        gauge(to, "verified_tokens", "Verified tokens remembered", self.verifier.remembered() as u64)
+        whole(to, "read_only", "1 if the node takes no writes", read_only)?;
+        whole(to, "revocations", "Revocations in force", self.revocations.len() as u64)?;
+        whole(to, "revocation_position", "Newest revocation's position", self.revocations.newest_seq())?;
+        whole(to, "verified_tokens", "Verified tokens remembered", self.verifier.remembered() as u64)
     }
-}
-
-fn gauge(to: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    let gauge = ConstGauge::new(value);
-    let metric = to.encode_descriptor(name, help, None, gauge.metric_type())?;
-    gauge.encode(metric)
 }

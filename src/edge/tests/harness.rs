@@ -119,7 +119,8 @@ impl Gate {
         let expectations =
             Expectations { issuer: "i".into(), audience: "a".into(), leeway: 0, cache_entries: 16 };
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let (audit, metrics) = (Arc::new(Recorded::default()), Arc::new(Metrics::new()));
+        let (audit, metrics) =
+            (Arc::new(Recorded::default()), Arc::new(Metrics::new(crate::model::time::Timestamp::default())));
         let blacklist = Arc::new(Blacklist::new());
         let mut parts = Parts {
             listen: Listen {
