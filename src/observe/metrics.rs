@@ -21,9 +21,6 @@ use prometheus_client::registry::Registry;
 use super::process::Process;
 use crate::model::time::Timestamp;
 
-/// `Content-Type` of [`Metrics::encode`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// Upper bounds of the latency buckets, seconds.
 const BOUNDS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
@@ -219,7 +216,7 @@ impl Metrics {
         register(&mut self.registry.lock())
     }
 
-    /// Everything, as OpenMetrics text ([`CONTENT_TYPE`]).
+    /// Everything, as OpenMetrics text ([`super::exposition::OPEN_METRICS`]).
     pub fn encode(&self) -> String {
         let mut written = String::new();
         let encoded = text::encode_registry(&mut written, &self.process)

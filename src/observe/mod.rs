@@ -2,6 +2,7 @@
 //! It decides nothing and is read by people and machines outside the request path.
 
 pub mod encode;
+pub mod exposition;
 pub mod files;
 pub mod health;
 pub mod histogram;
