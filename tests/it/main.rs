@@ -15,6 +15,7 @@ mod disk;
 mod flow;
 mod kill;
 mod lifecycle;
+mod metrics;
 mod proxy;
 mod secrets;
 mod tokens;
