@@ -9,16 +9,17 @@ use keepgate_guard::verifier::Verifier;
 use keepgate_guard::view::RevocationView;
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::control::view::word;
 use super::core::Core;
 use crate::auth::throttle::Throttle;
 use crate::model::change::{Change, LogChange};
 use crate::model::event::{Intent, Outcome};
+use crate::observe::encode::{counters, float, gauges, whole};
+use crate::observe::files::Files;
 use crate::observe::metrics::Metrics;
 use crate::store::commit::{Committer, Follower};
 
@@ -59,7 +60,13 @@ pub(in crate::app) fn register(core: &Core, verifier: Arc<Verifier>, metrics: &M
         verifier,
         throttle: core.auth.throttle.clone(),
     };
-    metrics.register(|registry| registry.register_collector(Box::new(measures)));
+    let stores = Arc::clone(&core.stores.meters);
+    let files = Files { data_dir: core.config.data_dir.clone() };
+    metrics.register(|registry| {
+        registry.register_collector(Box::new(measures));
+        registry.register_collector(Box::new(stores));
+        registry.register_collector(Box::new(files));
+    });
 }
 
 // `Collector` wants it, for a registry's own `Debug`.
@@ -81,40 +88,19 @@ impl Collector for Measures {
         let to = &mut to;
         let tally = self.throttle.tally();
         let help = "Password tries that got a verdict, by who made them";
-        labelled(to, ("password_tries", help, "from"), MetricType::Counter, &tally.tried)?;
+        counters(to, ("password_tries", help, "from"), tally.tried)?;
         let help = "Password tries refused before hashing, by whose failures";
-        labelled(to, ("password_throttled", help, "by"), MetricType::Counter, &tally.refused)?;
+        counters(to, ("password_throttled", help, "by"), tally.refused)?;
         let help = "Accounts, devices and addresses with failed tries in memory";
-        labelled(to, ("throttle_entries", help, "table"), MetricType::Gauge, &tally.entries)?;
-        gauge(to, "journal_position", "Newest durable position of the journal", self.committer.durable().0)?;
+        let entries = tally.entries.into_iter().map(|(table, count)| (table, float(count)));
+        gauges(to, ("throttle_entries", help, "table"), entries)?;
+        whole(to, "journal_position", "Newest durable position of the journal", self.committer.durable().0)?;
+        let segments = self.committer.journal_segments() as u64;
+        whole(to, "journal_segments", "Segments of the journal on disk", segments)?;
         let read_only = u64::from(self.committer.read_only().is_some());
-        gauge(to, "read_only", "1 if the node takes no writes", read_only)?;
-        gauge(to, "revocations", "Revocations in force", self.revocations.len() as u64)?;
-        gauge(to, "revocation_position", "Newest revocation's position", self.revocations.newest_seq())?;
-        gauge(to, "verified_tokens", "Verified tokens remembered", self.verifier.remembered() as u64)
+        whole(to, "read_only", "1 if the node takes no writes", read_only)?;
+        whole(to, "revocations", "Revocations in force", self.revocations.len() as u64)?;
+        whole(to, "revocation_position", "Newest revocation's position", self.revocations.newest_seq())?;
+        whole(to, "verified_tokens", "Verified tokens remembered", self.verifier.remembered() as u64)
     }
-}
-
-fn gauge(to: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    let gauge = ConstGauge::new(value);
-    let metric = to.encode_descriptor(name, help, None, gauge.metric_type())?;
-    gauge.encode(metric)
-}
-
-fn labelled(
-    to: &mut DescriptorEncoder<'_>,
-    (name, help, label): (&str, &str, &'static str),
-    kind: MetricType,
-    values: &[(&'static str, u64)],
-) -> fmt::Result {
-    let mut metric = to.encode_descriptor(name, help, None, kind)?;
-    for (word, value) in values {
-        let labels = [(label, *word)];
-        let family = metric.encode_family(&labels)?;
-        match kind {
-            MetricType::Counter => ConstCounter::new(*value).encode(family)?,
-            _ => ConstGauge::new(*value).encode(family)?,
-        }
-    }
-    Ok(())
 }

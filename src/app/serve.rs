@@ -76,7 +76,7 @@ struct Doors {
 }
 
 async fn open(core: &Arc<Core>, source: Source) -> Result<Doors, AppError> {
-    let metrics = Arc::new(Metrics::new());
+    let metrics = Arc::new(Metrics::new(core.started_at));
     // Certificates first: nothing is worth opening without them.
     let terminator = doors::terminator(core)?;
     // The control socket next: its folder holds `ports.json`, and it fails if another daemon lives.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use super::exposition;
 use super::health::{Health, Report};
 
 /// Connections at once; more wait in the listen queue.
@@ -29,7 +30,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 const LIFE: Duration = Duration::from_secs(600);
 /// For the last answers at shutdown.
 const DRAIN: Duration = Duration::from_secs(2);
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Writes all metrics as OpenMetrics text.
 pub type Encode = Arc<dyn Fn() -> String + Send + Sync>;
@@ -76,7 +76,7 @@ pub async fn serve(
 
 async fn connection(stream: TcpStream, health: Health, encode: Encode, mut stopped: watch::Receiver<()>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = answer(request.method(), request.uri().path(), &health, &encode);
+        let response = answer(&request, &health, &encode);
         async move { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
@@ -96,14 +96,21 @@ async fn connection(stream: TcpStream, health: Health, encode: Encode, mut stopp
     }
 }
 
-fn answer(method: &Method, path: &str, health: &Health, encode: &Encode) -> Response<Full<Bytes>> {
+fn answer<B>(request: &Request<B>, health: &Health, encode: &Encode) -> Response<Full<Bytes>> {
+    let (method, path) = (request.method(), request.uri().path());
     if method != Method::GET && method != Method::HEAD {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     match path {
-        "/metrics" => respond(StatusCode::OK, OPEN_METRICS, encode()),
+        "/metrics" => {
+            let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+            match exposition::wants_open_metrics(accept.unwrap_or_default()) {
+                true => respond(StatusCode::OK, exposition::OPEN_METRICS, encode()),
+                false => respond(StatusCode::OK, exposition::PLAIN, exposition::plain(&encode())),
+            }
+        }
         "/health" => report(&health.alive()),
         "/ready" => report(&health.ready()),
         _ => text(StatusCode::NOT_FOUND, "there are /metrics, /health and /ready\n"),
@@ -168,8 +175,8 @@ mod tests {
     async fn it_answers_metrics_health_and_readiness_and_nothing_else() {
         let running = start().await;
         let metrics = ask(running.address, "GET /metrics").await;
-        assert!(metrics.starts_with("HTTP/1.1 200") && metrics.ends_with("up 1\n# EOF\n"), "{metrics}");
-        assert!(metrics.contains("content-type: application/openmetrics-text"));
+        assert!(metrics.starts_with("HTTP/1.1 200") && metrics.ends_with("up 1\n"), "{metrics}");
+        assert!(metrics.contains("content-type: text/plain; version=0.0.4"));
         running.health.register("journal", || Err("disk full".into()));
         assert!(ask(running.address, "GET /health").await.starts_with("HTTP/1.1 200"));
         let ready = ask(running.address, "GET /ready").await;

@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-/// `Content-Type` of [`Metrics::encode`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use super::process::Process;
+use crate::model::time::Timestamp;
 
 /// Upper bounds of the latency buckets, seconds.
 const BOUNDS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -196,6 +196,8 @@ impl EdgeCounters {
 /// The process's metrics.
 pub struct Metrics {
     registry: Mutex<Registry>,
+    /// The names here are everybody's, not ours.
+    process: Registry,
     edge: Arc<EdgeWorkers>,
 }
 
@@ -205,19 +207,15 @@ impl fmt::Debug for Metrics {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Metrics {
     /// A registry that knows the edge's metrics.
-    pub fn new() -> Self {
+    pub fn new(started_at: Timestamp) -> Self {
         let edge = Arc::new(EdgeWorkers::default());
         let mut registry = Registry::with_prefix("keepgate");
         registry.register_collector(Box::new(Arc::clone(&edge)));
-        Self { registry: Mutex::new(registry), edge }
+        let mut process = Registry::default();
+        process.register_collector(Box::new(Process { started_at }));
+        Self { registry: Mutex::new(registry), process, edge }
     }
 
     /// Counters for one more edge worker; they are part of every later scrape.
@@ -232,11 +230,13 @@ impl Metrics {
         register(&mut self.registry.lock())
     }
 
-    /// Everything, as OpenMetrics text ([`CONTENT_TYPE`]).
+    /// Everything, as OpenMetrics text ([`super::exposition::OPEN_METRICS`]).
     pub fn encode(&self) -> String {
-        let mut text = String::new();
-        match prometheus_client::encoding::text::encode(&mut text, &self.registry.lock()) {
-            Ok(()) => text,
+        let mut written = String::new();
+        let encoded = text::encode_registry(&mut written, &self.process)
+            .and_then(|()| text::encode(&mut written, &self.registry.lock()));
+        match encoded {
+            Ok(()) => written,
             Err(error) => {
                 tracing::error!(%error, "metrics could not be encoded");
                 String::new()
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_scrape_adds_up_what_the_workers_counted() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(Timestamp::default());
         let (one, two) = (metrics.edge_worker(), metrics.edge_worker());
         one.answered(200, Duration::from_millis(3));
         two.answered(204, Duration::from_millis(700));
@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn other_parts_can_register_their_own() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(Timestamp::default());
         let logins = prometheus_client::metrics::counter::Counter::<u64>::default();
         metrics.register(|registry| registry.register("logins", "Logins", logins.clone()));
         logins.inc();

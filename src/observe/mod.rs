@@ -1,7 +1,13 @@
 //! What Keepgate tells its operator: logs, metrics, health, and the listener that answers for them.
 //! It decides nothing and is read by people and machines outside the request path.
 
+pub mod encode;
+pub mod exposition;
+pub mod files;
 pub mod health;
+pub mod histogram;
 pub mod internal;
 pub mod logging;
 pub mod metrics;
+pub mod process;
+pub mod stores;

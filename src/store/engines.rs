@@ -14,6 +14,7 @@ use super::view::{Applier, AuthView, LogView, TokenView, UserView};
 use super::{files, redb as tokens_file, sqlite};
 use crate::config;
 use crate::model::change::Namespace;
+use crate::observe::stores::StoreMeters;
 
 /// One namespace's view: its reader and its applier.
 pub(in crate::store) struct Engine<V: ?Sized> {
@@ -28,6 +29,8 @@ pub(in crate::store) struct Engines {
     pub logs: Engine<dyn LogView>,
     pub tokens: Engine<dyn TokenView>,
     pub recent: Arc<Recent>,
+    /// What they and the commit path in front of them measure.
+    pub meters: Arc<StoreMeters>,
 }
 
 impl Engines {
@@ -35,13 +38,15 @@ impl Engines {
     pub fn in_memory() -> Self {
         let (auth, user) = (Memory::<auth::Auth>::new(), Memory::<user::User>::new());
         let (logs, tokens) = (Memory::<logs::Logs>::new(), Memory::<tokens::Tokens>::new());
-        let (tokens, recent) = overlaid(tokens.clone(), MemoryApplier(tokens), 0);
+        let meters = Arc::new(StoreMeters::default());
+        let (tokens, recent) = overlaid(tokens.clone(), MemoryApplier(tokens), 0, &meters);
         Self {
             auth: Engine { view: auth.clone(), applier: Box::new(MemoryApplier(auth)) },
             user: Engine { view: user.clone(), applier: Box::new(MemoryApplier(user)) },
             logs: Engine { view: logs.clone(), applier: Box::new(MemoryApplier(logs)) },
             tokens,
             recent,
+            meters,
         }
     }
 
@@ -57,13 +62,15 @@ impl Engines {
         let (user, user_applier) = sqlite::open::<sqlite::user::User>(&place(Namespace::User))?;
         let (logs, logs_applier) = sqlite::open::<sqlite::logs::Logs>(&place(Namespace::Logs))?;
         let (tokens, tokens_applier) = tokens_file::open(&place(Namespace::Tokens))?;
-        let (tokens, recent) = overlaid(tokens, tokens_applier, settings.session_cache);
+        let meters = Arc::new(StoreMeters::default());
+        let (tokens, recent) = overlaid(tokens, tokens_applier, settings.session_cache, &meters);
         Ok(Self {
             auth: Engine { view: auth, applier: Box::new(auth_applier) },
             user: Engine { view: user, applier: Box::new(user_applier) },
             logs: Engine { view: logs, applier: Box::new(logs_applier) },
             tokens,
             recent,
+            meters,
         })
     }
 }
@@ -73,10 +80,11 @@ fn overlaid(
     engine: Arc<impl TokenEngine + 'static>,
     applier: impl Applier + 'static,
     cached_sessions: u64,
+    meters: &Arc<StoreMeters>,
 ) -> (Engine<dyn TokenView>, Arc<Recent>) {
     let recent = Arc::new(Recent::default());
     let cache = Arc::new(SessionCache::new(cached_sessions));
-    let view = Overlaid { recent: recent.clone(), cache: cache.clone(), engine };
+    let view = Overlaid { recent: recent.clone(), cache: cache.clone(), engine, meters: meters.clone() };
     let applier = Settling { applier, recent: recent.clone(), cache };
     (Engine { view: Arc::new(view), applier: Box::new(applier) }, recent)
 }

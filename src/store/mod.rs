@@ -46,6 +46,7 @@ use crate::config;
 use crate::model::change::Namespace;
 use crate::model::random::SystemRng;
 use crate::model::time::{SharedClock, Timestamp};
+use crate::observe::stores::StoreMeters;
 
 /// Journal segments of the in-memory stores, bytes.
 const MEMORY_SEGMENT: u64 = 1024 * 1024;
@@ -65,6 +66,8 @@ pub struct Stores {
     pub tokens: TokenStore,
     /// The one way to write.
     pub committer: Committer,
+    /// What the stores measure of themselves.
+    pub meters: Arc<StoreMeters>,
     /// The journal's last time when it was opened: no bundle has a later one but those to come.
     pub opened_at: Timestamp,
     /// The journal to read, for who proves a view against it: for `audit`.
@@ -133,6 +136,7 @@ impl Stores {
             logs: LogStore::new(logs_view, progress.logs),
             tokens: TokenStore::new(tokens_view, progress.tokens),
             committer: running.committer(),
+            meters: running.meters(),
             opened_at,
             history,
             running,

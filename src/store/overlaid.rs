@@ -20,6 +20,7 @@ use crate::model::change::{Change, TokenChange};
 use crate::model::id::{AccountId, Seq, SessionId};
 use crate::model::revocation::Revocation;
 use crate::model::session::Session;
+use crate::observe::stores::StoreMeters;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -49,17 +50,21 @@ pub(in crate::store) struct Overlaid<E> {
     pub recent: Arc<Recent>,
     pub cache: Arc<SessionCache>,
     pub engine: Arc<E>,
+    pub meters: Arc<StoreMeters>,
 }
 
 impl<E: TokenEngine> TokenView for Overlaid<E> {
     fn session(&self, id: SessionId) -> Result<Option<Session>> {
         let epoch = self.cache.epoch(id);
         if let Some(write) = self.recent.session(id) {
+            self.meters.session_hits.up();
             return Ok(write.value.map(Arc::unwrap_or_clone));
         }
         if let Some(session) = self.cache.session(id) {
+            self.meters.session_hits.up();
             return Ok(Some(Arc::unwrap_or_clone(session)));
         }
+        self.meters.session_misses.up();
         let session = self.engine.session(id)?;
         if let Some(session) = &session {
             self.cache.fill(epoch, Arc::new(session.clone()));

@@ -20,6 +20,7 @@ use crate::config;
 use crate::model::change::Namespace;
 use crate::model::id::Seq;
 use crate::model::time::SharedClock;
+use crate::observe::stores::StoreMeters;
 
 /// Bundles replayed into a view at once.
 const REPLAY: usize = 4096;
@@ -96,8 +97,10 @@ impl Running {
         let at = || Arc::new(Progress::at(journal.last()));
         let positions = Positions { auth: at(), user: at(), logs: at(), tokens: at() };
         let catalog = journal.catalog();
-        let shared =
-            Arc::new(Shared::new(Arc::clone(catalog), positions.auth.clone(), positions.user.clone()));
+        let meters = Arc::clone(&engines.meters);
+        Namespace::ALL.iter().for_each(|it| meters.view(*it).applied.set(journal.last().0));
+        let (auth, user) = (positions.auth.clone(), positions.user.clone());
+        let shared = Arc::new(Shared::new(Arc::clone(catalog), auth, user, Arc::clone(&meters)));
         let retention = Arc::new(Retention::new(Arc::clone(catalog)));
         let checkpoint_at_end = Arc::new(AtomicBool::new(false));
         let mut running = Self {
@@ -108,7 +111,7 @@ impl Running {
             checkpoint_at_end: Arc::clone(&checkpoint_at_end),
             _lock: lock,
         };
-        let Engines { auth, user, logs, tokens, recent } = engines;
+        let Engines { auth, user, logs, tokens, recent, .. } = engines;
         let views = [
             (Namespace::Auth, auth.applier, Some(positions.auth.clone())),
             (Namespace::User, user.applier, Some(positions.user.clone())),
@@ -117,7 +120,7 @@ impl Running {
             (Namespace::Tokens, tokens.applier, None),
         ];
         for (namespace, applier, progress) in views {
-            let feed = Feed::new();
+            let feed = Feed::new(Arc::clone(meters.view(namespace)));
             running.feeds.push(feed.clone());
             let parts = appliers::Parts {
                 shared: Arc::clone(&shared),
@@ -137,6 +140,11 @@ impl Running {
             thread::Parts { shared, journal, clock, recent, tokens, followers, views: running.feeds.clone() };
         running.committer = Some(spawn("committer", move || thread::run(parts))?);
         Ok((running, positions))
+    }
+
+    /// What the stores measure.
+    pub fn meters(&self) -> Arc<StoreMeters> {
+        Arc::clone(&self.shared.meters)
     }
 
     /// A way to write.

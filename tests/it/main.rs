@@ -18,6 +18,7 @@ mod disk;
 mod flow;
 mod kill;
 mod lifecycle;
+mod metrics;
 mod proxy;
 mod rates;
 mod reload;

@@ -120,7 +120,8 @@ impl Gate {
         roots.add(ca).unwrap();
         let view = Arc::new(RevocationView::default());
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let (audit, metrics) = (Arc::new(Recorded::default()), Arc::new(Metrics::new()));
+        let (audit, metrics) =
+            (Arc::new(Recorded::default()), Arc::new(Metrics::new(crate::model::time::Timestamp::default())));
         let blacklist = Arc::new(Blacklist::new());
         let mut parts = Parts {
             listen: Listen {

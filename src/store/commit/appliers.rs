@@ -13,6 +13,7 @@ use super::Shared;
 use super::queue::{Bounds, Queue, Taken};
 use crate::model::change::Namespace;
 use crate::model::id::Seq;
+use crate::observe::stores::ViewMeters;
 use crate::store::bundle::SharedCommit;
 use crate::store::error::StoreError;
 use crate::store::journal::segment::Catalog;
@@ -26,22 +27,26 @@ const BATCH: usize = 1024 * 1024;
 
 /// Where the committer hands commits to a view. Cheap to clone.
 #[derive(Clone)]
-pub(in crate::store) struct Feed(Arc<Queue<SharedCommit>>);
+pub(in crate::store) struct Feed {
+    queue: Arc<Queue<SharedCommit>>,
+    meters: Arc<ViewMeters>,
+}
 
 impl Feed {
     /// A feed with nothing in it.
-    pub fn new() -> Self {
-        Self(Arc::new(Queue::new(LAG)))
+    pub fn new(meters: Arc<ViewMeters>) -> Self {
+        Self { queue: Arc::new(Queue::new(LAG)), meters }
     }
 
     /// Hands commits on, each with its size; waits while the view lags too far.
     pub(super) fn push(&self, commits: &[(SharedCommit, usize)]) {
-        self.0.push(commits.iter().map(|(commit, bytes)| (Arc::clone(commit), *bytes)));
+        self.meters.waiting.rise(commits.len());
+        self.queue.push(commits.iter().map(|(commit, bytes)| (Arc::clone(commit), *bytes)));
     }
 
     /// Lets nothing more in; what is in it is still applied.
     pub fn close(&self) {
-        self.0.close();
+        self.queue.close();
     }
 }
 
@@ -114,8 +119,9 @@ impl Parts {
         let mut pending_bytes = 0_u64;
         let mut dirty = false;
         loop {
-            match self.feed.0.take(&mut commits, BATCH, Some(due)) {
+            match self.feed.queue.take(&mut commits, BATCH, Some(due)) {
                 Taken::Items { bytes } => {
+                    self.feed.meters.waiting.fall(commits.len());
                     self.apply(&commits)?;
                     commits.clear();
                     pending_bytes += bytes as u64;
@@ -128,6 +134,7 @@ impl Parts {
                 if dirty {
                     self.checkpoint()?;
                 }
+                self.feed.meters.settled_now();
                 (dirty, pending_bytes, due) = (false, 0, Instant::now() + self.checkpoint_every);
             }
         }
@@ -135,7 +142,12 @@ impl Parts {
     }
 
     fn apply(&mut self, commits: &[SharedCommit]) -> Result<(), StoreError> {
+        let begun = Instant::now();
         self.applier.apply(commits)?;
+        self.feed.meters.apply.took(begun.elapsed());
+        if let Some(last) = commits.last() {
+            self.feed.meters.applied.set(last.seq.0);
+        }
         if let (Some(progress), Some(last)) = (&self.progress, commits.last()) {
             progress.advance(last.seq);
         }
@@ -143,7 +155,9 @@ impl Parts {
     }
 
     fn checkpoint(&mut self) -> Result<(), StoreError> {
+        let begun = Instant::now();
         let seq = self.applier.checkpoint()?;
+        self.feed.meters.checkpoint.took(begun.elapsed());
         self.retention.checkpointed(self.namespace, seq);
         Ok(())
     }

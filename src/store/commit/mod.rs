@@ -19,6 +19,7 @@ mod tests;
 pub(in crate::store) mod thread;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -27,9 +28,10 @@ use super::error::CommitError;
 use super::journal::payload;
 use super::journal::segment::Catalog;
 use super::progress::{Progress, Stalled};
-use crate::model::change::{Change, Namespace};
+use crate::model::change::{Change, Namespace, TokenChange};
 use crate::model::id::Seq;
 use crate::model::time::Timestamp;
+use crate::observe::stores::StoreMeters;
 use queue::{Bounds, Queue, Refused};
 
 /// What may wait for the disk. With the group under way twice that, at most, is in memory.
@@ -69,21 +71,39 @@ impl Committer {
     /// visible by then. `ReadOnly` and `Closed` may not.
     pub async fn commit(&self, bundle: Bundle) -> Result<Receipt, CommitError> {
         let shared = &*self.0;
+        let begun = Instant::now();
         shared.writable()?;
         let awaited = Awaited::of(&bundle);
+        let revokes =
+            bundle.changes.iter().any(|change| matches!(change, Change::Token(TokenChange::Revoked(_))));
         let (answer, verdict) = oneshot::channel();
         let pending = Pending::new(bundle, answer);
         let bytes = pending.payload.len();
-        shared.queue.offer(pending, bytes).map_err(|refused| match refused {
-            Refused::Full => CommitError::Busy,
-            Refused::Closed => shared.closed(),
+        let meters = &shared.meters;
+        // Before it is in the queue: the committer's thread may take it out at once.
+        meters.waiting.rise(1);
+        shared.queue.offer(pending, bytes).map_err(|refused| {
+            meters.waiting.fall(1);
+            match refused {
+                Refused::Full => {
+                    meters.refused.up();
+                    CommitError::Busy
+                }
+                Refused::Closed => shared.closed(),
+            }
         })?;
         match verdict.await {
             Ok(Verdict::Committed(receipt)) => {
+                if revokes {
+                    // The followers have seen it.
+                    meters.revocation.took(begun.elapsed());
+                }
                 shared.applied(awaited, receipt.seq).await?;
+                meters.commit.took(begun.elapsed());
                 Ok(receipt)
             }
             Ok(Verdict::Conflict { at }) => {
+                meters.conflicts.up();
                 shared.applied(Awaited::BOTH, at).await?;
                 Err(CommitError::Conflict)
             }
@@ -95,6 +115,11 @@ impl Committer {
     /// The newest durable position.
     pub fn durable(&self) -> Seq {
         self.0.catalog.durable()
+    }
+
+    /// How many segments the journal has on disk.
+    pub fn journal_segments(&self) -> usize {
+        self.0.catalog.count()
     }
 
     /// Why the node takes no writes, if it does not.
@@ -110,11 +135,17 @@ pub(in crate::store) struct Shared {
     catalog: Arc<Catalog>,
     auth: Arc<Progress>,
     user: Arc<Progress>,
+    pub meters: Arc<StoreMeters>,
 }
 
 impl Shared {
-    pub fn new(catalog: Arc<Catalog>, auth: Arc<Progress>, user: Arc<Progress>) -> Self {
-        Self { queue: Queue::new(WAITING), read_only: OnceLock::new(), catalog, auth, user }
+    pub fn new(
+        catalog: Arc<Catalog>,
+        auth: Arc<Progress>,
+        user: Arc<Progress>,
+        meters: Arc<StoreMeters>,
+    ) -> Self {
+        Self { queue: Queue::new(WAITING), read_only: OnceLock::new(), catalog, auth, user, meters }
     }
 
     /// Takes no more bundles; those that wait are still committed.

@@ -3,6 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::appliers::Feed;
 use super::queue::Taken;
@@ -69,6 +70,7 @@ impl Thread {
     }
 
     fn commit(&mut self, group: &mut Vec<Pending>) {
+        self.parts.shared.meters.waiting.fall(group.len());
         if self.parts.shared.writable().is_err() {
             return refuse(group.drain(..).map(|pending| pending.answer));
         }
@@ -76,17 +78,30 @@ impl Thread {
         for pending in group.drain(..) {
             self.decide(pending, time);
         }
+        let begun = Instant::now();
         if let Err(error) = self.parts.journal.flush() {
             self.parts.shared.fail(&error.to_string());
             self.commits.clear();
             return refuse(self.decided.drain(..).map(|(answer, _)| answer));
         }
+        self.measure(begun);
         self.publish();
         for (answer, verdict) in self.decided.drain(..) {
             // Whoever asked may have gone; the commit stands.
             let _ = answer.send(verdict);
         }
         self.parts.journal.prepare();
+    }
+
+    /// Notes what the group took. A group that wrote nothing (reads checked, conflicts) flushed nothing.
+    fn measure(&self, begun: Instant) {
+        if self.commits.is_empty() {
+            return;
+        }
+        let meters = &self.parts.shared.meters;
+        meters.flush.took(begun.elapsed());
+        meters.group.counted(self.commits.len());
+        meters.bytes.add(self.commits.iter().map(|(_, bytes)| *bytes as u64).sum());
     }
 
     fn decide(&mut self, pending: Pending, time: Timestamp) {

@@ -51,7 +51,7 @@ impl Bed {
     /// Bare engines.
     pub fn over(engines: Engines, folder: Option<TempDir>) -> Self {
         let progress = |applier: &dyn Applier| Arc::new(Progress::at(applier.applied()));
-        let Engines { auth, user, logs, tokens, recent } = engines;
+        let Engines { auth, user, logs, tokens, recent, .. } = engines;
         let [a, u, l, t] =
             [&auth.applier, &user.applier, &logs.applier, &tokens.applier].map(|it| progress(&**it));
         let bare = Bare {

@@ -130,6 +130,11 @@ impl Catalog {
         Self { disk, segments, durable: AtomicU64::new(durable.0), removing: Mutex::new(()) }
     }
 
+    /// How many segments there are.
+    pub fn count(&self) -> usize {
+        self.segments.read().len()
+    }
+
     pub(super) fn add(&self, header: SegmentHeader) {
         self.segments.write().push_back(header);
     }

@@ -89,7 +89,7 @@ impl Rig {
         let applier =
             Settling { applier: MemoryApplier(engine.clone()), recent: recent.clone(), cache: cache.clone() };
         let slow = Arc::new(Slow { engine, gate: Mutex::new(None) });
-        Self { view: Arc::new(Overlaid { recent, cache, engine: slow }), applier }
+        Self { view: Arc::new(Overlaid { recent, cache, engine: slow, meters: Arc::default() }), applier }
     }
 
     fn record(&self, commit: &SharedCommit) {
