@@ -115,8 +115,8 @@ async fn a_thousand_addresses_guess_at_one_account_and_its_owner_gets_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_sees_the_attack_and_lets_strangers_try_again() {
     // Long enough that no delay is over before it is looked at.
-    let slow = "KEEPGATE_THROTTLE__FIRST_DELAY=30m";
-    let gate = Gate::start_with(&[CHEAP, &[PROXIED, slow]].concat());
+    let slow = ["KEEPGATE_THROTTLE__FIRST_DELAY=30m", "KEEPGATE_THROTTLE__ADDRESS_MAX_DELAY=30m"];
+    let gate = Gate::start_with(&[CHEAP, &[PROXIED], &slow].concat());
     let client = gate.client();
     Person::join(&client, ADA).await;
     let quiet = gate.cli(&["user", "show", ADA]).expect(0).stdout;

@@ -17,6 +17,7 @@ use crate::auth::accounts::NewAccount;
 use crate::auth::accounts::transfer::{Incoming, Manner};
 use crate::auth::error::AuthError;
 use crate::auth::invites::NewInvite;
+use crate::model::account::Account;
 use crate::model::email::Email;
 use crate::model::id::{AccountId, InviteId, SessionId};
 use crate::model::role::Role;
@@ -32,7 +33,7 @@ impl Core {
     ) -> Outcome {
         let new = NewAccount { email: email.into(), password: password.0, name, roles };
         let account = self.auth.accounts.create(new, who.actor, &who.origin).await.map_err(refused)?;
-        Ok(Reply::User((&account).into()))
+        Ok(self.user(&account))
     }
 
     pub(super) fn user_list(&self, after: Option<AccountId>, limit: u32) -> Outcome {
@@ -144,10 +145,13 @@ impl Core {
     }
 
     fn user_now(&self, id: AccountId) -> Outcome {
-        let account = self.auth.accounts.get(id).map_err(refused)?;
+        Ok(self.user(&self.auth.accounts.get(id).map_err(refused)?))
+    }
+
+    fn user(&self, account: &Account) -> Reply {
         let standings = self.auth.throttle.standings(&account.email);
         let throttle = Throttle::new(standings, self.auth.throttle.now());
-        Ok(Reply::User(User { throttle: Some(throttle), ..(&account).into() }))
+        Reply::User(User { throttle: Some(throttle), ..account.into() })
     }
 
     pub(super) fn find(&self, user: &str) -> Result<AccountId, Failure> {
