@@ -6,6 +6,7 @@
 
 mod catalog;
 mod kind;
+mod limiting;
 #[cfg(test)]
 mod page;
 mod routes;
@@ -116,7 +117,7 @@ pub fn keys() -> Vec<Known> {
     let _ = examine_into(&report, catalog::EXAMPLE, Vec::new());
     let mut entries = catalog::entries();
     let known = |(key, takes): (String, String)| {
-        let catalog::Entry { comment, default } = entries.remove(&key).unwrap_or_default();
+        let catalog::Entry { comment, default, .. } = entries.remove(&key).unwrap_or_default();
         Known { key, takes, default, comment }
     };
     report.words().into_iter().map(known).collect()
@@ -155,6 +156,8 @@ fn examine_into(
         listen: sections::listen(section.child("listen")),
         tls: sections::tls(section.child("tls")),
         limits: sections::limits(section.child("limits")),
+        rates: limiting::rates(section.child("rates")),
+        cors: limiting::cors(section.child("cors")),
         blacklist: sections::blacklist(section.child("blacklist")),
         routes: Vec::new(),
         upstreams: routes::upstreams(section.child("upstreams")),
