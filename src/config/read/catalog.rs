@@ -1,11 +1,12 @@
 //! Every key as `config.example.toml` tells of it: its default and its comment. The example is the one
 //! place where both are written for people; tests hold it against the reader and the structs.
 //!
-//! How it is read: the comment of a key is the lines with `# ` right above it. The value written is the
+//! How it is read: the comment of a key is the lines with `# ` right above it, or above the keys right
+//! above it. The value written is the
 //! default, unless the comment says "(example", or says "the default is …" itself. `#key = value` is a
 //! key that cannot stand beside another; it has a default only if its comment says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
@@ -24,11 +25,16 @@ pub(super) struct Entry {
     pub(super) comment: String,
     /// What it is if nobody sets it.
     pub(super) default: Option<Json>,
+    /// The key above it that it shares its comment with: a pair such as a rate and its burst. Once that
+    /// one is set, the default written here is not this one's any more.
+    partner: Option<String>,
 }
 
 /// What was asked for, with defaults where nothing was found.
 pub(super) fn settings(asked: Vec<Asked>) -> Vec<Setting> {
     let catalog = entries();
+    let set: BTreeSet<String> =
+        asked.iter().filter(|asked| asked.found.is_some()).map(|asked| asked.pattern.clone()).collect();
     let setting = |asked: Asked| {
         let Asked { path: key, pattern, found } = asked;
         match found {
@@ -38,7 +44,8 @@ pub(super) fn settings(asked: Vec<Asked>) -> Vec<Setting> {
                 Some(Setting { key, value: Some(value), origin: origin(place) })
             }
             None => {
-                let value = catalog.get(&pattern).and_then(|entry| entry.default.clone());
+                let alone = |entry: &&Entry| entry.partner.as_ref().is_none_or(|key| !set.contains(key));
+                let value = catalog.get(&pattern).filter(alone).and_then(|entry| entry.default.clone());
                 // Of an entry in a list only what is there: the rest would drown it.
                 (value.is_some() || !pattern.contains("[]")).then_some(Setting {
                     key,
@@ -119,15 +126,24 @@ fn entry(node: &Node, pattern: &str, lines: &[&str]) -> Entry {
         Place::Line(line) => line.saturating_sub(1),
         _ => return Entry::default(),
     };
-    let above = lines.get(..at).unwrap_or_default().iter().rev();
-    let prose = |line: &&&str| line.starts_with("# ");
+    let mut above = lines.get(..at).unwrap_or_default().iter().rev().copied().peekable();
+    // Keys right below each other share what stands above the first.
+    let key = |line: &str| !line.is_empty() && !line.starts_with("# ") && !line.starts_with('[');
+    let mut first = None;
+    while let Some(line) = above.next_if(|line| key(line)) {
+        first = line.trim_start_matches('#').split(" =").next();
+    }
+    let prose = |line: &&str| line.starts_with("# ");
     let mut comment: Vec<_> = above.take_while(prose).map(|line| line.trim_start_matches("# ")).collect();
     comment.reverse();
     let comment = comment.join(" ");
     let in_force = lines.get(at).is_some_and(|line| !line.starts_with('#'));
     let written = in_force && !comment.contains("(example") && !pattern.contains("[]");
-    let default = said(&comment).or_else(|| written.then(|| node.json()));
-    Entry { comment, default: default.filter(|_| !matches!(node.value, Value::Table(_))) }
+    let section = pattern.rsplit_once('.').map_or(String::new(), |(section, _)| format!("{section}."));
+    let partner = first.map(|first| format!("{section}{first}"));
+    let said = if partner.is_some() { None } else { said(&comment) };
+    let default = said.or_else(|| written.then(|| node.json()));
+    Entry { comment, partner, default: default.filter(|_| !matches!(node.value, Value::Table(_))) }
 }
 
 /// The default that a comment names: `the default is "x"` or `"x" (the default)`.
@@ -169,6 +185,8 @@ mod tests {
         for none in ["keys.master_key", "routes[].path", "upstreams.*.servers", "tls.certificates[].key"] {
             assert_eq!(default(none), None, "{none}");
         }
+        let partner = |key: &str| entries[key].partner.as_deref();
+        assert_eq!((partner("rates.address_burst"), partner("rates.address")), (Some("rates.address"), None));
         assert_eq!(entries["limits.head_bytes"].comment, "Request line and headers (431 past it).");
     }
 }

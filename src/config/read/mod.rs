@@ -117,7 +117,7 @@ pub fn keys() -> Vec<Known> {
     let _ = examine_into(&report, catalog::EXAMPLE, Vec::new());
     let mut entries = catalog::entries();
     let known = |(key, takes): (String, String)| {
-        let catalog::Entry { comment, default } = entries.remove(&key).unwrap_or_default();
+        let catalog::Entry { comment, default, .. } = entries.remove(&key).unwrap_or_default();
         Known { key, takes, default, comment }
     };
     report.words().into_iter().map(known).collect()
