@@ -14,7 +14,8 @@ type Described = BTreeMap<String, (String, BTreeSet<String>)>;
 
 /// What the tables of the page say: `| name | type | labels | meaning |`.
 fn documented() -> Described {
-    let page = include_str!("../../docs/metrics.md");
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md"));
+    let page = page.expect("the page is there");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
     rows.map(|row| {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
@@ -58,7 +59,10 @@ async fn the_page_and_a_scrape_name_the_same_metrics_and_the_linter_is_content()
     let (page, scrape) = (documented(), scraped(&text));
     let missing: Vec<_> = page.keys().filter(|name| !scrape.contains_key(*name)).collect();
     let unnamed: Vec<_> = scrape.keys().filter(|name| !page.contains_key(*name)).collect();
-    assert!(missing.is_empty() && unnamed.is_empty(), "in the page only: {missing:?}; in the scrape only: {unnamed:?}");
+    assert!(
+        missing.is_empty() && unnamed.is_empty(),
+        "in the page only: {missing:?}; in the scrape only: {unnamed:?}"
+    );
     for (name, found) in &scrape {
         assert_eq!(&page[name], found, "{name}: the page on the left, the scrape on the right");
     }
@@ -73,6 +77,7 @@ async fn the_page_and_a_scrape_name_the_same_metrics_and_the_linter_is_content()
         .expect("promtool is installed by tests/setup.sh");
     promtool.stdin.take().expect("piped").write_all(text.as_bytes()).expect("taken");
     let verdict = promtool.wait_with_output().expect("it ends");
-    let said = format!("{}{}", String::from_utf8_lossy(&verdict.stdout), String::from_utf8_lossy(&verdict.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&verdict.stdout), String::from_utf8_lossy(&verdict.stderr));
     assert!(verdict.status.success() && said.is_empty(), "{said}");
 }

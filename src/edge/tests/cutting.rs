@@ -29,7 +29,7 @@ async fn who_waits_is_woken_by_the_revocation_itself_and_leaves_no_place_behind(
     let view = Arc::new(RevocationView::default());
     let check: Arc<dyn TokenCheck> = Arc::new(verifier(&view));
     let clock: SharedClock = Arc::new(SystemClock);
-    let (stir, metrics) = (Stir::new(&*check), Metrics::new());
+    let (stir, metrics) = (Stir::new(&*check), Metrics::new(crate::model::time::Timestamp::default()));
     let list = Watchlist::new((&check, &Arc::default()), &clock, &metrics.edge_worker());
     let address = HeaderValue::from_static("192.0.2.1");
     let client = Client {
