@@ -4,7 +4,7 @@
 CARGO ?= cargo
 TARGET := x86_64-unknown-linux-gnu
 
-.PHONY: help test setup openapi schemathesis lint static dist bench bench-full bench-setup storm torture deny fmt
+.PHONY: help test setup schemathesis lint static dist bench bench-full bench-setup storm torture deny docs fmt
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,9 +14,6 @@ test: setup ## Install what the tests need, then run all of them
 
 setup: ## Install the peers that tests speak to (Debian packages; needs root only if one is missing)
 	sh tests/setup.sh
-
-openapi: ## Write docs/openapi.json anew from the code
-	KEEPGATE_WRITE_OPENAPI=1 $(CARGO) test --lib -- api::tests::openapi
 
 schemathesis: ## Ask a running gate all that docs/openapi.json allows, and more (Python 3; installs schemathesis)
 	$(CARGO) build
@@ -55,6 +52,9 @@ torture: setup ## The long forms of the disk model and the kill test
 
 deny: ## Licences, banned crates, sources (cargo-deny)
 	cargo deny check bans licenses sources
+
+docs: ## Write the pages that are made from the code
+	UPDATE_DOCS=1 $(CARGO) test --lib is_up_to_date
 
 fmt: ## Format everything
 	$(CARGO) fmt --all

@@ -18,6 +18,7 @@ mod people;
 pub mod ready;
 pub mod reload;
 mod serve;
+pub mod setup;
 mod upkeep;
 mod watch;
 

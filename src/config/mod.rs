@@ -4,7 +4,9 @@
 pub mod accounts;
 pub mod blacklist;
 pub mod change;
+pub mod cors;
 pub mod development;
+pub mod first;
 pub mod keys;
 pub mod limits;
 pub mod listen;
@@ -12,9 +14,11 @@ pub mod log;
 pub mod passwords;
 pub mod probe;
 pub mod problem;
+pub mod rates;
 pub mod read;
 pub mod route;
 pub mod secret;
+pub mod setting;
 pub mod store;
 pub mod throttle;
 pub mod tls;
@@ -64,6 +68,10 @@ pub struct Config {
     pub tls: tls::Tls,
     /// `[limits]`
     pub limits: limits::Limits,
+    /// `[rates]`
+    pub rates: rates::Rates,
+    /// `[cors]`
+    pub cors: cors::Cors,
     /// `[blacklist]`
     pub blacklist: blacklist::Blacklist,
     /// `[[routes]]`, most specific first once loaded.

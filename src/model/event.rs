@@ -62,6 +62,8 @@ pub enum Intent {
     Reload,
     /// Forget the failed password tries at an account.
     ThrottleClear,
+    /// Take accounts elsewhere.
+    AccountExport,
     /// Look at somebody else's data. The target is whose, the reason what.
     DataRead,
 }

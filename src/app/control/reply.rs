@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::data::{Document, DocumentBody};
+use super::transfer::{Exported, Imported};
 use super::view::{Ban, Events, Invite, Key, Reloaded, Session, Status, User, Verification};
 use crate::config::problem::Problems;
 
@@ -20,6 +21,10 @@ pub enum Reply {
     Documents(Vec<Document>),
     /// A document with its body.
     Document(DocumentBody),
+    /// Accounts to take elsewhere; if as many as asked for, there may be more.
+    Exported(Vec<Exported>),
+    /// What came of a batch of accounts from elsewhere.
+    Imported(Imported),
     /// An invitation and its code, which is shown this once.
     Invited {
         /// The invitation.

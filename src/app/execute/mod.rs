@@ -15,6 +15,7 @@ use super::control::command::Command;
 use super::control::reply::Reply;
 use super::control::{Executor, Outcome};
 use super::core::Core;
+use crate::auth::accounts::transfer::Manner;
 use crate::model::caller::{Actor, Origin};
 use crate::model::id::RequestId;
 
@@ -54,6 +55,10 @@ impl Core {
                 self.user_documents(&user, after, limit, who).await
             }
             Command::UserDocument { user, key } => self.user_document(&user, &key, who).await,
+            Command::UserExport { after, limit, hashes } => self.user_export(after, limit, hashes, who).await,
+            Command::UserImport { users, skip_existing, check } => {
+                self.user_import(users, Manner { check, skip_existing }, who).await
+            }
             Command::InviteCreate { email, roles, ttl_seconds } => {
                 self.invite_create(email, roles, ttl_seconds, who).await
             }

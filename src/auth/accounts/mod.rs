@@ -11,6 +11,7 @@ mod look;
 mod register;
 #[cfg(test)]
 mod tests;
+pub mod transfer;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -57,6 +58,11 @@ pub struct NewAccount {
     pub name: String,
     /// What it may do.
     pub roles: BTreeSet<Role>,
+}
+
+/// The rule that a name breaks.
+fn name_fault(name: &str) -> Option<FieldError> {
+    account::name(name).err().map(|error| FieldError::new("name", error.code(), error.to_string()))
 }
 
 /// Registers, changes, finds and removes accounts. Cheap to clone.
