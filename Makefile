@@ -15,9 +15,6 @@ test: setup ## Install what the tests need, then run all of them
 setup: ## Install the peers that tests speak to (Debian packages; needs root only if one is missing)
 	sh tests/setup.sh
 
-openapi: ## Write docs/openapi.json anew from the code
-	KEEPGATE_WRITE_OPENAPI=1 $(CARGO) test --lib -- api::tests::openapi
-
 schemathesis: ## Ask a running gate all that docs/openapi.json allows, and more (Python 3; installs schemathesis)
 	$(CARGO) build
 	tests/schemathesis.sh

@@ -37,16 +37,16 @@ fn operations(document: &Value) -> Vec<(String, String, Value)> {
 }
 
 #[tokio::test]
-async fn the_committed_description_is_what_the_code_says() {
+async fn the_api_description_is_up_to_date() {
     let text = serde_json::to_string_pretty(&described().await).unwrap() + "\n";
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
-    if std::env::var_os("KEEPGATE_WRITE_OPENAPI").is_some() {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &text).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap();
     assert!(
         committed == text,
-        "docs/openapi.json is behind the code: run `make openapi` and look at the change"
+        "docs/openapi.json is behind the code: run `make docs` and look at the change"
     );
 }
 
