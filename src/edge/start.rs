@@ -18,6 +18,7 @@ use super::plan::{Plans, Prepared, Settings};
 use super::rates::limiter::{Limiters, Ticks};
 use super::rates::measures::Crowd;
 use super::tls::Terminator;
+use super::watch::Stir;
 use super::worker::{self, Setup};
 use super::{EdgeError, Site, listen};
 use crate::config::cors::Cors;
@@ -122,6 +123,7 @@ impl Site {
         let settings = Settings { limits, rates, cors, trusted_proxies, terminator, hsts, routes, upstreams };
         let plans = Plans::start(settings, limiters)?;
         Ok(Self {
+            stir: Stir::new(&*parts.verifier),
             plans: Arc::new(plans),
             https_port,
             check: parts.verifier,

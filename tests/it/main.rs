@@ -24,3 +24,4 @@ mod reload;
 mod secrets;
 mod throttle;
 mod tokens;
+mod websocket;

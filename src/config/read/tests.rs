@@ -149,8 +149,9 @@ fn every_key_is_explained_by_whoever_set_it_and_no_secret_is_shown() {
 #[test]
 fn every_key_is_said_to_take_a_reload_or_a_restart() {
     let (_, _, known) = examine(&example(), Vec::new());
-    let classified: BTreeSet<_> =
-        crate::config::change::classified().into_iter().map(str::to_owned).collect();
+    let rows = crate::config::change::classified();
+    let classified: BTreeSet<_> = rows.iter().map(|&key| key.to_owned()).collect();
+    assert_eq!(rows.len(), classified.len(), "a key in two rows of config/change.rs");
     let missing: Vec<_> = known.difference(&classified).collect();
     assert_eq!(missing, Vec::<&String>::new(), "in no row of config/change.rs");
     let unknown: Vec<_> = classified.difference(&known).collect();

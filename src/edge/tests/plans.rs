@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::harness::{Echo, Gate, answer, request, route};
+use super::upgrades::{is_alive, socket, sockets};
 use crate::config::cors::Cors;
 use crate::config::limits::Limits;
 use crate::config::rates::{RateBy, Rates, RouteRate};
@@ -176,4 +177,15 @@ async fn a_change_forgets_nothing_of_a_rate_that_stays_as_it_was() {
     next.rates.address = Some("1/h".parse().unwrap());
     change(&gate, next);
     assert_eq!((ask().await, ask().await), (200, 429), "so do those of all routes");
+}
+
+#[tokio::test]
+async fn a_tunnel_goes_on_through_a_change_that_takes_its_route_and_its_server_away() {
+    let (server, _told) = sockets().await;
+    let gate = Gate::start(open("/"), vec![server]);
+    let mut tunnel = socket(&gate, "/ws", &[]).await.unwrap();
+    let other = Echo::start().await;
+    change(&gate, settings(&gate, open("/other"), other.servers()));
+    assert_eq!(gate.get("/ws", &[]).await.status, 404, "the change is in place");
+    assert!(is_alive(&mut tunnel, "still there").await);
 }
