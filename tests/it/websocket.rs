@@ -35,7 +35,12 @@ async fn echo() -> (std::net::SocketAddr, JoinHandle<()>) {
 }
 
 fn gate_before(address: std::net::SocketAddr) -> Gate {
-    Gate::start_from_file(&format!(
+    Gate::start_from_file(&file(address, ""))
+}
+
+/// A configuration that leads to `address`, with more sections.
+fn file(address: std::net::SocketAddr, sections: &str) -> String {
+    format!(
         r#"
         [accounts]
         registration = "open"
@@ -48,8 +53,9 @@ fn gate_before(address: std::net::SocketAddr) -> Gate {
         [[routes]]
         path = "/"
         upstream = "app"
+        {sections}
         "#
-    ))
+    )
 }
 
 async fn open(client: &Client, person: &Person) -> Socket {
@@ -89,8 +95,22 @@ async fn a_websocket_lives_on_through_a_reload_and_while_the_gate_finishes() {
     let client = gate.client();
     let ada = Person::join(&client, "ada@example.com").await;
     let mut socket = open(&client, &ada).await;
-    gate.cli_json(&["reload"]);
-    assert!(is_alive(&mut socket, "after a reload").await);
+    for round in 0..10 {
+        let sections = format!("[limits]\nbody_bytes = {round}\nconnections_per_address = {}", 10 + round);
+        gate.rewrite(&file(address, &sections));
+        let told = gate.cli_json(&["reload"]);
+        let changed = ["limits.connections_per_address", "limits.body_bytes"];
+        assert_eq!(told["changed"], serde_json::json!(changed));
+        assert!(is_alive(&mut socket, "after a reload").await);
+    }
+    // Its own server and route away: what is open stays.
+    let without = file(address, "")
+        .replace(&address.to_string(), "127.0.0.1:9")
+        .replace("path = \"/\"", "path = \"/x\"");
+    gate.rewrite(&without);
+    let told = gate.cli_json(&["reload"]);
+    assert!(told["changed"].to_string().contains("upstreams.app"), "{told}");
+    assert!(is_alive(&mut socket, "without its server").await);
     gate.terminate();
     // Once nobody is let in any more it has begun.
     while client.stream().await.is_ok() {}
