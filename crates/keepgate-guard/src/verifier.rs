@@ -102,14 +102,6 @@ impl Verifier {
         self.check(token, now).map(|verified| Arc::clone(verified.claims()))
     }
 
-    /// As [`Self::verify`], for whoever asks again later.
-    ///
-    /// # Errors
-    /// A [`Refusal`] that says why; the first that applies, in the order of the checks.
-    pub fn check(&self, token: &str, now: i64) -> Result<Verified, Refusal> {
-        self.recall(token, now).unwrap_or_else(|| self.verify_afresh(token, now))
-    }
-
     /// Whether what was begun with a token may go on: the token is not revoked and its key is still one
     /// of the keys. Its expiry is not looked at: it bounds beginnings. Costs three loads while nothing
     /// was revoked in between.
@@ -124,6 +116,14 @@ impl Verifier {
     /// for as long as it is kept: see [`RevocationView::on_change`].
     pub fn on_change(&self, listener: &Listener) {
         self.view.on_change(listener);
+    }
+
+    /// As [`Self::verify`], for whoever asks again later.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that says why; the first that applies, in the order of the checks.
+    pub fn check(&self, token: &str, now: i64) -> Result<Verified, Refusal> {
+        self.recall(token, now).unwrap_or_else(|| self.verify_afresh(token, now))
     }
 
     /// The first half of [`Self::check`]: what is remembered of a token, with all that a remembered
