@@ -102,14 +102,6 @@ impl Verifier {
         self.check(token, now).map(|verified| Arc::clone(verified.claims()))
     }
 
-    /// As [`Self::verify`], for whoever asks again later.
-    ///
-    /// # Errors
-    /// A [`Refusal`] that says why; the first that applies, in the order of the checks.
-    pub fn check(&self, token: &str, now: i64) -> Result<Verified, Refusal> {
-        self.recall(token, now).unwrap_or_else(|| self.verify_afresh(token, now))
-    }
-
     /// Whether what was begun with a token may go on: the token is not revoked and its key is still one
     /// of the keys. Its expiry is not looked at: it bounds beginnings. Costs three loads while nothing
     /// was revoked in between.
