@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use keepgate_guard::verifier::Verifier;
 use keepgate_guard::view::RevocationView;
@@ -16,7 +17,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::control::view::word;
 use super::core::Core;
-use crate::model::change::{Change, LogChange};
+use crate::model::change::Change;
 use crate::model::event::{Intent, Outcome};
 use crate::observe::metrics::Metrics;
 use crate::store::commit::{Committer, Follower};
@@ -31,7 +32,9 @@ impl Decisions {
         let counts = Arc::clone(&self.0);
         Box::new(move |committed| {
             for change in &committed.changes {
-                if let Change::Log(LogChange::Event(event)) = change {
+                if let Change::Log(change) = change
+                    && let Some((event, _)) = change.event()
+                {
                     *counts.lock().entry((event.intent, event.outcome)).or_default() +=
                         u64::from(event.count);
                 }
@@ -46,6 +49,7 @@ struct Measures {
     committer: Committer,
     revocations: Arc<RevocationView>,
     verifier: Arc<Verifier>,
+    outside: Arc<AtomicU64>,
 }
 
 /// Adds the house's own measures to the edge's.
@@ -55,6 +59,7 @@ pub(in crate::app) fn register(core: &Core, verifier: Arc<Verifier>, metrics: &M
         committer: core.stores.committer.clone(),
         revocations: core.revocations.view(),
         verifier,
+        outside: core.heads.outside_failures(),
     };
     metrics.register(|registry| registry.register_collector(Box::new(measures)));
 }
@@ -75,6 +80,14 @@ impl Collector for Measures {
             let labels = [("intent", word(&intent)), ("outcome", word(&outcome))];
             ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
         }
+        let help = "Deliveries of signed audit heads to outside witnesses that failed";
+        let failures = ConstCounter::new(self.outside.load(Ordering::Relaxed));
+        failures.encode(to.encode_descriptor(
+            "audit_witness_failures",
+            help,
+            None,
+            MetricType::Counter,
+        )?)?;
         let to = &mut to;
         gauge(to, "journal_position", "Newest durable position of the journal", self.committer.durable().0)?;
         let read_only = u64::from(self.committer.read_only().is_some());

@@ -6,6 +6,7 @@ mod audit;
 mod blacklist;
 mod check;
 mod exit;
+mod export;
 mod generate;
 mod key;
 mod open;

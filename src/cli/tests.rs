@@ -155,6 +155,8 @@ fn replies() -> Vec<Reply> {
         at: at(),
         actor: "anonymous".into(),
         address: Some("192.0.2.7".into()),
+        subject: None,
+        personal: crate::model::event::Fields::Open,
         intent: "login".into(),
         outcome: "denied".into(),
         target: String::new(),
@@ -202,7 +204,7 @@ fn replies() -> Vec<Reply> {
             created_at: at(),
             changed_at: at(),
         }]),
-        Reply::Events(view::Events { events: vec![event], unreadable: vec![1, 99], last: 99 }),
+        Reply::Events(view::Events { events: vec![event], unreadable: vec![1, 99], last: 99, more: false }),
         Reply::Verified(view::Verification {
             intact: false,
             records: 6,
@@ -211,6 +213,7 @@ fn replies() -> Vec<Reply> {
             signed: 6,
             public_key: "ab".repeat(32),
             findings: vec!["record 7 was changed".into()],
+            pruned: None,
         }),
         Reply::Verified(view::Verification {
             intact: true,
@@ -220,6 +223,7 @@ fn replies() -> Vec<Reply> {
             signed: 7,
             public_key: "ab".repeat(32),
             findings: Vec::new(),
+            pruned: Some(view::Pruned { through: 3, at: at(), older_than: Some(at()) }),
         }),
         status(),
     ]

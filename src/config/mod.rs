@@ -2,6 +2,7 @@
 //! values that have been checked; reading TOML, the environment and secrets is `read`'s business.
 
 pub mod accounts;
+pub mod audit;
 pub mod development;
 pub mod keys;
 pub mod limits;
@@ -74,6 +75,8 @@ pub struct Config {
     pub keys: keys::Keys,
     /// `[store]`
     pub store: store::Store,
+    /// `[audit]`
+    pub audit: audit::Audit,
     /// `[log]`
     pub log: log::Log,
 }

@@ -60,6 +60,14 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// From RFC 3339, in any offset.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let at = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+        i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Self)
+    }
+}
+
 /// RFC 3339 §5.6 with three digits of a second, so that texts of one length sort as times do.
 const MILLISECONDS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
@@ -187,6 +195,17 @@ mod tests {
         assert_eq!(clock.after(late), at(1010));
         inner.set(at(1011));
         assert_eq!(clock.after(late), at(1011), "the machine's clock has caught up");
+    }
+
+    #[test]
+    fn rfc_3339_goes_there_and_back_in_any_offset() {
+        let at = Timestamp::from_millis(1_795_000_000_123);
+        assert_eq!(Timestamp::from_rfc3339(&at.rfc3339()), Some(at));
+        let (utc, there) = ("2026-11-22T10:00:00Z", "2026-11-22T12:30:00+02:30");
+        assert_eq!(Timestamp::from_rfc3339(utc), Timestamp::from_rfc3339(there));
+        for wrong in ["", "2h", "2026-11-22", "2026-13-01T00:00:00Z", "9999999-01-01T00:00:00Z"] {
+            assert_eq!(Timestamp::from_rfc3339(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

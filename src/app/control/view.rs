@@ -4,12 +4,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::tail::Tail;
-use crate::audit::verify::finding::Report;
+use crate::audit::search::{EventRecord, Found};
+use crate::audit::verify::finding::{PrunedReport, Report};
 use crate::auth::keys::KeySummary;
 use crate::model::account::{Account, AccountStatus};
-use crate::model::event::AuditEvent;
+use crate::model::event::Fields;
 use crate::model::key::KeyState;
+use crate::model::time::Timestamp;
 use crate::model::{ban, caller, invite, session};
 use crate::observe::health;
 
@@ -177,6 +178,12 @@ pub struct Event {
     pub actor: String,
     /// From where.
     pub address: Option<String>,
+    /// UUID of the account whose personal fields this event holds, if they are sealed.
+    #[serde(default)]
+    pub subject: Option<String>,
+    /// `open`; `erased` with the account; `locked` if no key opens them.
+    #[serde(default = "open")]
+    pub personal: Fields,
     /// Stable word.
     pub intent: String,
     /// `granted`, `denied` or `failed`.
@@ -192,10 +199,12 @@ pub struct Event {
 }
 
 impl Event {
-    /// The event at `index`.
-    pub fn new(index: u64, event: &AuditEvent) -> Self {
+    fn of(record: &EventRecord) -> Self {
+        let EventRecord { index, event, subject, fields, .. } = record;
         Self {
-            index,
+            index: *index,
+            subject: subject.map(|account| account.to_string()),
+            personal: *fields,
             at: event.at.rfc3339(),
             actor: actor(&event.actor),
             address: event.address.map(|address| address.to_string()),
@@ -210,7 +219,7 @@ impl Event {
 }
 
 /// Events of the log, in order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Events {
     /// Those that can be read.
     pub events: Vec<Event>,
@@ -218,13 +227,20 @@ pub struct Events {
     pub unreadable: Vec<u64>,
     /// The last index looked at: ask for what comes after it.
     pub last: u64,
+    /// Whether there may be more beyond it, though fewer came than were asked for.
+    #[serde(default)]
+    pub more: bool,
 }
 
-impl From<Tail> for Events {
-    fn from(found: Tail) -> Self {
-        let Tail { events, unreadable, last } = found;
-        let events = events.iter().map(|record| Event::new(record.index, &record.event)).collect();
-        Self { events, unreadable, last }
+/// What a daemon means that does not say how personal fields stand: it seals none.
+const fn open() -> Fields {
+    Fields::Open
+}
+
+impl From<Found> for Events {
+    fn from(found: Found) -> Self {
+        let Found { events, unreadable, last, more } = found;
+        Self { events: events.iter().map(Event::of).collect(), unreadable, last, more }
     }
 }
 
@@ -262,6 +278,27 @@ pub struct Verification {
     pub public_key: String,
     /// What is wrong and where, one sentence each.
     pub findings: Vec<String>,
+    /// What was dropped for its age, if anything was.
+    #[serde(default)]
+    pub pruned: Option<Pruned>,
+}
+
+/// Records that were dropped for their age.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// All up to this one.
+    pub through: u64,
+    /// RFC 3339; when.
+    pub at: String,
+    /// RFC 3339; they are all older than this, as a signed head proves.
+    pub older_than: Option<String>,
+}
+
+impl From<&PrunedReport> for Pruned {
+    fn from(report: &PrunedReport) -> Self {
+        let PrunedReport { through, at, older_than } = report;
+        Self { through: *through, at: at.rfc3339(), older_than: older_than.map(Timestamp::rfc3339) }
+    }
 }
 
 impl From<&Report> for Verification {
@@ -278,6 +315,7 @@ impl From<&Report> for Verification {
             signed: report.signed_count,
             public_key: report.public_key.clone(),
             findings,
+            pruned: report.pruned.as_ref().map(Into::into),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What an operator's commands do: each is one call of a service, and its result as the operator
 //! sees it. Rules live in the services; this finds, calls and translates.
 
+mod log;
 mod node;
 mod people;
 mod refused;
@@ -63,7 +64,10 @@ impl Core {
             Command::KeyRotate { force } => self.key_rotate(force, who.actor).await,
             Command::KeyRetire { key, compromised } => self.key_retire(key, compromised, who.actor).await,
             Command::AuditTail { after, limit } => self.audit_tail(after, limit).await,
-            Command::AuditVerify => self.audit_verify().await,
+            Command::AuditSearch { wanted, beyond, newest_first, limit } => {
+                self.audit_search(wanted, beyond, newest_first, limit).await
+            }
+            Command::AuditVerify { witness } => self.audit_verify(witness).await,
         }
     }
 }
