@@ -14,6 +14,7 @@ mod output;
 mod password;
 mod place;
 mod progress;
+mod reload;
 mod serve;
 mod session;
 mod status;
@@ -76,6 +77,8 @@ enum What {
     /// The audit log
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Have the daemon read its configuration anew, without dropping a connection
+    Reload,
     /// How the node stands; exit code 1 unless it runs and is ready
     Status,
     /// Print completions for a shell
@@ -101,6 +104,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         What::Check => check::run(&cli.place, json),
         What::Completions(completions) => completions.run(&mut Cli::command()),
         What::Man(manual) => manual.run(Cli::command()),
+        What::Reload => reload::run(&cli.place, json),
         other => command(&cli.place, json, other),
     };
     match ended {

@@ -5,7 +5,7 @@ use clap::CommandFactory as _;
 use super::*;
 use crate::app::control::client::SendError;
 use crate::app::control::reply::{Code, Failure};
-use crate::app::control::view;
+use crate::app::control::{proof, view};
 use crate::config::development::Listeners;
 use crate::config::problem::Problems;
 use crate::model::account::AccountStatus;
@@ -124,7 +124,18 @@ fn user(email: &str, name: &str, roles: &[&str]) -> view::User {
         status: AccountStatus::Active,
         created_at: AT.into(),
         password_set_at: AT.into(),
+        throttle: None,
     }
+}
+
+fn attacked(user: view::User) -> view::User {
+    let throttle = view::Throttle {
+        strangers_failures: 12,
+        strangers_until: Some(AT.into()),
+        known_failures: 1,
+        known_waiting: 0,
+    };
+    view::User { throttle: Some(throttle), ..user }
 }
 
 fn status() -> Reply {
@@ -144,8 +155,23 @@ fn status() -> Reply {
         bans: 1,
         signing_key: "kid".into(),
         audit_records: 7,
+        configuration: Some(view::Configuration {
+            file: Some("/etc/keepgate/config.toml".into()),
+            loaded_at: AT.into(),
+            refused_at: Some(AT.into()),
+            refused_because: Some("2 problems in it".into()),
+        }),
         health: health.ready(),
     }))
+}
+
+fn reloaded(file: Option<&str>, changed: &[&str], restart: &[&str]) -> Reply {
+    let owned = |keys: &[&str]| keys.iter().map(|&key| key.to_owned()).collect();
+    Reply::Reloaded(view::Reloaded {
+        file: file.map(str::to_owned),
+        changed: owned(changed),
+        restart: owned(restart),
+    })
 }
 
 fn replies() -> Vec<Reply> {
@@ -167,6 +193,7 @@ fn replies() -> Vec<Reply> {
     vec![
         Reply::Done,
         Reply::User(user("ada@example.com", "Ada", &["admin", "member"])),
+        Reply::User(attacked(user("ada@example.com", "Ada", &[]))),
         Reply::Users(vec![user("ada@example.com", "Ada", &["admin"]), user("bob@example.com", "Bob ß", &[])]),
         Reply::Users(Vec::new()),
         Reply::Invited {
@@ -205,7 +232,7 @@ fn replies() -> Vec<Reply> {
             changed_at: at(),
         }]),
         Reply::Events(view::Events { events: vec![event], unreadable: vec![1, 99], last: 99, more: false }),
-        Reply::Verified(view::Verification {
+        Reply::Verified(proof::Verification {
             intact: false,
             records: 6,
             heads: 1,
@@ -215,7 +242,7 @@ fn replies() -> Vec<Reply> {
             findings: vec!["record 7 was changed".into()],
             pruned: None,
         }),
-        Reply::Verified(view::Verification {
+        Reply::Verified(proof::Verification {
             intact: true,
             records: 7,
             heads: 1,
@@ -223,9 +250,12 @@ fn replies() -> Vec<Reply> {
             signed: 7,
             public_key: "ab".repeat(32),
             findings: Vec::new(),
-            pruned: Some(view::Pruned { through: 3, at: at(), older_than: Some(at()) }),
+            pruned: Some(proof::Pruned { through: 3, at: at(), older_than: Some(at()) }),
         }),
         status(),
+        reloaded(Some("/etc/keepgate/config.toml"), &["routes", "upstreams.app"], &["tokens.issuer"]),
+        reloaded(Some("/etc/keepgate/config.toml"), &[], &[]),
+        reloaded(None, &[], &[]),
     ]
 }
 

@@ -3,6 +3,8 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod blacklist;
+pub mod change;
 pub mod development;
 pub mod keys;
 pub mod limits;
@@ -15,6 +17,7 @@ pub mod read;
 pub mod route;
 pub mod secret;
 pub mod store;
+pub mod throttle;
 pub mod tls;
 pub mod tokens;
 pub mod upstream;
@@ -61,6 +64,8 @@ pub struct Config {
     pub tls: tls::Tls,
     /// `[limits]`
     pub limits: limits::Limits,
+    /// `[blacklist]`
+    pub blacklist: blacklist::Blacklist,
     /// `[[routes]]`, most specific first once loaded.
     pub routes: Vec<route::Route>,
     /// `[upstreams.NAME]`
@@ -69,6 +74,8 @@ pub struct Config {
     pub accounts: accounts::Accounts,
     /// `[passwords]`
     pub passwords: passwords::Passwords,
+    /// `[throttle]`
+    pub throttle: throttle::Throttle,
     /// `[tokens]`
     pub tokens: tokens::Tokens,
     /// `[keys]`

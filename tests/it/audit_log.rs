@@ -120,6 +120,7 @@ async fn a_cut_end_is_contradicted_by_witnesses_outside_though_all_that_is_insid
     let copy = folder.path().join("copy.jsonl");
     let copy = copy.to_str().expect("UTF-8");
     let syslog = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    syslog.set_read_timeout(Some(std::time::Duration::from_secs(60))).expect("settable");
     let address = syslog.local_addr().expect("an address");
     let file = format!("KEEPGATE_AUDIT__WITNESS_FILE={copy}");
     let receiver = format!("KEEPGATE_AUDIT__SYSLOG=udp:{address}");

@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod command;
+pub mod proof;
 pub mod reply;
 pub mod server;
 #[cfg(test)]

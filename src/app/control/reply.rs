@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::view::{Ban, Events, Invite, Key, Session, Status, User, Verification};
+use super::proof::Verification;
+use super::view::{Ban, Events, Invite, Key, Reloaded, Session, Status, User};
+use crate::config::problem::Problems;
 
 /// A command was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +37,10 @@ pub enum Reply {
     Verified(Verification),
     /// How the node stands.
     Status(Box<Status>),
+    /// Another configuration is in force.
+    Reloaded(Reloaded),
+    /// The configuration is wrong: nothing was changed.
+    Misconfigured(Problems),
 }
 
 /// Why a command was not done.

@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::audit::search::{EventRecord, Found};
-use crate::audit::verify::finding::{PrunedReport, Report};
 use crate::auth::keys::KeySummary;
+use crate::auth::throttle::Standings;
 use crate::model::account::{Account, AccountStatus};
 use crate::model::event::Fields;
 use crate::model::key::KeyState;
@@ -31,6 +31,35 @@ pub struct User {
     pub created_at: String,
     /// RFC 3339.
     pub password_set_at: String,
+    /// How its password is being guessed; left out of lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<Throttle>,
+}
+
+/// Failed password tries at an account that are not forgotten yet, in this node's memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Throttle {
+    /// Of strangers.
+    pub strangers_failures: u32,
+    /// RFC 3339; when the next stranger may try, `None` for now.
+    pub strangers_until: Option<String>,
+    /// Of the known device, address or session with the most.
+    pub known_failures: u32,
+    /// Known devices, addresses and sessions that have to wait.
+    pub known_waiting: u32,
+}
+
+impl Throttle {
+    /// As of `now`.
+    pub fn new(standings: Standings, now: Timestamp) -> Self {
+        let Standings { strangers, known } = standings;
+        Self {
+            strangers_failures: strangers.failures,
+            strangers_until: (!strangers.wait.is_zero()).then(|| now.plus(strangers.wait).rfc3339()),
+            known_failures: known.failures,
+            known_waiting: u32::try_from(known.waiting).unwrap_or(u32::MAX),
+        }
+    }
 }
 
 impl From<&Account> for User {
@@ -43,6 +72,7 @@ impl From<&Account> for User {
             status: account.status,
             created_at: account.created_at.rfc3339(),
             password_set_at: account.password_set_at.rfc3339(),
+            throttle: None,
         }
     }
 }
@@ -261,65 +291,6 @@ pub(in crate::app) fn word(value: &impl Serialize) -> String {
     }
 }
 
-/// What the proof of the audit chain found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verification {
-    /// Whether every record and signed head is as it was written.
-    pub intact: bool,
-    /// Records proven.
-    pub records: u64,
-    /// Signed heads proven.
-    pub heads: u64,
-    /// Hash of the last record, hexadecimal.
-    pub hash: String,
-    /// Records under the newest good signed head; those after it rest on the journal alone.
-    pub signed: u64,
-    /// The key that heads were verified with, hexadecimal: compare it with the one you noted.
-    pub public_key: String,
-    /// What is wrong and where, one sentence each.
-    pub findings: Vec<String>,
-    /// What was dropped for its age, if anything was.
-    #[serde(default)]
-    pub pruned: Option<Pruned>,
-}
-
-/// Records that were dropped for their age.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pruned {
-    /// All up to this one.
-    pub through: u64,
-    /// RFC 3339; when.
-    pub at: String,
-    /// RFC 3339; they are all older than this, as a signed head proves.
-    pub older_than: Option<String>,
-}
-
-impl From<&PrunedReport> for Pruned {
-    fn from(report: &PrunedReport) -> Self {
-        let PrunedReport { through, at, older_than } = report;
-        Self { through: *through, at: at.rfc3339(), older_than: older_than.map(Timestamp::rfc3339) }
-    }
-}
-
-impl From<&Report> for Verification {
-    fn from(report: &Report) -> Self {
-        let mut findings: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
-        if report.more_findings > 0 {
-            findings.push(format!("and {} more", report.more_findings));
-        }
-        Self {
-            intact: report.is_clean(),
-            records: report.records,
-            heads: report.heads,
-            hash: report.head.clone(),
-            signed: report.signed_count,
-            public_key: report.public_key.clone(),
-            findings,
-            pruned: report.pruned.as_ref().map(Into::into),
-        }
-    }
-}
-
 /// How a node stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -347,6 +318,32 @@ pub struct Status {
     pub signing_key: String,
     /// Audit records.
     pub audit_records: u64,
+    /// What became of its configuration; `None` when not running.
+    pub configuration: Option<Configuration>,
     /// Every dependency.
     pub health: health::Report,
+}
+
+/// When a running node's configuration was put in place, and what became of later ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// The file; `None` for a node that runs without one (`serve --dev`).
+    pub file: Option<String>,
+    /// RFC 3339: the start, or the last reload.
+    pub loaded_at: String,
+    /// RFC 3339, if the last reload since then was refused.
+    pub refused_at: Option<String>,
+    /// Why.
+    pub refused_because: Option<String>,
+}
+
+/// What a reload came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// The file; `None` for a node that runs without one (`serve --dev`).
+    pub file: Option<String>,
+    /// Keys that are in force with other values now.
+    pub changed: Vec<String>,
+    /// Keys whose other values need a restart.
+    pub restart: Vec<String>,
 }
