@@ -4,7 +4,7 @@
 CARGO ?= cargo
 TARGET := x86_64-unknown-linux-gnu
 
-.PHONY: help test setup lint static dist bench bench-full bench-setup storm torture deny fmt
+.PHONY: help test setup lint static dist bench bench-full bench-setup storm torture deny docs fmt
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ torture: setup ## The long forms of the disk model and the kill test
 
 deny: ## Licences, banned crates, sources (cargo-deny)
 	cargo deny check bans licenses sources
+
+docs: ## Write the pages that are made from the code
+	UPDATE_DOCS=1 $(CARGO) test --lib is_up_to_date
 
 fmt: ## Format everything
 	$(CARGO) fmt --all

@@ -144,7 +144,10 @@ async fn tail(console: &mut Console, lines: u32, follow: bool) -> anyhow::Result
         }
         command = Command::AuditTail { after: Some(found.last), limit: PAGE };
         if found.events.len() + found.unreadable.len() < PAGE as usize {
-            tokio::time::sleep(PAUSE).await;
+            // An idle log writes nothing by which a closed pipe would be noticed.
+            if output::wait(PAUSE) == Reader::Gone {
+                return Ok(ExitCode::SUCCESS);
+            }
         }
     }
 }

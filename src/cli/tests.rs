@@ -61,7 +61,13 @@ fn every_command_has_help() {
 
 #[test]
 fn a_wrong_argument_is_named_with_what_is_right() {
-    let wrong: [&[&str]; 7] = [
+    let wrong: [&[&str]; 13] = [
+        &[],
+        &["user", "export", "extra"],
+        &["init", "--domain", "https://id.example.com"],
+        &["init", "--environment", "live", "--http", "80"],
+        &["init", "--certificate", "/c.pem"],
+        &["completions", "tcsh"],
         &["user", "add", "ada"],
         &["user", "add", "ada@example.com", "--role", "Admin"],
         &["user", "add", "ada@example.com", "--generate", "--password-stdin"],
@@ -96,7 +102,11 @@ fn a_data_folder_alone_is_a_development_node_but_must_be_there() {
     assert_eq!(config.data_dir, dir.path());
     let missing = format!("{folder}/mistyped");
     let error = place(&["--data", &missing]).config().unwrap_err();
-    assert!(exit::as_text(&error).contains("mistyped is not the data folder of a node"), "{error:#}");
+    assert!(exit::as_text(&error).contains("mistyped is not there"), "{error:#}");
+    assert_eq!(exit::code(&error), exit::USAGE);
+    std::fs::write(dir.path().join("plain"), "").unwrap();
+    let error = place(&["--data", &format!("{folder}/plain")]).config().unwrap_err();
+    assert!(exit::as_text(&error).contains("plain is a file, not the data folder"), "{error:#}");
     assert!(!dir.path().join("mistyped").exists());
 }
 
@@ -123,7 +133,7 @@ fn user(email: &str, name: &str, roles: &[&str]) -> view::User {
         roles: roles.iter().map(|role| (*role).to_owned()).collect(),
         status: AccountStatus::Active,
         created_at: AT.into(),
-        password_set_at: AT.into(),
+        password_set_at: Some(AT.into()),
         throttle: None,
     }
 }
@@ -269,6 +279,21 @@ fn replies_are_tables_for_people() {
 #[test]
 fn replies_are_json_for_scripts() {
     let all: String = replies().iter().map(|reply| output::render(reply, true).unwrap() + "---\n").collect();
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn an_error_is_json_for_scripts_with_the_same_words() {
+    let bad = line::BadLine { line: 7, field: "email".into(), detail: "is missing".into() };
+    let errors: [anyhow::Error; 4] = [
+        Failure::new(Code::Conflict, "that e-mail address is taken").into(),
+        exit::Usage { message: "/x is not there".into(), remedy: "name another" }.into(),
+        line::BadLines { file: "people.jsonl".into(), bad: vec![bad], created: 0 }.into(),
+        Problems { file: "config.toml".into(), problems: Vec::new() }.into(),
+    ];
+    let codes: Vec<_> = errors.iter().map(exit::code).collect();
+    assert_eq!(codes, [exit::REFUSED, exit::USAGE, exit::REFUSED, exit::CONFIGURATION]);
+    let all: String = errors.iter().map(exit::as_json).collect();
     insta::assert_snapshot!(all);
 }
 

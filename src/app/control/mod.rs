@@ -12,6 +12,7 @@ pub mod reply;
 pub mod server;
 #[cfg(test)]
 mod tests;
+pub mod transfer;
 pub mod view;
 mod wire;
 
