@@ -72,10 +72,10 @@ impl KnownSubjects {
         Box::new(move |committed| {
             for change in &committed.changes {
                 match change {
-                    Change::Log(LogChange::SubjectKeyAdded { account, sealed }) => {
-                        if !matches!(known.get(account), Some(Known::Erased)) {
-                            known.insert(*account, Known::Key(sealed.as_slice().into()));
-                        }
+                    Change::Log(LogChange::SubjectKeyAdded { account, sealed })
+                        if !matches!(known.get(account), Some(Known::Erased)) =>
+                    {
+                        known.insert(*account, Known::Key(sealed.as_slice().into()));
                     }
                     Change::Log(LogChange::SubjectKeyErased { account }) => {
                         known.insert(*account, Known::Erased);

@@ -184,6 +184,20 @@ fn reloaded(file: Option<&str>, changed: &[&str], restart: &[&str]) -> Reply {
     })
 }
 
+fn verified(findings: &[&str], pruned: Option<proof::Pruned>) -> Reply {
+    let records = 7 - findings.len() as u64;
+    Reply::Verified(proof::Verification {
+        intact: findings.is_empty(),
+        records,
+        heads: 1,
+        hash: "ab".into(),
+        signed: records,
+        public_key: "ab".repeat(32),
+        findings: findings.iter().map(|&finding| finding.to_owned()).collect(),
+        pruned,
+    })
+}
+
 fn replies() -> Vec<Reply> {
     let (at, id) = (|| AT.to_owned(), || ID.to_owned());
     let event = view::Event {
@@ -242,26 +256,8 @@ fn replies() -> Vec<Reply> {
             changed_at: at(),
         }]),
         Reply::Events(view::Events { events: vec![event], unreadable: vec![1, 99], last: 99, more: false }),
-        Reply::Verified(proof::Verification {
-            intact: false,
-            records: 6,
-            heads: 1,
-            hash: "ab".into(),
-            signed: 6,
-            public_key: "ab".repeat(32),
-            findings: vec!["record 7 was changed".into()],
-            pruned: None,
-        }),
-        Reply::Verified(proof::Verification {
-            intact: true,
-            records: 7,
-            heads: 1,
-            hash: "ab".into(),
-            signed: 7,
-            public_key: "ab".repeat(32),
-            findings: Vec::new(),
-            pruned: Some(proof::Pruned { through: 3, at: at(), older_than: Some(at()) }),
-        }),
+        verified(&["record 7 was changed"], None),
+        verified(&[], Some(proof::Pruned { through: 3, at: at(), older_than: Some(at()) })),
         status(),
         reloaded(Some("/etc/keepgate/config.toml"), &["routes", "upstreams.app"], &["tokens.issuer"]),
         reloaded(Some("/etc/keepgate/config.toml"), &[], &[]),

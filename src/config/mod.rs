@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod audit;
 pub mod blacklist;
 pub mod change;
+pub mod cors;
 pub mod development;
 pub mod first;
 pub mod keys;
@@ -14,6 +15,7 @@ pub mod log;
 pub mod passwords;
 pub mod probe;
 pub mod problem;
+pub mod rates;
 pub mod read;
 pub mod route;
 pub mod secret;
@@ -66,6 +68,10 @@ pub struct Config {
     pub tls: tls::Tls,
     /// `[limits]`
     pub limits: limits::Limits,
+    /// `[rates]`
+    pub rates: rates::Rates,
+    /// `[cors]`
+    pub cors: cors::Cors,
     /// `[blacklist]`
     pub blacklist: blacklist::Blacklist,
     /// `[[routes]]`, most specific first once loaded.

@@ -12,10 +12,13 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use keepgate_guard::claims::Claims;
 use keepgate_guard::refusal::Refusal;
-use keepgate_guard::verifier::Verifier;
+use keepgate_guard::verifier::{Verified, Verifier};
+use keepgate_guard::view::Listener;
 
 use super::decisions::Denied;
+use super::guard::Admitted;
 use super::identity;
+use super::rates::Rates;
 use super::respond::Refused;
 use super::route::{Route, Routed};
 use crate::config::route::RouteAuth;
@@ -24,26 +27,52 @@ use crate::observe::metrics::Denial;
 
 /// From a token's text to claims: what the edge needs of a verifier. [`Verifier`] in the appliance.
 pub trait TokenCheck: Send + Sync + 'static {
-    /// Verifies one token at `now` (seconds since the epoch).
-    fn verify(&self, token: &str, now: i64) -> Result<Arc<Claims>, Refusal>;
+    /// What is remembered of a token at `now` (seconds since the epoch), which costs no signature.
+    fn recall(&self, token: &str, now: i64) -> Option<Result<Verified, Refusal>>;
+
+    /// Verifies a token of which nothing is remembered.
+    fn verify_afresh(&self, token: &str, now: i64) -> Result<Verified, Refusal>;
+
+    /// Whether what was begun with a token may go on: see [`Verifier::still_holds`].
+    fn still_holds(&self, verified: &Verified) -> Result<(), Refusal>;
+
+    /// Tells `listener`, while it is kept, when that may have changed.
+    fn on_change(&self, listener: &Listener);
 }
 
 impl TokenCheck for Verifier {
-    fn verify(&self, token: &str, now: i64) -> Result<Arc<Claims>, Refusal> {
-        Self::verify(self, token, now)
+    fn recall(&self, token: &str, now: i64) -> Option<Result<Verified, Refusal>> {
+        Self::recall(self, token, now)
+    }
+
+    fn verify_afresh(&self, token: &str, now: i64) -> Result<Verified, Refusal> {
+        Self::verify_afresh(self, token, now)
+    }
+
+    fn still_holds(&self, verified: &Verified) -> Result<(), Refusal> {
+        Self::still_holds(self, verified)
+    }
+
+    fn on_change(&self, listener: &Listener) {
+        Self::on_change(self, listener);
     }
 }
 
 /// A caller whose token was verified, and who may use the route.
 #[derive(Debug)]
 pub struct Authenticated {
-    claims: Arc<Claims>,
+    verified: Verified,
 }
 
 impl Authenticated {
     /// The token's claims.
-    pub const fn claims(&self) -> &Arc<Claims> {
-        &self.claims
+    pub fn claims(&self) -> &Arc<Claims> {
+        self.verified.claims()
+    }
+
+    /// For what stays open after the request.
+    pub fn into_verified(self) -> Verified {
+        self.verified
     }
 }
 
@@ -86,6 +115,11 @@ impl Vetted {
         &self.who
     }
 
+    /// The request.
+    pub const fn admitted(&self) -> &Admitted {
+        self.routed.admitted()
+    }
+
     /// The route.
     pub const fn route(&self) -> &Arc<Route> {
         self.routed.route()
@@ -102,7 +136,11 @@ pub struct Stopped {
 }
 
 /// Lets a request pass, or says why not.
-pub fn authenticate(check: &dyn TokenCheck, routed: Routed, now: Timestamp) -> Result<Vetted, Stopped> {
+pub fn authenticate(
+    (check, rates): (&dyn TokenCheck, &Rates),
+    routed: Routed,
+    now: Timestamp,
+) -> Result<Vetted, Stopped> {
     let demand = routed.route().auth;
     if demand == RouteAuth::None {
         return Ok(Vetted { routed, who: Who::Anonymous(Anonymous::NotAsked) });
@@ -115,8 +153,15 @@ pub fn authenticate(check: &dyn TokenCheck, routed: Routed, now: Timestamp) -> R
         Ok(None) => return Ok(Vetted { routed, who: Who::Anonymous(Anonymous::NoToken) }),
         Err(refused) => return Err(Stopped { refused, denied: None }),
     };
-    let claims = match check.verify(token, now.as_secs()) {
-        Ok(claims) => claims,
+    let verified = match verify((check, rates), &routed, token, now) {
+        Ok(verified) => verified,
+        Err(refused) => {
+            let denied = Some(denied(&routed, "too_many_failures", None));
+            return Err(Stopped { refused, denied });
+        }
+    };
+    let verified = match verified {
+        Ok(verified) => verified,
         Err(refusal) if insists => {
             let denied = Some(denied(&routed, refusal.word(), None));
             return Err(Stopped { refused: bad_token(refusal), denied });
@@ -126,10 +171,10 @@ pub fn authenticate(check: &dyn TokenCheck, routed: Routed, now: Timestamp) -> R
             return Ok(Vetted { routed, who: Who::Anonymous(Anonymous::BadToken(refusal, denied)) });
         }
     };
-    match missing(routed.route(), &claims) {
-        None => Ok(Vetted { routed, who: Who::Authenticated(Authenticated { claims }) }),
+    match missing(routed.route(), verified.claims()) {
+        None => Ok(Vetted { routed, who: Who::Authenticated(Authenticated { verified }) }),
         Some((reason, refused)) => {
-            let denied = Some(denied(&routed, reason, Some(&claims)));
+            let denied = Some(denied(&routed, reason, Some(verified.claims())));
             Err(Stopped { refused, denied })
         }
     }
@@ -153,6 +198,26 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
         _ if text.eq_ignore_ascii_case("bearer") => Ok(Some("")),
         _ => Ok(None),
     }
+}
+
+/// Verifies a token, unless it would cost a signature and too many from that address have failed: then
+/// the answer is 429 also where the route would let a bad token pass, because this one may be good.
+fn verify(
+    (check, rates): (&dyn TokenCheck, &Rates),
+    routed: &Routed,
+    token: &str,
+    now: Timestamp,
+) -> Result<Result<Verified, Refusal>, Refused> {
+    if let Some(known) = check.recall(token, now.as_secs()) {
+        return Ok(known);
+    }
+    let address = routed.admitted().client().address;
+    rates.may_verify(address)?;
+    let verified = check.verify_afresh(token, now.as_secs());
+    if verified.is_err() {
+        rates.failed_to_verify(address);
+    }
+    Ok(verified)
 }
 
 /// RFC 6750 §3.1: without credentials the challenge carries no error.

@@ -1,4 +1,4 @@
-//! What may change while the edge runs: routes, upstreams, limits, trusted proxies, TLS. All of it is
+//! What may change while the edge runs: routes, upstreams, limits, rates, CORS, trusted proxies, TLS. All of it is
 //! one value, made whole and checked before anyone sees it, and put in place at once.
 //!
 //! A request takes one plan and keeps it to its end, so that what was checked is what is forwarded
@@ -20,13 +20,18 @@ use ipnet::IpNet;
 
 use super::EdgeError;
 use super::accept::Budget;
+use super::cors::Cors;
 use super::guard::address::TrustedProxies;
 use super::protocols::Protocols;
 use super::proxy::pool::{Connections, Group};
+use super::rates::limiter::Limiters;
+use super::rates::{Rates, RouteLimit};
 use super::respond;
 use super::route::Table;
 use super::tls::Terminator;
+use crate::config::cors::Cors as CorsConfig;
 use crate::config::limits::Limits;
+use crate::config::rates as config;
 use crate::config::route::Route;
 use crate::config::upstream::Upstream;
 
@@ -35,6 +40,10 @@ use crate::config::upstream::Upstream;
 pub struct Settings {
     /// Budgets.
     pub limits: Limits,
+    /// How fast anybody may ask; `keys` is read at the start only.
+    pub rates: config::Rates,
+    /// Whose pages may read the API's answers.
+    pub cors: CorsConfig,
     /// Peers whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// TLS.
@@ -59,6 +68,10 @@ pub struct Plan {
     pub hsts: Option<HeaderValue>,
     /// TLS of connections to come.
     pub terminator: Terminator,
+    /// How fast anybody may ask.
+    pub rates: Rates,
+    /// Whose pages may read the API's answers, if anybody's.
+    pub cors: Option<Cors>,
     /// Routes; their targets are places in `upstreams`.
     pub routes: Table,
     upstreams: Vec<(String, Upstream)>,
@@ -66,19 +79,22 @@ pub struct Plan {
 }
 
 impl Plan {
-    fn compile(settings: Settings, number: u64) -> Result<Self, EdgeError> {
-        let Settings { limits, trusted_proxies, terminator, hsts, routes, upstreams } = settings;
+    fn compile(settings: Settings, number: u64, limiters: &Limiters) -> Result<Self, EdgeError> {
+        let Settings { limits, rates, cors, trusted_proxies, terminator, hsts, routes, upstreams } = settings;
         if let Some((name, _)) = upstreams.iter().find(|(_, group)| group.servers.is_empty()) {
             return Err(EdgeError::NoServers { name: name.clone() });
         }
         let upstreams: Vec<_> = upstreams.into_iter().collect();
         let place = |name: &str| upstreams.iter().position(|(known, _)| known == name);
-        let routes = Table::compile(&routes, limits.body_bytes, place)?;
+        let limit = |route: &Route, name: &str| RouteLimit::of(route, name, rates.ipv6_prefix, limiters);
+        let routes = Table::compile(&routes, limits.body_bytes, place, limit)?;
         Ok(Self {
             limits: Arc::new(limits),
             trusted: TrustedProxies::new(trusted_proxies),
             hsts: respond::hsts(hsts),
             terminator,
+            rates: Rates::new(&rates, limiters),
+            cors: Cors::new(&cors),
             routes,
             upstreams,
             number,
@@ -108,12 +124,13 @@ pub struct Plans {
     made: AtomicU64,
     budget: Arc<Budget>,
     upstream_connections: Arc<Connections>,
+    limiters: Arc<Limiters>,
 }
 
 impl Plans {
     /// The first plan.
-    pub fn start(settings: Settings) -> Result<Self, EdgeError> {
-        let plan = Plan::compile(settings, 0)?;
+    pub fn start(settings: Settings, limiters: Arc<Limiters>) -> Result<Self, EdgeError> {
+        let plan = Plan::compile(settings, 0, &limiters)?;
         let limits = &plan.limits;
         Ok(Self {
             budget: Budget::new(limits.connections, limits.connections_per_address),
@@ -121,12 +138,14 @@ impl Plans {
             upstream_connections: Connections::new(limits.connections),
             current: ArcSwap::from_pointee(plan),
             made: AtomicU64::new(1),
+            limiters,
         })
     }
 
     /// Makes and checks a plan. Nothing changes yet.
     pub fn prepare(&self, settings: Settings) -> Result<Prepared, EdgeError> {
-        Plan::compile(settings, self.made.fetch_add(1, Ordering::Relaxed)).map(Prepared)
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        Plan::compile(settings, number, &self.limiters).map(Prepared)
     }
 
     /// Puts a plan in place: for every request that begins from now on, on every thread.
@@ -140,6 +159,11 @@ impl Plans {
     /// The plan in force.
     pub fn current(&self) -> Arc<Plan> {
         self.current.load_full()
+    }
+
+    /// What rates remember of clients, which outlives plans.
+    pub const fn limiters(&self) -> &Arc<Limiters> {
+        &self.limiters
     }
 
     /// The connections that are open.

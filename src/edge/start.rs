@@ -15,11 +15,16 @@ use super::decisions::{AuditSink, Decisions};
 use super::guard::blacklist::Blacklist;
 use super::local::LocalApi;
 use super::plan::{Plans, Prepared, Settings};
+use super::rates::limiter::{Limiters, Ticks};
+use super::rates::measures::Crowd;
 use super::tls::Terminator;
+use super::watch::Stir;
 use super::worker::{self, Setup};
 use super::{EdgeError, Site, listen};
+use crate::config::cors::Cors;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
+use crate::config::rates::Rates;
 use crate::config::route::Route;
 use crate::config::upstream::Upstream;
 use crate::model::random::SharedRng;
@@ -36,6 +41,12 @@ pub struct Parts {
     pub terminator: Terminator,
     /// `max-age` of `Strict-Transport-Security`; zero sends none.
     pub hsts: Duration,
+    /// How fast anybody may ask.
+    pub rates: Rates,
+    /// Whose pages may read the API's answers.
+    pub cors: Cors,
+    /// Where the rates get the time.
+    pub ticks: Ticks,
     /// Routes.
     pub routes: Vec<Route>,
     /// The groups that routes name.
@@ -82,6 +93,8 @@ impl Edge {
         let (http, mut http_listeners) = bind_all(&parts.listen.http, count, &every)?;
         let metrics = Arc::clone(&parts.metrics);
         let site = Arc::new(Site::new(parts, https.first().map_or(443, SocketAddr::port))?);
+        let crowd = Crowd(Arc::clone(site.plans.limiters()));
+        metrics.register(|registry| registry.register_collector(Box::new(crowd)));
         // What belongs to no thread is counted with the first one's.
         let first = metrics.edge_worker();
         let mut workers = Vec::with_capacity(count);
@@ -104,10 +117,13 @@ impl Edge {
 
 impl Site {
     fn new(parts: Parts, https_port: u16) -> Result<Self, EdgeError> {
-        let Parts { listen, limits, terminator, hsts, routes, upstreams, .. } = parts;
+        let Parts { listen, limits, rates, cors, terminator, hsts, routes, upstreams, .. } = parts;
+        let limiters = Arc::new(Limiters::new(rates.keys, parts.ticks));
         let trusted_proxies = listen.trusted_proxies;
-        let plans = Plans::start(Settings { limits, trusted_proxies, terminator, hsts, routes, upstreams })?;
+        let settings = Settings { limits, rates, cors, trusted_proxies, terminator, hsts, routes, upstreams };
+        let plans = Plans::start(settings, limiters)?;
         Ok(Self {
+            stir: Stir::new(&*parts.verifier),
             plans: Arc::new(plans),
             https_port,
             check: parts.verifier,

@@ -107,6 +107,16 @@ labelled!(
         Forbidden => "forbidden",
         /// 403: a banned address behind a trusted proxy.
         Blacklist => "blacklist",
+        /// 429: too many requests from an address.
+        RateAddress => "rate_address",
+        /// 429: too many requests by an account.
+        RateUser => "rate_user",
+        /// 429: too many requests in a session.
+        RateSession => "rate_session",
+        /// 429: past a route's own rate.
+        RateRoute => "rate_route",
+        /// 429: too many tokens that did not verify, from an address.
+        RateFailures => "rate_failures",
         /// Another 4xx: malformed, too large, no route …
         Malformed => "malformed",
     }
@@ -125,6 +135,8 @@ labelled!(
         Timeout => "timeout",
     }
 );
+
+pub mod tunnels;
 
 /// What one edge worker counts.
 #[derive(Debug, Default)]
@@ -153,6 +165,8 @@ pub struct EdgeCounters {
     pub panics: Count,
     /// Audit events of the edge that could not be written.
     pub audit_failures: Count,
+    /// Tunnels, and what was cut while it was open.
+    pub tunnels: tunnels::TunnelCounters,
     responses: [Count; 5],
     buckets: [Count; BOUNDS.len() + 1],
     micros: Count,
@@ -280,6 +294,7 @@ impl Collector for EdgeWorkers {
         connections(to, &workers)?;
         requests(to, &workers)?;
         upstreams(to, &workers)?;
+        tunnels::encode(to, &workers)?;
         counter(to, "panics", "Requests that panicked", sum(&workers, |w| &w.panics))?;
         let failures = sum(&workers, |w| &w.audit_failures);
         counter(to, "edge_audit_failures", "Audit events of the edge that could not be written", failures)

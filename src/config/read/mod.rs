@@ -6,6 +6,7 @@
 
 mod catalog;
 mod kind;
+mod limiting;
 #[cfg(test)]
 mod page;
 mod routes;
@@ -155,6 +156,8 @@ fn examine_into(
         listen: sections::listen(section.child("listen")),
         tls: sections::tls(section.child("tls")),
         limits: sections::limits(section.child("limits")),
+        rates: limiting::rates(section.child("rates")),
+        cors: limiting::cors(section.child("cors")),
         blacklist: sections::blacklist(section.child("blacklist")),
         routes: Vec::new(),
         upstreams: routes::upstreams(section.child("upstreams")),

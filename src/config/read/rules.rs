@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::kind::span;
 use super::section::Report;
 use super::tree::Node;
+use crate::config::cors::Origins;
 use crate::config::problem::Problem;
 use crate::config::route::{Route, RouteTarget};
 use crate::config::secret::SecretSource;
@@ -29,6 +30,7 @@ impl Rules<'_> {
         self.issuer();
         self.lives();
         self.accounts();
+        self.cors();
         if self.config.environment == Environment::Production {
             self.production();
         }
@@ -153,6 +155,18 @@ impl Rules<'_> {
             let message = format!("is more than limits.connections ({})", limits.connections);
             self.refuse(key, value, &message, "write a smaller number, or raise limits.connections");
         }
+        let throttle = &self.config.throttle;
+        for (key, longest) in [
+            ("throttle.max_delay", throttle.max_delay),
+            ("throttle.address_max_delay", throttle.address_max_delay),
+        ] {
+            if longest < throttle.first_delay {
+                let message =
+                    format!("is shorter than throttle.first_delay ({})", span(throttle.first_delay));
+                let remedy = "write a longer time, or lower throttle.first_delay";
+                self.refuse(key, Some(format!("\"{}\"", span(longest))), &message, remedy);
+            }
+        }
         let passwords = &self.config.passwords;
         if passwords.memory_kib < 8 * passwords.parallelism {
             let message = "is less than 8 KiB per lane, which argon2 needs (RFC 9106 §3.1)";
@@ -161,8 +175,29 @@ impl Rules<'_> {
         }
     }
 
+    /// Fetch standard, "CORS check": with credentials browsers take no `*`. Reflecting whatever origin
+    /// asks instead would let any page act as the person who looks at it.
+    fn cors(&self) {
+        let cors = &self.config.cors;
+        if cors.credentials && cors.origins == Origins::Any {
+            let message = "lets every page on the web act with its visitor's credentials";
+            let remedy = "name the origins, or write credentials = false";
+            self.refuse("cors.origins", Some("[\"*\"]".to_owned()), message, remedy);
+        }
+    }
+
+    fn plain_origins(&self) {
+        let Origins::Listed(origins) = &self.config.cors.origins else { return };
+        if let Some(plain) = origins.iter().find(|origin| origin.starts_with("http:")) {
+            let message = "is a page that anybody on the way can change, in production";
+            let remedy = "serve the page over https, and write \"https://…\"";
+            self.refuse("cors.origins", Some(format!("{plain:?}")), message, remedy);
+        }
+    }
+
     fn production(&self) {
         self.hash_strength();
+        self.plain_origins();
         if matches!(self.config.tls.source, CertificateSource::LocalCa { .. }) {
             let remedy =
                 "set source = \"files\" and [[tls.certificates]]; local-ca is for development and stage";

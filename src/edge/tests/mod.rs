@@ -3,8 +3,12 @@
 mod bodies;
 mod callers;
 mod connections;
+mod cors;
+mod cutting;
 mod forwarding;
 mod harness;
 mod hostile;
 mod plans;
+mod rates;
+mod upgrades;
 mod upstreams;
