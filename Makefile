@@ -4,7 +4,7 @@
 CARGO ?= cargo
 TARGET := x86_64-unknown-linux-gnu
 
-.PHONY: help test setup openapi schemathesis lint static dist bench bench-full bench-setup storm torture deny docs fmt
+.PHONY: help test setup schemathesis lint static dist bench bench-full bench-setup storm torture deny docs fmt
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

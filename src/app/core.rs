@@ -17,7 +17,10 @@ use super::people::AuthPeople;
 use super::reload::Reloader;
 use super::watch::Watch;
 use crate::audit::head::HeadKey;
+use crate::audit::outside::Outside;
+use crate::audit::retention::Retention;
 use crate::audit::signer::{HeadSigner, SignerParts};
+use crate::audit::subjects::{KnownSubjects, Subjects};
 use crate::audit::{Trail, witness};
 use crate::auth::keys::live::LiveKeys;
 use crate::auth::keys::plan::Policy;
@@ -49,6 +52,7 @@ pub(in crate::app) struct Core {
     pub revocations: Revocations,
     pub blacklist: Arc<Blacklist>,
     pub heads: HeadSigner,
+    pub retention: Retention,
     pub health: Health,
     pub watch: Watch,
     pub started_at: Timestamp,
@@ -73,13 +77,14 @@ impl Core {
         let live = LiveKeys::default();
         let revocations = Revocations::new(Arc::new(RevocationView::default()));
         let blacklist = Arc::new(Blacklist::new());
-        let decisions = Decisions::default();
+        let (decisions, known) = (Decisions::default(), KnownSubjects::default());
         let followers = vec![
             floor_follower(&floored),
             revocations.follower(),
             live.follower(),
             bans_follower(&blacklist),
             decisions.follower(),
+            known.follower(),
         ];
         let stores = Stores::open(&config.data_dir, Arc::clone(&clock), &config.store, followers)?;
         floored.raise(stores.opened_at);
@@ -88,8 +93,9 @@ impl Core {
 
         let sealed = !stores.auth.keys()?.is_empty();
         let master = master::load(&config.keys, &config.data_dir, sealed, &*rng)?;
-        let trail =
-            Trail::new(stores.logs.clone(), stores.committer.clone(), Arc::clone(&clock), Arc::clone(&rng));
+        let subjects = Subjects::new(known, stores.logs.clone(), Arc::clone(&rng), &master);
+        let (logs, committer) = (stores.logs.clone(), stores.committer.clone());
+        let trail = Trail::new(logs, committer, Arc::clone(&clock), Arc::clone(&rng), subjects);
         let ground = Ground {
             config: &config,
             stores: &stores,
@@ -101,6 +107,7 @@ impl Core {
         let keys = ground.keys(live).await?;
         let (auth, heads) = (ground.auth(keys.clone())?, ground.heads()?);
         let users = ground.users(&auth);
+        let retention = Retention { trail: trail.clone(), key: heads.public_key(), keep: config.audit.keep };
         let health = Health::new();
         let watch = Watch::default();
         watch.register(&health, &stores);
@@ -117,6 +124,7 @@ impl Core {
             revocations,
             blacklist,
             heads,
+            retention,
             health,
             watch,
             started_at,
@@ -186,7 +194,7 @@ impl Ground<'_> {
     }
 
     fn auth(&self, keys: KeyRing) -> Result<Auth, AppError> {
-        let user = self.stores.user.clone();
+        let (user, trail) = (self.stores.user.clone(), self.trail.clone());
         let parts = Parts {
             auth: self.stores.auth.clone(),
             tokens: self.stores.tokens.clone(),
@@ -195,7 +203,10 @@ impl Ground<'_> {
             clock: Arc::clone(self.clock),
             rng: Arc::clone(self.rng),
             keys,
-            erasure: Arc::new(move |bundle, account| user.stage(bundle, UserChange::UserErased { account })),
+            erasure: Arc::new(move |bundle, account| {
+                user.stage(bundle, UserChange::UserErased { account });
+                trail.erase(bundle, account);
+            }),
         };
         let Config { accounts, passwords, throttle, tokens, .. } = self.config;
         Ok(Auth::start(parts, self.master, accounts, passwords, throttle, tokens)?)
@@ -218,13 +229,15 @@ impl Ground<'_> {
         if let Some(folder) = path.parent() {
             make_private(folder)?;
         }
+        let outside = Outside::start(&self.config.audit, &path).map_err(AppError::Outside)?;
         Ok(HeadSigner::open(SignerParts {
             logs: self.stores.logs.clone(),
             committer: self.stores.committer.clone(),
             clock: Arc::clone(self.clock),
             key: HeadKey::from_seed(self.master.derive(Purpose::AuditHeads).expose()),
-            every: self.config.store.audit_head_every,
+            every: self.config.audit.head_every,
             witness: &path,
+            outside,
         })?)
     }
 }

@@ -26,6 +26,9 @@ pub enum AppError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The thread that tells outside witnesses.
+    #[error("no thread can be had for the audit log's outside witnesses: {0}")]
+    Outside(#[source] std::io::Error),
     /// The internal listener.
     #[error("cannot listen on {address} for metrics and health: {source}; set listen.internal")]
     Internal {

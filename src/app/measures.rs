@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use keepgate_guard::verifier::Verifier;
 use keepgate_guard::view::RevocationView;
@@ -16,7 +17,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use super::control::view::word;
 use super::core::Core;
 use crate::auth::throttle::Throttle;
-use crate::model::change::{Change, LogChange};
+use crate::model::change::Change;
 use crate::model::event::{Intent, Outcome};
 use crate::observe::encode::{counters, float, gauges, whole};
 use crate::observe::files::Files;
@@ -33,7 +34,9 @@ impl Decisions {
         let counts = Arc::clone(&self.0);
         Box::new(move |committed| {
             for change in &committed.changes {
-                if let Change::Log(LogChange::Event(event)) = change {
+                if let Change::Log(change) = change
+                    && let Some((event, _)) = change.event()
+                {
                     *counts.lock().entry((event.intent, event.outcome)).or_default() +=
                         u64::from(event.count);
                 }
@@ -48,6 +51,7 @@ struct Measures {
     committer: Committer,
     revocations: Arc<RevocationView>,
     verifier: Arc<Verifier>,
+    outside: Arc<AtomicU64>,
     throttle: Throttle,
 }
 
@@ -58,6 +62,7 @@ pub(in crate::app) fn register(core: &Core, verifier: Arc<Verifier>, metrics: &M
         committer: core.stores.committer.clone(),
         revocations: core.revocations.view(),
         verifier,
+        outside: core.heads.outside_failures(),
         throttle: core.auth.throttle.clone(),
     };
     let stores = Arc::clone(&core.stores.meters);
@@ -85,6 +90,14 @@ impl Collector for Measures {
             let labels = [("intent", word(&intent)), ("outcome", word(&outcome))];
             ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
         }
+        let help = "Deliveries of signed audit heads to outside witnesses that failed";
+        let failures = ConstCounter::new(self.outside.load(Ordering::Relaxed));
+        failures.encode(to.encode_descriptor(
+            "audit_witness_failures",
+            help,
+            None,
+            MetricType::Counter,
+        )?)?;
         let to = &mut to;
         let tally = self.throttle.tally();
         let help = "Password tries that got a verdict, by who made them";

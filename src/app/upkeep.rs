@@ -17,7 +17,7 @@ use super::memory;
 use super::watch::look;
 use crate::edge::tls::Terminator;
 
-/// How often the audit signer asks whether a head is due; `store.audit_head_every` decides.
+/// How often the audit signer asks whether a head is due; `audit.head_every` decides.
 const HEADS: Duration = Duration::from_secs(1);
 /// How often keys and certificates are asked whether their time has come.
 const KEYS: Duration = Duration::from_secs(60);
@@ -29,6 +29,8 @@ const WATCH: Duration = Duration::from_secs(5);
 const MEMORY: Duration = Duration::from_secs(10);
 /// How often counts of refusals are looked at, whose windows may have closed.
 const DENIALS: Duration = Duration::from_secs(5);
+/// How often audit records are looked at, whose time may be over.
+const RETENTION: Duration = Duration::from_secs(600);
 /// How often the store drops what lapsed a day ago: it reads every revocation kept.
 const LAPSED: Duration = Duration::from_secs(3600);
 /// Sessions in one page of a sweep, and pages in one step: 1.2 million sessions an hour, while the
@@ -67,6 +69,7 @@ pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator, stopped: 
         }
     }));
     tasks.spawn(sweep(Arc::clone(core), stopped.clone()));
+    tasks.spawn(prune(Arc::clone(core), stopped.clone()));
     let this = Arc::clone(core);
     tasks.spawn(every(LAPSED, stopped.clone(), move || {
         let core = Arc::clone(&this);
@@ -117,6 +120,30 @@ async fn sweep(core: Arc<Core>, stopped: Stopped) {
             && let Err(error) = sweep.step(PAGES, PAGE).await
         {
             tracing::error!(%error, "expired sessions could not be removed");
+        }
+    }
+}
+
+/// Drops audit records that are older than `audit.keep`, and then the heads of them in the witness.
+async fn prune(core: Arc<Core>, stopped: Stopped) {
+    let mut ticks = ticks(RETENTION);
+    while next(&mut ticks, &stopped).await {
+        let mut through = None;
+        while core.stores.committer.read_only().is_none() && !*stopped.borrow() {
+            match core.retention.step().await {
+                Ok(Some(pruned)) => through = Some(pruned.through),
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::error!(%error, "old audit records could not be dropped");
+                    break;
+                }
+            }
+        }
+        if let Some(through) = through {
+            tracing::info!(through, "audit records older than audit.keep were dropped");
+            if let Err(error) = core.heads.forget(through).await {
+                tracing::error!(%error, "the heads of dropped audit records are still in the witness");
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::model::caller::{Actor, Caller, Origin};
 use crate::model::event::{AuditEvent, Intent, Outcome};
-use crate::model::id::{EventId, RequestId};
+use crate::model::id::{AccountId, EventId, RequestId};
 use crate::model::time::Timestamp;
 
 /// A decision being described: `Draft::new(Intent::Login, Outcome::Denied).at(&origin).reason("wrong_password")`.
@@ -19,6 +19,7 @@ pub struct Draft {
     reason: String,
     request: Option<RequestId>,
     count: u32,
+    about: Option<AccountId>,
 }
 
 impl Draft {
@@ -33,6 +34,7 @@ impl Draft {
             reason: String::new(),
             request: None,
             count: 1,
+            about: None,
         }
     }
 
@@ -51,6 +53,13 @@ impl Draft {
     pub const fn at(mut self, origin: &Origin) -> Self {
         self.address = origin.address;
         self.request = Some(origin.request);
+        self
+    }
+
+    /// The account that it is about, where nobody proved to be its owner: the address is kept for it,
+    /// and erased with it. An account that acts needs no such word.
+    pub const fn about(mut self, account: AccountId) -> Self {
+        self.about = Some(account);
         self
     }
 
@@ -77,8 +86,15 @@ impl Draft {
         (self.address, self.intent, &self.reason)
     }
 
-    pub(in crate::audit) fn finish(self, id: EventId, at: Timestamp) -> AuditEvent {
-        let Self { actor, address, intent, outcome, target, reason, request, count } = self;
-        AuditEvent { id, at, actor, address, intent, outcome, target, reason, request, count }
+    /// The event, and whose its personal fields are: the address is that of who acted.
+    pub(in crate::audit) fn finish(self, id: EventId, at: Timestamp) -> (AuditEvent, Option<AccountId>) {
+        let Self { actor, address, intent, outcome, target, reason, request, count, about } = self;
+        let subject = match &actor {
+            Actor::Account(account) => Some(*account),
+            Actor::Anonymous => about,
+            // Operators and the clock: no address, or not of a person that can be erased.
+            Actor::Console(_) | Actor::System => None,
+        };
+        (AuditEvent { id, at, actor, address, intent, outcome, target, reason, request, count }, subject)
     }
 }

@@ -2,22 +2,26 @@
 //!
 //! Services describe what was decided with a [`draft::Draft`] and either attach it to the bundle
 //! that carries the decision's changes or record it alone; [`folded`] keeps floods of refusals few.
-//! Only this module writes the logs
-//! namespace. [`signer`] signs the chain's head from time to time, [`verify`] proves the chain,
-//! [`tail`] reads it.
+//! Only this module writes the logs namespace. [`subjects`] seals what is about a person, [`signer`]
+//! signs the chain's head from time to time, [`outside`] tells others of it, [`retention`] drops what is old, [`verify`] proves the
+//! chain, [`search`] reads it.
 
 pub mod draft;
 pub mod folded;
 pub mod head;
+pub mod outside;
+pub mod retention;
+pub mod search;
 pub mod signer;
-pub mod tail;
+pub mod subjects;
 pub mod verify;
 pub mod witness;
 
 use draft::Draft;
+use search::EventReader;
+use subjects::Subjects;
 
-use crate::model::change::LogChange;
-use crate::model::id::EventId;
+use crate::model::id::{AccountId, EventId};
 use crate::model::random::SharedRng;
 use crate::model::time::SharedClock;
 use crate::store::bundle::Bundle;
@@ -32,19 +36,37 @@ pub struct Trail {
     committer: Committer,
     clock: SharedClock,
     rng: SharedRng,
+    subjects: Subjects,
 }
 
 impl Trail {
-    /// A trail that writes to `logs`.
-    pub const fn new(logs: LogStore, committer: Committer, clock: SharedClock, rng: SharedRng) -> Self {
-        Self { logs, committer, clock, rng }
+    /// A trail that writes to `logs`, personal fields sealed by `subjects`.
+    pub const fn new(
+        logs: LogStore,
+        committer: Committer,
+        clock: SharedClock,
+        rng: SharedRng,
+        subjects: Subjects,
+    ) -> Self {
+        Self { logs, committer, clock, rng, subjects }
+    }
+
+    /// What reads the events back.
+    pub fn reader(&self) -> EventReader {
+        EventReader::new(self.logs.clone(), self.subjects.clone())
     }
 
     /// Adds the event to a bundle: it becomes durable with the bundle's changes or not at all.
     pub fn attach(&self, bundle: &mut Bundle, draft: Draft) {
         let now = self.clock.now();
-        let event = draft.finish(EventId::new(now, &*self.rng), now);
-        self.logs.stage(bundle, LogChange::Event(event));
+        let (event, subject) = draft.finish(EventId::new(now, &*self.rng), now);
+        self.subjects.stage(bundle, event, subject);
+    }
+
+    /// Erases what the log holds of a person, with the bundle that deletes the account: the keys of
+    /// their fields go, the chain stays.
+    pub fn erase(&self, bundle: &mut Bundle, account: AccountId) {
+        self.subjects.erase(bundle, account);
     }
 
     /// Writes the event alone and waits until it is durable.

@@ -1,5 +1,5 @@
 //! When heads are signed: whenever the chain has grown and the last head is older than
-//! `store.audit_head_every`, and at an orderly stop. One step per call; the loop that calls is
+//! `audit.head_every`, and at an orderly stop. One step per call; the loop that calls is
 //! `app`'s.
 //!
 //! A head is first committed (so the log has it), then appended to the witness. A crash between the
@@ -9,9 +9,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::head::{HeadKey, HeadPublicKey};
+use super::outside::Outside;
 use super::witness::{Reader, Witness};
 use crate::model::change::LogChange;
 use crate::model::event::SignedHead;
@@ -56,10 +58,12 @@ pub struct SignerParts<'a> {
     pub clock: SharedClock,
     /// What signs.
     pub key: HeadKey,
-    /// `store.audit_head_every`.
+    /// `audit.head_every`.
     pub every: Duration,
     /// The witness file, from `audit::witness::path`.
     pub witness: &'a Path,
+    /// Who else is told.
+    pub outside: Outside,
 }
 
 /// Signs heads. Calls may overlap; heads come out in order. A call that is given up is finished all
@@ -74,6 +78,7 @@ struct Inner {
     key: HeadKey,
     every: Duration,
     path: std::path::PathBuf,
+    outside: Outside,
     state: tokio::sync::Mutex<State>,
 }
 
@@ -96,7 +101,7 @@ impl HeadSigner {
     /// Opens the witness and appends what it lacks of the log's heads. Reads and syncs files: call
     /// it where blocking is fine.
     pub fn open(parts: SignerParts<'_>) -> Result<Self, SignError> {
-        let SignerParts { logs, committer, clock, key, every, witness: path } = parts;
+        let SignerParts { logs, committer, clock, key, every, witness: path, outside } = parts;
         let failed = |source| SignError::Witness { path: path.to_owned(), source };
         let (mut witness, newest) = Witness::open(path).map_err(failed)?;
         let public = key.public();
@@ -119,12 +124,18 @@ impl HeadSigner {
         }
         let witness = Arc::new(parking_lot::Mutex::new(witness));
         let state = tokio::sync::Mutex::new(State { witness, last, owed: None });
-        Ok(Self(Arc::new(Inner { logs, committer, clock, key, every, path: path.to_owned(), state })))
+        let path = path.to_owned();
+        Ok(Self(Arc::new(Inner { logs, committer, clock, key, every, path, outside, state })))
     }
 
     /// The key that heads are verified with.
     pub fn public_key(&self) -> HeadPublicKey {
         self.0.key.public()
+    }
+
+    /// Deliveries to the outside that failed since the start.
+    pub fn outside_failures(&self) -> Arc<AtomicU64> {
+        self.0.outside.failures()
     }
 
     /// Signs the head if the chain has grown and the interval has passed.
@@ -137,6 +148,18 @@ impl HeadSigner {
     pub async fn sign_now(&self) -> Result<Option<SignedHead>, SignError> {
         self.0.logs.reached(self.0.committer.durable()).await?;
         self.step(Duration::ZERO).await
+    }
+
+    /// Drops heads of fewer than `count` records from the witness: the records are dropped.
+    pub async fn forget(&self, count: u64) -> Result<(), SignError> {
+        let inner = &self.0;
+        let witness = Arc::clone(&inner.state.lock().await.witness);
+        let path = inner.path.clone();
+        tokio::task::spawn_blocking(move || witness.lock().forget(&path, count))
+            .await
+            .map_err(std::io::Error::other)
+            .flatten()
+            .map_err(|source| SignError::Witness { path: inner.path.clone(), source })
     }
 
     async fn step(&self, every: Duration) -> Result<Option<SignedHead>, SignError> {
@@ -161,6 +184,7 @@ impl Inner {
         self.committer.commit(bundle).await?;
         state.last = Last { count: signed.count, at: now };
         state.owed = Some(signed.clone());
+        self.outside.tell(&signed);
         self.pay(&mut state).await?;
         Ok(Some(signed))
     }

@@ -4,11 +4,12 @@
 //! someone who owns this one.
 //!
 //! It is written by `audit::signer` alone and read by `audit::verify`. Nothing is ever removed from
-//! it but an unterminated last line, which a crash left and which nobody was told is there: the log
-//! still has that head, and [`Witness::open`]'s caller appends it again.
+//! it but heads of records that retention dropped from the log, and an unterminated last line, which
+//! a crash left and which nobody was told is there: the log still has that head, and
+//! [`Witness::open`]'s caller appends it again.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,8 @@ struct Line {
     signature: String,
 }
 
-fn render(head: &SignedHead) -> io::Result<Vec<u8>> {
+/// A head as a line, its end included.
+pub(in crate::audit) fn line(head: &SignedHead) -> io::Result<Vec<u8>> {
     let line = Line {
         count: head.count,
         hash: head.hash.hex(),
@@ -48,7 +50,8 @@ fn render(head: &SignedHead) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn parse(bytes: &[u8]) -> Option<SignedHead> {
+/// The head that a line holds.
+pub(in crate::audit) fn parse(bytes: &[u8]) -> Option<SignedHead> {
     let line: Line = serde_json::from_slice(bytes).ok()?;
     let hash = ChainHash(*blake3::Hash::from_hex(line.hash).ok()?.as_bytes());
     let signature = STANDARD.decode(line.signature).ok()?;
@@ -73,11 +76,39 @@ impl Witness {
         Ok((Self(file), last))
     }
 
+    /// Drops the heads of fewer than `count` records: what they speak of was dropped from the log. The
+    /// file is replaced whole, so a crash leaves the old one or the new.
+    pub fn forget(&mut self, path: &Path, count: u64) -> io::Result<()> {
+        let Some(reader) = Reader::open(path)? else { return Ok(()) };
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(".new");
+        let draft = PathBuf::from(draft);
+        match std::fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // `create_new` follows no link that somebody may have put there.
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&draft)?;
+        let mut out = BufWriter::new(file);
+        for entry in reader {
+            // A line that is no head stays out: `verify` named it for as long as it was there.
+            if let Some(head) = entry?.head.filter(|head| head.count >= count) {
+                out.write_all(&line(&head)?)?;
+            }
+        }
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        std::fs::rename(&draft, path)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+        self.0 = OpenOptions::new().read(true).append(true).open(path)?;
+        Ok(())
+    }
+
     /// Appends a head and waits until it is durable. After a failure the head may be there or not,
     /// but never in part: appending it again is right, and a line that is there twice does no harm.
     pub fn append(&mut self, head: &SignedHead) -> io::Result<()> {
         let end = self.0.metadata()?.len();
-        if let Err(error) = self.0.write_all(&render(head)?) {
+        if let Err(error) = self.0.write_all(&line(head)?) {
             self.0.set_len(end)?;
             return Err(error);
         }
@@ -203,6 +234,19 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, [&whole[..], b"{}\n", &whole[..]].concat()).unwrap();
         assert_eq!(entries(&path), [Some(head(1)), None, Some(head(1))]);
+    }
+
+    #[test]
+    fn heads_of_what_was_dropped_are_forgotten_and_the_file_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path(folder.path());
+        let (mut witness, _) = Witness::open(&path).unwrap();
+        (1..=4).for_each(|count| witness.append(&head(count)).unwrap());
+        std::fs::write(folder.path().join("audit/heads.jsonl.new"), "left by a crash").unwrap();
+        witness.forget(&path, 3).unwrap();
+        witness.append(&head(5)).unwrap();
+        assert_eq!(entries(&path), [3, 4, 5].map(|count| Some(head(count))));
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 
     #[test]

@@ -24,10 +24,11 @@ use super::sessions::grant::Grant;
 use super::sessions::token::{Genuine, Presented, RefreshKeys};
 use super::{Auth, Parts};
 use crate::audit::Trail;
+use crate::audit::subjects::{KnownSubjects, Subjects};
 use crate::config;
 use crate::model::account::Account;
 use crate::model::caller::{Actor, Caller, Origin};
-use crate::model::change::{Change, LogChange, UserChange};
+use crate::model::change::{Change, UserChange};
 use crate::model::event::{AuditEvent, Intent, Outcome};
 use crate::model::id::{AccountId, RequestId, SessionId, TokenId};
 use crate::model::master_key::{MasterKey, Purpose};
@@ -128,20 +129,21 @@ impl World {
         // A seed of its own for each life, or ids would come again.
         let rng: SharedRng = Arc::new(SeededRng::new(now.as_millis().unsigned_abs()));
         let revocations = Revocations::new(Arc::default());
-        let live = LiveKeys::default();
+        let (live, known) = (LiveKeys::default(), KnownSubjects::default());
         let history = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&history);
         let keep = Box::new(move |committed: &Committed| kept.lock().push(committed.clone()));
         let shared: SharedClock = clock.clone();
-        let followers: Vec<Follower> = vec![revocations.follower(), live.follower(), keep];
+        let followers: Vec<Follower> = vec![revocations.follower(), live.follower(), known.follower(), keep];
         let stores = match &folder {
             None => Stores::in_memory(Arc::clone(&shared), followers),
             Some(folder) => Stores::open(folder.path(), Arc::clone(&shared), &settings.store, followers),
         }
         .unwrap();
         revocations.load(&stores.tokens, now).unwrap();
-        let trail =
-            Trail::new(stores.logs.clone(), stores.committer.clone(), Arc::clone(&shared), Arc::clone(&rng));
+        let subjects = Subjects::new(known, stores.logs.clone(), Arc::clone(&rng), &master());
+        let (logs, committer) = (stores.logs.clone(), stores.committer.clone());
+        let trail = Trail::new(logs, committer, Arc::clone(&shared), Arc::clone(&rng), subjects);
         let foundation = Foundation {
             live,
             auth: stores.auth.clone(),
@@ -160,7 +162,7 @@ impl World {
             cache_entries: 64,
         };
         let verifier = Verifier::new(expectations, keys.verification_keys(), revocations.view());
-        let user = stores.user.clone();
+        let (user, eraser) = (stores.user.clone(), trail.clone());
         let parts = Parts {
             auth: stores.auth.clone(),
             tokens: stores.tokens.clone(),
@@ -169,7 +171,10 @@ impl World {
             clock: shared,
             rng,
             keys,
-            erasure: Arc::new(move |bundle, account| user.stage(bundle, UserChange::UserErased { account })),
+            erasure: Arc::new(move |bundle, account| {
+                user.stage(bundle, UserChange::UserErased { account });
+                eraser.erase(bundle, account);
+            }),
         };
         let Settings { accounts, passwords, throttle, tokens, .. } = settings;
         let auth = Auth::start(parts, &master(), accounts, passwords, throttle, tokens).unwrap();
@@ -264,7 +269,7 @@ pub fn events(bundle: &Committed) -> Vec<AuditEvent> {
         .changes
         .iter()
         .filter_map(|change| match change {
-            Change::Log(LogChange::Event(event)) => Some(event.clone()),
+            Change::Log(change) => change.event().map(|(event, _)| event.clone()),
             _ => None,
         })
         .collect()

@@ -1,15 +1,24 @@
 //! `keepgate audit`: what was decided, and the proof that nobody has changed it since.
 
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde::de::value::{Error as NotAWord, StrDeserializer};
+
 use super::exit::{FAILED, Usage};
+use super::export::{self, Export, Format};
 use super::output::Reader;
 use super::progress::Progress;
 use super::{Console, output};
-use crate::app::control::command::{Command, PAGE};
+use crate::app::control::command::{Command, PAGE, Wanted};
 use crate::app::control::reply::Reply;
 use crate::app::control::view::Events;
+use crate::model::event::{Intent, Outcome};
+use crate::model::time::{Clock as _, SystemClock, Timestamp};
 
 /// Between two looks for new events. A look is one command on the socket; holding a connection open
 /// instead would hold one of its few places.
@@ -27,31 +36,109 @@ pub(super) enum Audit {
         #[arg(short, long)]
         follow: bool,
     },
+    /// Show the newest events that meet all conditions, oldest first; with --json one object a line
+    Search {
+        #[command(flatten)]
+        wanted: Conditions,
+        /// At most this many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+    },
+    /// Write all events that meet all conditions, oldest first
+    Export {
+        #[command(flatten)]
+        wanted: Conditions,
+        /// JSON, one object a line, or ArcSight's Common Event Format
+        #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+        format: Format,
+        /// A new file to write to (mode 600), in place of standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Prove the whole chain; exit code 1 if anything was changed, dropped, reordered or truncated
-    Verify,
+    Verify {
+        /// Compare with this copy of the witness file, in place of the node's own; keepgate's user
+        /// must be able to read it
+        #[arg(long, value_name = "FILE")]
+        witness: Option<PathBuf>,
+    },
+}
+
+/// Which events.
+#[derive(Debug, clap::Args)]
+pub(super) struct Conditions {
+    /// What an account (e-mail address or id) did and what was done to it; or, if it is neither, the
+    /// exact target
+    #[arg(long, value_name = "USER|TARGET")]
+    subject: Option<String>,
+    /// From this address or network. Reads every event that the other conditions leave
+    #[arg(long, value_name = "ADDRESS|NETWORK", value_parser = network)]
+    address: Option<IpNet>,
+    /// What was intended: login, refresh, account_delete …
+    #[arg(long, value_name = "INTENT", value_parser = word::<Intent>)]
+    kind: Option<Intent>,
+    /// How it ended: granted, denied or failed
+    #[arg(long, value_parser = word::<Outcome>)]
+    outcome: Option<Outcome>,
+    /// From this time on: RFC 3339 (2026-11-22T10:00:00Z), or so long ago (2h, 30d)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Timestamp>,
+    /// Up to this time, written the same way
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<Timestamp>,
+}
+
+impl From<Conditions> for Wanted {
+    fn from(conditions: Conditions) -> Self {
+        let Conditions { subject, address, kind, outcome, since, until } = conditions;
+        Self { subject, address, intent: kind, outcome, since, until }
+    }
+}
+
+fn network(text: &str) -> Result<IpNet, &'static str> {
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse().ok().or_else(address).ok_or("write an address, or a network such as 192.0.2.0/24")
+}
+
+/// One of an enum's words, as the log spells them.
+fn word<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
+    T::deserialize(StrDeserializer::<NotAWord>::new(text)).map_err(|error| error.to_string())
+}
+
+fn time(text: &str) -> Result<Timestamp, &'static str> {
+    let ago = || humantime::parse_duration(text).ok().map(|ago| SystemClock.now().minus(ago));
+    Timestamp::from_rfc3339(text)
+        .or_else(ago)
+        .ok_or("write RFC 3339 such as 2026-11-22T10:00:00Z, or how long ago, such as 2h")
 }
 
 impl Audit {
     pub(super) async fn run(self, console: &mut Console) -> anyhow::Result<ExitCode> {
         match self {
             Self::Tail { lines, follow } => tail(console, lines, follow).await,
-            Self::Verify => verify(console).await,
+            Self::Search { wanted, limit } => search(console, wanted.into(), limit as usize).await,
+            Self::Export { wanted, format, out } => export(console, wanted.into(), format, out).await,
+            Self::Verify { witness } => verify(console, witness).await,
         }
+    }
+}
+
+async fn events(console: &mut Console, command: Command) -> anyhow::Result<Events> {
+    match console.node.execute(command).await? {
+        Reply::Events(found) => Ok(found),
+        other => Err(output::unexpected(&other)),
     }
 }
 
 async fn tail(console: &mut Console, lines: u32, follow: bool) -> anyhow::Result<ExitCode> {
     let mut command = Command::AuditTail { after: None, limit: lines };
     loop {
-        let found = match console.node.execute(command).await? {
-            Reply::Events(found) => found,
-            other => return Err(output::unexpected(&other)),
-        };
+        let found = events(console, command).await?;
         if follow && !console.node.is_running() {
             let message = "there is nothing to follow: no daemon runs".to_owned();
             return Err(Usage { message, remedy: "leave out --follow, or start the daemon" }.into());
         }
-        let text = if console.json { json_lines(&found)? } else { output::event_lines(&found) };
+        let text = if console.json { export::json_lines(&found)? } else { output::event_lines(&found) };
         if output::print(&text)? == Reader::Gone || !follow {
             return Ok(ExitCode::SUCCESS);
         }
@@ -65,19 +152,60 @@ async fn tail(console: &mut Console, lines: u32, follow: bool) -> anyhow::Result
     }
 }
 
-/// One object a line; a record that cannot be read has its index and says so.
-fn json_lines(found: &Events) -> serde_json::Result<String> {
-    let unreadable =
-        |index: &u64| (*index, Ok(serde_json::json!({ "index": index, "unreadable": true }).to_string()));
-    let events = found.events.iter().map(|event| (event.index, serde_json::to_string(event)));
-    let mut lines: Vec<_> = events.chain(found.unreadable.iter().map(unreadable)).collect();
-    lines.sort_by_key(|(index, _)| *index);
-    lines.into_iter().map(|(_, line)| line.map(|line| line + "\n")).collect()
+/// The newest events first, until there are as many as asked for; shown in the order of the chain.
+async fn search(console: &mut Console, wanted: Wanted, limit: usize) -> anyhow::Result<ExitCode> {
+    let mut all = Events::default();
+    let mut beyond = None;
+    let progress = Progress::counting("events found");
+    loop {
+        let left = limit - all.events.len() - all.unreadable.len();
+        let page = u32::try_from(left).unwrap_or(PAGE).min(PAGE);
+        let wanted = wanted.clone();
+        let found =
+            events(console, Command::AuditSearch { wanted, beyond, newest_first: true, limit: page }).await?;
+        progress.advance(found.events.len());
+        beyond = Some(found.last);
+        all.events.extend(found.events);
+        all.unreadable.extend(found.unreadable);
+        if !found.more || all.events.len() + all.unreadable.len() >= limit {
+            break;
+        }
+    }
+    drop(progress);
+    let text = if console.json { export::json_lines(&all)? } else { output::event_lines(&all) };
+    output::print(&text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn verify(console: &mut Console) -> anyhow::Result<ExitCode> {
+async fn export(
+    console: &mut Console,
+    wanted: Wanted,
+    format: Format,
+    out: Option<PathBuf>,
+) -> anyhow::Result<ExitCode> {
+    let mut export = Export::to(out, format)?;
+    let progress = Progress::counting("events exported");
+    let mut beyond = None;
+    loop {
+        let wanted = wanted.clone();
+        let command = Command::AuditSearch { wanted, beyond, newest_first: false, limit: PAGE };
+        let found = events(console, command).await?;
+        beyond = Some(found.last);
+        if export.write(&found)? == Reader::Gone || !found.more {
+            break;
+        }
+        progress.advance(found.events.len());
+    }
+    drop(progress);
+    export.finish()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn verify(console: &mut Console, witness: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    // The daemon stands in another folder.
+    let witness = witness.map(std::path::absolute).transpose()?;
     let progress = Progress::waiting("proving the audit log");
-    let reply = console.node.execute(Command::AuditVerify).await?;
+    let reply = console.node.execute(Command::AuditVerify { witness }).await?;
     drop(progress);
     let Reply::Verified(found) = &reply else { return Err(output::unexpected(&reply)) };
     let intact = found.intact;

@@ -7,6 +7,7 @@ mod blacklist;
 mod check;
 mod config;
 mod exit;
+mod export;
 mod generate;
 mod init;
 mod key;

@@ -11,10 +11,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::app::control::data::Document;
+use crate::app::control::proof::{Pruned, Verification};
 use crate::app::control::reply::Reply;
 use crate::app::control::view::{
-    Ban, Configuration, Event, Events, Invite, Key, Reloaded, Session, Status, Throttle, User, Verification,
+    Ban, Configuration, Event, Events, Invite, Key, Reloaded, Session, Status, Throttle, User,
 };
+use crate::model::event::Fields;
 use crate::observe::health::Check;
 
 /// Whether anyone still reads standard output.
@@ -195,7 +197,7 @@ fn event_line(event: &Event) -> String {
     let Event { index, at, actor, intent, outcome, .. } = event;
     let mut line = format!("{index} {at} {outcome} {intent} by {}", plain(actor));
     let rest = [
-        ("from", event.address.as_deref().unwrap_or_default()),
+        ("from", event.address.as_deref().unwrap_or(closed(event.personal))),
         ("target", &event.target),
         ("reason", &event.reason),
         ("request", event.request.as_deref().unwrap_or_default()),
@@ -209,16 +211,32 @@ fn event_line(event: &Event) -> String {
     line + "\n"
 }
 
+/// What stands for personal fields that are not there.
+const fn closed(fields: Fields) -> &'static str {
+    match fields {
+        Fields::Open => "",
+        Fields::Erased => "(erased)",
+        Fields::Locked => "(locked)",
+    }
+}
+
 fn verified(found: &Verification) -> String {
     let proven = format!("{} records, signed heads: {}", found.records, found.heads);
+    let pruned = found.pruned.as_ref().map(dropped).unwrap_or_default();
     if found.intact {
         return format!(
-            "The audit log is intact. Proven: {proven}, last hash {}.\nSigned through record {} by key {}.\n",
+            "The audit log is intact. Proven: {proven}, last hash {}.\nSigned through record {} by key {}.\n{pruned}",
             found.hash, found.signed, found.public_key
         );
     }
     let findings: String = found.findings.iter().map(|finding| format!("  {}\n", plain(finding))).collect();
-    format!("THE AUDIT LOG IS NOT INTACT:\n{findings}Read: {proven}.\n")
+    format!("THE AUDIT LOG IS NOT INTACT:\n{findings}Read: {proven}.\n{pruned}")
+}
+
+fn dropped(pruned: &Pruned) -> String {
+    let Pruned { through, at, older_than } = pruned;
+    let age = older_than.as_ref().map(|than| format!(", all older than {than},")).unwrap_or_default();
+    format!("Records 1 to {through}{age} were dropped on {at}.\n")
 }
 
 fn reloaded(done: &Reloaded) -> String {

@@ -5,7 +5,7 @@ use clap::CommandFactory as _;
 use super::*;
 use crate::app::control::client::SendError;
 use crate::app::control::reply::{Code, Failure};
-use crate::app::control::{data, view};
+use crate::app::control::{data, proof, view};
 use crate::config::development::Listeners;
 use crate::config::problem::Problems;
 use crate::model::account::AccountStatus;
@@ -188,6 +188,20 @@ fn reloaded(file: Option<&str>, changed: &[&str], restart: &[&str]) -> Reply {
     })
 }
 
+fn verified(findings: &[&str], pruned: Option<proof::Pruned>) -> Reply {
+    let records = 7 - findings.len() as u64;
+    Reply::Verified(proof::Verification {
+        intact: findings.is_empty(),
+        records,
+        heads: 1,
+        hash: "ab".into(),
+        signed: records,
+        public_key: "ab".repeat(32),
+        findings: findings.iter().map(|&finding| finding.to_owned()).collect(),
+        pruned,
+    })
+}
+
 fn replies() -> Vec<Reply> {
     let (at, id) = (|| AT.to_owned(), || ID.to_owned());
     let event = view::Event {
@@ -195,6 +209,8 @@ fn replies() -> Vec<Reply> {
         at: at(),
         actor: "anonymous".into(),
         address: Some("192.0.2.7".into()),
+        subject: None,
+        personal: crate::model::event::Fields::Open,
         intent: "login".into(),
         outcome: "denied".into(),
         target: String::new(),
@@ -248,25 +264,9 @@ fn replies() -> Vec<Reply> {
             created_at: at(),
             changed_at: at(),
         }]),
-        Reply::Events(view::Events { events: vec![event], unreadable: vec![1, 99], last: 99 }),
-        Reply::Verified(view::Verification {
-            intact: false,
-            records: 6,
-            heads: 1,
-            hash: "ab".into(),
-            signed: 6,
-            public_key: "ab".repeat(32),
-            findings: vec!["record 7 was changed".into()],
-        }),
-        Reply::Verified(view::Verification {
-            intact: true,
-            records: 7,
-            heads: 1,
-            hash: "ab".into(),
-            signed: 7,
-            public_key: "ab".repeat(32),
-            findings: Vec::new(),
-        }),
+        Reply::Events(view::Events { events: vec![event], unreadable: vec![1, 99], last: 99, more: false }),
+        verified(&["record 7 was changed"], None),
+        verified(&[], Some(proof::Pruned { through: 3, at: at(), older_than: Some(at()) })),
         status(),
         reloaded(Some("/etc/keepgate/config.toml"), &["routes", "upstreams.app"], &["tokens.issuer"]),
         reloaded(Some("/etc/keepgate/config.toml"), &[], &[]),

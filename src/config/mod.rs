@@ -2,6 +2,7 @@
 //! values that have been checked; reading TOML, the environment and secrets is `read`'s business.
 
 pub mod accounts;
+pub mod audit;
 pub mod blacklist;
 pub mod change;
 pub mod cors;
@@ -92,6 +93,8 @@ pub struct Config {
     pub keys: keys::Keys,
     /// `[store]`
     pub store: store::Store,
+    /// `[audit]`
+    pub audit: audit::Audit,
     /// `[log]`
     pub log: log::Log,
 }

@@ -11,8 +11,6 @@ pub struct Store {
     pub checkpoint_every: Duration,
     /// Sessions kept in memory.
     pub session_cache: u64,
-    /// Longest time an audit record waits for a signed head.
-    pub audit_head_every: Duration,
 }
 
 impl Default for Store {
@@ -21,7 +19,6 @@ impl Default for Store {
             segment_bytes: 64 * 1024 * 1024,
             checkpoint_every: Duration::from_secs(30),
             session_cache: 100_000,
-            audit_head_every: Duration::from_secs(10),
         }
     }
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::account::{Account, AccountStatus, PasswordHash};
 use super::ban::Ban;
 use super::document::Document;
-use super::event::{AuditEvent, SignedHead};
+use super::event::{AuditEvent, Pruned, Seal, SealedEvent, SignedHead};
 use super::id::{AccountId, InviteId, SessionId};
 use super::invite::Invite;
 use super::key::{KeyId, KeyState, SealedKey};
@@ -110,11 +110,35 @@ pub enum UserChange {
 
 /// Facts of the logs namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are what the variant\'s line says, and nothing more")]
 pub enum LogChange {
     /// A security decision was made.
     Event(AuditEvent),
+    /// A security decision was made about a person: what is theirs is sealed.
+    SealedEvent(SealedEvent),
     /// The chain's head was signed.
     HeadSigned(SignedHead),
+    /// A key that an account's personal fields are sealed with was made; it is sealed itself. An
+    /// account may have several.
+    SubjectKeyAdded { account: AccountId, sealed: Vec<u8> },
+    /// All keys of an account are gone, for good: none that is added later counts.
+    SubjectKeyErased { account: AccountId },
+    /// The oldest records were dropped.
+    Pruned(Pruned),
+}
+
+impl LogChange {
+    /// The event that this change adds to the chain, and its seal; none if it adds none.
+    pub const fn event(&self) -> Option<(&AuditEvent, Option<&Seal>)> {
+        match self {
+            Self::Event(event) => Some((event, None)),
+            Self::SealedEvent(SealedEvent { event, seal }) => Some((event, Some(seal))),
+            Self::HeadSigned(_)
+            | Self::SubjectKeyAdded { .. }
+            | Self::SubjectKeyErased { .. }
+            | Self::Pruned(_) => None,
+        }
+    }
 }
 
 /// Facts of the tokens namespace.

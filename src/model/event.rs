@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::caller::Actor;
-use super::id::{EventId, RequestId, Seq};
+use super::id::{AccountId, EventId, RequestId, Seq};
 use super::time::Timestamp;
 
 /// What was intended. The name is stable: operators search and alert on it.
@@ -64,6 +64,8 @@ pub enum Intent {
     ThrottleClear,
     /// Take accounts elsewhere.
     AccountExport,
+    /// Drop the oldest records of the audit log.
+    AuditPrune,
     /// Look at somebody else's data. The target is whose, the reason what.
     DataRead,
 }
@@ -103,6 +105,51 @@ pub struct AuditEvent {
     pub request: Option<RequestId>,
     /// How many like it this one stands for: 1, or more where a flood was folded.
     pub count: u32,
+}
+
+/// What of an event is about a person, encrypted under a key of theirs: erasing the key erases it,
+/// and the chain, which covers the ciphertext, stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// Whose key.
+    pub subject: AccountId,
+    /// Nonce, ciphertext and tag; empty if the subject had been erased before the event.
+    pub text: Vec<u8>,
+}
+
+/// An event with its personal fields sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedEvent {
+    /// The event without what is sealed: its `address` is none.
+    pub event: AuditEvent,
+    /// The rest.
+    pub seal: Seal,
+}
+
+/// How the personal fields of an event that was read stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fields {
+    /// They are there.
+    Open,
+    /// They were erased with their account.
+    Erased,
+    /// They are there, but no key of ours opens them: the master key is another, or the record was
+    /// changed.
+    Locked,
+}
+
+/// The chain begins after this record: it and those before it were dropped for their age.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// Index of the last record dropped; a signed head speaks of it.
+    pub through: u64,
+    /// The bundle it was committed in.
+    pub seq: Seq,
+    /// Its hash: the chain goes on from it.
+    pub hash: ChainHash,
+    /// When it was dropped.
+    pub at: Timestamp,
 }
 
 /// A hash in the audit chain.

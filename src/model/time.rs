@@ -207,6 +207,17 @@ mod tests {
     }
 
     #[test]
+    fn rfc_3339_goes_there_and_back_in_any_offset() {
+        let at = Timestamp::from_millis(1_795_000_000_123);
+        assert_eq!(Timestamp::from_rfc3339(&at.rfc3339()), Some(at));
+        let (utc, there) = ("2026-11-22T10:00:00Z", "2026-11-22T12:30:00+02:30");
+        assert_eq!(Timestamp::from_rfc3339(utc), Timestamp::from_rfc3339(there));
+        for wrong in ["", "2h", "2026-11-22", "2026-13-01T00:00:00Z", "9999999-01-01T00:00:00Z"] {
+            assert_eq!(Timestamp::from_rfc3339(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_jump_ahead_that_nothing_was_committed_in_leaves_no_trace() {
         let inner = Arc::new(ManualClock::at(Timestamp(5_000)));
         let clock = FlooredClock::new(inner.clone());

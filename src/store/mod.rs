@@ -7,7 +7,7 @@
 
 pub mod bundle;
 mod cached;
-mod chain;
+pub mod chain;
 pub mod commit;
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -21,6 +21,7 @@ mod memory;
 pub mod namespace;
 mod overlaid;
 mod progress;
+pub mod query;
 mod recent;
 mod redb;
 mod running;

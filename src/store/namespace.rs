@@ -11,13 +11,14 @@ use ipnet::IpNet;
 use super::bundle::{Bundle, Key};
 use super::error::StoreError;
 use super::progress::{Progress, Stalled};
+use super::query::LogQuery;
 use super::view::{AuthView, LogView, TokenView, UserView};
 use crate::model::account::Account;
 use crate::model::ban::Ban;
 use crate::model::change::{AuthChange, LogChange, Namespace, TokenChange, UserChange};
 use crate::model::document::{Document, DocumentEntry, Usage};
 use crate::model::email::Email;
-use crate::model::event::{ChainHash, SignedHead};
+use crate::model::event::{ChainHash, Pruned, SignedHead};
 use crate::model::id::{AccountId, InviteId, Seq, SessionId};
 use crate::model::invite::Invite;
 use crate::model::key::SealedKey;
@@ -221,6 +222,15 @@ pub struct LogHead {
     pub hash: ChainHash,
 }
 
+/// The keys that an account's personal fields in the log are sealed with, sealed themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubjectKeys {
+    /// Those there are, in no meaningful order; none before the first event about the account.
+    Kept(Vec<Vec<u8>>),
+    /// They were erased, and no other will be kept.
+    Erased,
+}
+
 impl LogStore {
     /// Waits until records through `seq` are applied: a commit does not wait for the log.
     ///
@@ -246,6 +256,23 @@ impl LogStore {
     /// Signed heads with a count greater than `after`, in order, at most `limit`.
     pub fn signed_heads(&self, after: u64, limit: usize) -> Result<Vec<SignedHead>> {
         self.view.signed_heads(after, limit)
+    }
+
+    /// What the chain begins after, if its oldest records were dropped.
+    pub fn base(&self) -> Result<Option<Pruned>> {
+        self.view.base()
+    }
+
+    /// The records that meet a query, in its order, at most `limit`. Conditions are read from the
+    /// columns that an engine keeps for searches; `audit::verify` proves that they say what the
+    /// records say.
+    pub fn search(&self, query: &LogQuery, limit: usize) -> Result<Vec<LogRecord>> {
+        self.view.search(query, limit)
+    }
+
+    /// The keys of an account's personal fields.
+    pub fn subject_keys(&self, account: AccountId) -> Result<SubjectKeys> {
+        self.view.subject_keys(account)
     }
 }
 

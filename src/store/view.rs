@@ -6,13 +6,14 @@ use ipnet::IpNet;
 
 use super::bundle::{Committed, SharedCommit};
 use super::error::StoreError;
-use super::namespace::{LogHead, LogRecord};
+use super::namespace::{LogHead, LogRecord, SubjectKeys};
+use super::query::LogQuery;
 use crate::model::account::Account;
 use crate::model::ban::Ban;
 use crate::model::change::Namespace;
 use crate::model::document::{Document, DocumentEntry, Usage};
 use crate::model::email::Email;
-use crate::model::event::SignedHead;
+use crate::model::event::{Pruned, SignedHead};
 use crate::model::id::{AccountId, InviteId, Seq, SessionId};
 use crate::model::invite::Invite;
 use crate::model::key::SealedKey;
@@ -65,6 +66,12 @@ pub(in crate::store) trait LogView: Send + Sync {
     fn head(&self) -> Result<LogHead>;
     /// Signed heads with a count greater than `after`, in order, at most `limit`.
     fn signed_heads(&self, after: u64, limit: usize) -> Result<Vec<SignedHead>>;
+    /// What the chain begins after, if its oldest records were dropped.
+    fn base(&self) -> Result<Option<Pruned>>;
+    /// The records that meet a query, in its order, at most `limit`.
+    fn search(&self, query: &LogQuery, limit: usize) -> Result<Vec<LogRecord>>;
+    /// The keys of an account's personal fields.
+    fn subject_keys(&self, account: AccountId) -> Result<SubjectKeys>;
 }
 
 /// The tokens namespace's questions.

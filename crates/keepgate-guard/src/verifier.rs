@@ -118,6 +118,14 @@ impl Verifier {
         self.view.on_change(listener);
     }
 
+    /// As [`Self::verify`], for whoever asks again later.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that says why; the first that applies, in the order of the checks.
+    pub fn check(&self, token: &str, now: i64) -> Result<Verified, Refusal> {
+        self.recall(token, now).unwrap_or_else(|| self.verify_afresh(token, now))
+    }
+
     /// The first half of [`Self::check`]: what is remembered of a token, with all that a remembered
     /// token still has to prove. `None`: nothing is, and only a signature can tell.
     ///

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::*;
 use crate::api::{Parts, described, router};
 use crate::audit::Trail;
+use crate::audit::subjects::{KnownSubjects, Subjects};
 use crate::auth::keys::live::LiveKeys;
 use crate::auth::keys::plan::Policy;
 use crate::auth::keys::{Foundation, KeyRing};
@@ -49,7 +50,10 @@ impl World {
         let live = LiveKeys::default();
         let stores = Stores::in_memory(Arc::clone(&clock), vec![live.follower()]).unwrap();
         let Stores { auth, user, tokens, logs, committer, .. } = &stores;
-        let trail = Trail::new(logs.clone(), committer.clone(), Arc::clone(&clock), Arc::clone(&rng));
+        let master = MasterKey::generate(&*rng);
+        let subjects = Subjects::new(KnownSubjects::default(), logs.clone(), Arc::clone(&rng), &master);
+        let trail =
+            Trail::new(logs.clone(), committer.clone(), Arc::clone(&clock), Arc::clone(&rng), subjects);
         let on = Foundation {
             live,
             auth: auth.clone(),
@@ -61,7 +65,6 @@ impl World {
         };
         let config = config::tokens::Tokens::default();
         let policy = Policy::of(&config::keys::Keys::default(), &config);
-        let master = MasterKey::generate(&*rng);
         let keys = KeyRing::open(on, &master, policy).await.unwrap();
         let parts = auth::Parts {
             auth: auth.clone(),

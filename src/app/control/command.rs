@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::account::{AccountStatus, PasswordHash};
 use crate::model::email::Email;
+use crate::model::event::{Intent, Outcome};
 use crate::model::id::{AccountId, InviteId, SessionId};
 use crate::model::key::KeyId;
 use crate::model::role::Role;
@@ -186,8 +188,42 @@ pub enum Command {
         /// At most this many, at most [`PAGE`].
         limit: u32,
     },
+    /// Audit events that meet conditions. → `Reply::Events`; `more` says whether to ask again, from
+    /// `last` on
+    AuditSearch {
+        /// Which.
+        wanted: Wanted,
+        /// Beyond this index; from the start, or the end, if `None`.
+        beyond: Option<u64>,
+        /// The newest first.
+        newest_first: bool,
+        /// At most this many, at most [`PAGE`].
+        limit: u32,
+    },
     /// Prove the audit chain from its start. → `Reply::Verified`
-    AuditVerify,
+    AuditVerify {
+        /// A copy of the witness file, absolute, to compare with in place of the node's own.
+        witness: Option<PathBuf>,
+    },
+}
+
+/// Conditions on audit events; those that are set must all be met.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// An account's id or e-mail address: what it did and what was done to it. Any other text: the
+    /// target.
+    pub subject: Option<String>,
+    /// From this address or network.
+    pub address: Option<IpNet>,
+    /// What was intended.
+    pub intent: Option<Intent>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// From this time on.
+    pub since: Option<Timestamp>,
+    /// Up to this time.
+    pub until: Option<Timestamp>,
 }
 
 /// An account from elsewhere.

@@ -8,6 +8,7 @@
 pub mod client;
 pub mod command;
 pub mod data;
+pub mod proof;
 pub mod reply;
 pub mod server;
 #[cfg(test)]

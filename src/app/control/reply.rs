@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::data::{Document, DocumentBody};
+use super::proof::Verification;
 use super::transfer::{Exported, Imported};
-use super::view::{Ban, Events, Invite, Key, Reloaded, Session, Status, User, Verification};
+use super::view::{Ban, Events, Invite, Key, Reloaded, Session, Status, User};
 use crate::config::problem::Problems;
 
 /// A command was done.

@@ -4,12 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::tail::Tail;
-use crate::audit::verify::finding::Report;
+use crate::audit::search::{EventRecord, Found};
 use crate::auth::keys::KeySummary;
 use crate::auth::throttle::Standings;
 use crate::model::account::{Account, AccountStatus};
-use crate::model::event::AuditEvent;
+use crate::model::event::Fields;
 use crate::model::key::KeyState;
 use crate::model::time::Timestamp;
 use crate::model::{ban, caller, invite, session};
@@ -209,6 +208,12 @@ pub struct Event {
     pub actor: String,
     /// From where.
     pub address: Option<String>,
+    /// UUID of the account whose personal fields this event holds, if they are sealed.
+    #[serde(default)]
+    pub subject: Option<String>,
+    /// `open`; `erased` with the account; `locked` if no key opens them.
+    #[serde(default = "open")]
+    pub personal: Fields,
     /// Stable word.
     pub intent: String,
     /// `granted`, `denied` or `failed`.
@@ -224,10 +229,12 @@ pub struct Event {
 }
 
 impl Event {
-    /// The event at `index`.
-    pub fn new(index: u64, event: &AuditEvent) -> Self {
+    fn of(record: &EventRecord) -> Self {
+        let EventRecord { index, event, subject, fields, .. } = record;
         Self {
-            index,
+            index: *index,
+            subject: subject.map(|account| account.to_string()),
+            personal: *fields,
             at: event.at.rfc3339(),
             actor: actor(&event.actor),
             address: event.address.map(|address| address.to_string()),
@@ -242,7 +249,7 @@ impl Event {
 }
 
 /// Events of the log, in order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Events {
     /// Those that can be read.
     pub events: Vec<Event>,
@@ -250,13 +257,20 @@ pub struct Events {
     pub unreadable: Vec<u64>,
     /// The last index looked at: ask for what comes after it.
     pub last: u64,
+    /// Whether there may be more beyond it, though fewer came than were asked for.
+    #[serde(default)]
+    pub more: bool,
 }
 
-impl From<Tail> for Events {
-    fn from(found: Tail) -> Self {
-        let Tail { events, unreadable, last } = found;
-        let events = events.iter().map(|record| Event::new(record.index, &record.event)).collect();
-        Self { events, unreadable, last }
+/// What a daemon means that does not say how personal fields stand: it seals none.
+const fn open() -> Fields {
+    Fields::Open
+}
+
+impl From<Found> for Events {
+    fn from(found: Found) -> Self {
+        let Found { events, unreadable, last, more } = found;
+        Self { events: events.iter().map(Event::of).collect(), unreadable, last, more }
     }
 }
 
@@ -274,43 +288,6 @@ pub(in crate::app) fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         _ => String::new(),
-    }
-}
-
-/// What the proof of the audit chain found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verification {
-    /// Whether every record and signed head is as it was written.
-    pub intact: bool,
-    /// Records proven.
-    pub records: u64,
-    /// Signed heads proven.
-    pub heads: u64,
-    /// Hash of the last record, hexadecimal.
-    pub hash: String,
-    /// Records under the newest good signed head; those after it rest on the journal alone.
-    pub signed: u64,
-    /// The key that heads were verified with, hexadecimal: compare it with the one you noted.
-    pub public_key: String,
-    /// What is wrong and where, one sentence each.
-    pub findings: Vec<String>,
-}
-
-impl From<&Report> for Verification {
-    fn from(report: &Report) -> Self {
-        let mut findings: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
-        if report.more_findings > 0 {
-            findings.push(format!("and {} more", report.more_findings));
-        }
-        Self {
-            intact: report.is_clean(),
-            records: report.records,
-            heads: report.heads,
-            hash: report.head.clone(),
-            signed: report.signed_count,
-            public_key: report.public_key.clone(),
-            findings,
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! sees it. Rules live in the services; this finds, calls and translates.
 
 mod data;
+mod log;
 mod node;
 mod people;
 mod refused;
@@ -75,7 +76,10 @@ impl Core {
             Command::KeyRotate { force } => self.key_rotate(force, who.actor).await,
             Command::KeyRetire { key, compromised } => self.key_retire(key, compromised, who.actor).await,
             Command::AuditTail { after, limit } => self.audit_tail(after, limit).await,
-            Command::AuditVerify => self.audit_verify().await,
+            Command::AuditSearch { wanted, beyond, newest_first, limit } => {
+                self.audit_search(wanted, beyond, newest_first, limit).await
+            }
+            Command::AuditVerify { witness } => self.audit_verify(witness).await,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Commands about the node: blacklist, signing keys, audit log, status.
+//! Commands about the node: blacklist, signing keys, status.
 
 use std::sync::Weak;
 use std::time::Duration;
@@ -6,16 +6,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::super::control::Outcome;
-use super::super::control::command::PAGE;
 use super::super::control::reply::{Code, Failure, Reply};
 use super::super::control::view::Status;
 use super::super::core::Core;
 use super::super::reload::Refused;
 use super::Who;
 use super::refused::{key_refused, missing, refused, unreadable};
-use crate::audit::tail::{self, Filter};
-use crate::audit::verify::{Evidence, verify};
-use crate::audit::witness;
 use crate::auth::bans::NewBan;
 use crate::model::caller::Actor;
 use crate::model::key::{KeyId, KeyState};
@@ -57,41 +53,6 @@ impl Core {
     pub(super) async fn key_retire(&self, key: KeyId, compromised: bool, actor: Actor) -> Outcome {
         self.keys.retire(&key, compromised, actor).await.map_err(|error| key_refused(&error))?;
         Ok(self.key_list())
-    }
-
-    /// Waits for what was committed until now to be in the audit log, which commits do not wait for.
-    async fn log_is_complete(&self) {
-        let committer = &self.stores.committer;
-        if committer.read_only().is_none()
-            && let Err(error) = self.stores.logs.reached(committer.durable()).await
-        {
-            // What there is can be read all the same, and is wanted now more than ever.
-            tracing::warn!(%error, "the audit log lags behind");
-        }
-    }
-
-    pub(super) async fn audit_tail(&self, after: Option<u64>, limit: u32) -> Outcome {
-        self.log_is_complete().await;
-        let (logs, limit) = (&self.stores.logs, limit.min(PAGE) as usize);
-        let found = match after {
-            Some(after) => tail::following(logs, after, limit),
-            None => tail::tail(logs, &Filter::default(), limit),
-        };
-        Ok(Reply::Events(found.map_err(|error| unreadable(&error))?.into()))
-    }
-
-    pub(super) async fn audit_verify(&self) -> Outcome {
-        self.log_is_complete().await;
-        let (logs, history) = (self.stores.logs.clone(), self.stores.history.clone());
-        let (witness, key) = (witness::path(&self.config.data_dir), self.heads.public_key());
-        let proof = tokio::task::spawn_blocking(move || {
-            verify(&Evidence { logs: &logs, history: &history, witness: &witness, key })
-        });
-        match proof.await {
-            Ok(Ok(report)) => Ok(Reply::Verified((&report).into())),
-            Ok(Err(error)) => Err(Failure::new(Code::Internal, error.to_string())),
-            Err(_) => Err(Failure::new(Code::Internal, "the proof was interrupted: try again")),
-        }
     }
 
     pub(super) async fn reload(&self, who: Who) -> Outcome {

@@ -10,7 +10,7 @@ use crate::config::{Config, read};
 fn config(folder: &TempDir) -> Config {
     let text = format!(
         "environment = \"development\"\ndata_dir = {:?}\n[store]\nsegment_bytes = \"1MiB\"\n\
-         audit_head_every = \"1h\"\n[[routes]]\npath = \"/\"\napi = true\n",
+         [audit]\nhead_every = \"1h\"\n[[routes]]\npath = \"/\"\napi = true\n",
         folder.path().join("data")
     );
     read::parse(&text, "test", Vec::new()).unwrap_or_else(|problems| panic!("{problems}"))

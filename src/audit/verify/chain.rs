@@ -5,7 +5,7 @@
 //! Memory: a bounded number of suspects, whatever the log holds.
 
 use super::finding::{Finding, Findings};
-use crate::model::event::ChainHash;
+use crate::model::event::{ChainHash, Pruned};
 use crate::model::id::Seq;
 use crate::store::namespace::LogRecord;
 
@@ -66,6 +66,14 @@ pub(super) struct ChainWalk {
 }
 
 impl ChainWalk {
+    /// A walk along a chain that begins after `base`, its records before that having been dropped.
+    pub fn from(base: Option<&Pruned>) -> Self {
+        let Some(Pruned { through, seq, hash, .. }) = base else { return Self::default() };
+        // Bundles are dropped whole: what follows was committed later.
+        let seq = seq.next();
+        Self { index: *through, hash: *hash, computed: *hash, good: [*hash; 2], seq, ..Self::default() }
+    }
+
     /// Takes the next record in order of index.
     pub fn push(&mut self, record: &LogRecord, findings: &mut Findings) -> Step {
         if record.index <= self.index {

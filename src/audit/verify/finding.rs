@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::super::head::HeadPublicKey;
 use crate::model::event::{Intent, Outcome, SignedHead};
 use crate::model::id::Seq;
+use crate::model::time::Timestamp;
 
 /// Findings kept; one broken byte can make a finding of each record that follows.
 const KEPT: usize = 1000;
@@ -69,6 +70,12 @@ pub enum Finding {
     NoWitness,
     /// The chain ends before a head that we signed.
     TruncatedAfter { index: u64, expected: u64 },
+    /// The log says that its records through this one were dropped, and no signed head speaks of it.
+    BaseUnsigned { through: u64 },
+    /// Records through this one are gone, and no event in the log says that Keepgate dropped them.
+    PruneUnrecorded { through: u64 },
+    /// Records through this one were dropped sooner than any configuration allows.
+    PrunedEarly { through: u64 },
     /// The journal did not commit this record.
     NotInJournal { index: u64, seq: Seq },
     /// The journal committed an event that the log does not hold as it was written.
@@ -132,7 +139,10 @@ impl Finding {
             | Self::OutOfOrder { index: at, .. }
             | Self::ColumnsDiffer { index: at }
             | Self::Unreadable { index: at }
-            | Self::TruncatedAfter { index: at, .. } => (0, *at),
+            | Self::TruncatedAfter { index: at, .. }
+            | Self::BaseUnsigned { through: at }
+            | Self::PruneUnrecorded { through: at }
+            | Self::PrunedEarly { through: at } => (0, *at),
             Self::BadSignature { count: at, .. }
             | Self::HeadMismatch { count: at, .. }
             | Self::HeadMissing { count: at }
@@ -181,6 +191,27 @@ impl Finding {
                 "the log ends after record {index}, a signed head proves {expected} records: the end was cut \
                  off. Take records {} to {expected} from a backup of the log",
                 index + 1
+            ),
+            other => other.fmt_base(f),
+        }
+    }
+
+    fn fmt_base(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BaseUnsigned { through } => write!(
+                f,
+                "the log begins after record {through}, but no signed head speaks of that record: it was not \
+                 dropped by this Keepgate. Take the log from a backup"
+            ),
+            Self::PruneUnrecorded { through } => write!(
+                f,
+                "records 1 to {through} are gone, but no event in the log says that they were dropped for their \
+                 age. Take them from a backup of the log"
+            ),
+            Self::PrunedEarly { through } => write!(
+                f,
+                "records 1 to {through} were dropped although some were younger than a day, which no \
+                 configuration allows. Take them from a backup of the log"
             ),
             other => other.fmt_journal(f),
         }
@@ -263,6 +294,19 @@ pub struct Report {
     pub signed_count: u64,
     /// The key that heads were verified with, hexadecimal.
     pub public_key: String,
+    /// What was dropped for its age, if anything was.
+    pub pruned: Option<PrunedReport>,
+}
+
+/// What was dropped from the log for its age.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PrunedReport {
+    /// The last record dropped.
+    pub through: u64,
+    /// When, as the log itself says.
+    pub at: Timestamp,
+    /// What was dropped is older than this; `None` if no head proves it.
+    pub older_than: Option<Timestamp>,
 }
 
 impl Report {

@@ -9,7 +9,8 @@ use super::super::head::HeadPublicKey;
 use super::super::witness::Entry;
 use super::VerifyError;
 use super::finding::{Finding, Findings, Place, genuine};
-use crate::model::event::{ChainHash, SignedHead};
+use crate::model::event::{ChainHash, Pruned, SignedHead};
+use crate::model::time::Timestamp;
 
 /// What the signer may be doing at this moment. It signs one head after the other: commits it,
 /// appends it to the witness, and only then goes on.
@@ -19,6 +20,8 @@ pub(super) struct Signing {
     pub newest: u64,
     /// Heads that the retained journal committed, in order of count.
     pub committed: Vec<CommittedHead>,
+    /// Whether the witness is a copy from elsewhere: it has the heads that reached it.
+    pub copy: bool,
 }
 
 /// A head in the journal.
@@ -54,6 +57,12 @@ pub(super) struct HeadsWalk<L: Iterator, W: Iterator> {
     pub signed_count: u64,
     /// The count of the witness's last line compared.
     line_count: u64,
+    /// Heads of less speak of records that were dropped.
+    base: u64,
+    /// When the newest genuine head that agrees with the chain was signed.
+    signed_at: Timestamp,
+    /// Whether the witness is a copy, which need not have every head.
+    copy: bool,
 }
 
 type Result<T> = std::result::Result<T, VerifyError>;
@@ -74,7 +83,22 @@ where
             checked: 0,
             signed_count: 0,
             line_count: 0,
+            base: 0,
+            signed_at: Timestamp::default(),
+            copy: signing.copy,
         }
+    }
+
+    /// The chain begins after `base`: a genuine head must speak of the record that it ends with. Gives
+    /// the time of that head.
+    pub fn begin(&mut self, base: &Pruned, findings: &mut Findings) -> Result<Option<Timestamp>> {
+        self.base = base.through;
+        self.at(base.through, base.hash, findings)?;
+        if self.signed_count == base.through {
+            return Ok(Some(self.signed_at));
+        }
+        findings.push(Finding::BaseUnsigned { through: base.through });
+        Ok(None)
     }
 
     /// Compares the heads that speak of the record at `place`, whose stored hash is `hash`; those
@@ -174,7 +198,7 @@ where
             Some(hash) if good && hash != head.hash => {
                 findings.push(Finding::HeadMismatch { count: head.count, place });
             }
-            Some(_) if good => self.signed_count = head.count,
+            Some(_) if good => (self.signed_count, self.signed_at) = (head.count, head.at),
             _ => {}
         }
         good
@@ -182,10 +206,14 @@ where
 
     /// Says of a head that one place has and another lacks that it was lost there, unless it is on its way there.
     fn note_lost(&self, count: u64, kept: Kept, findings: &mut Findings) {
+        if count < self.base {
+            return;
+        }
         if (kept.witness || kept.journal) && !kept.log && !kept.under_way {
             findings.push(Finding::HeadMissing { count });
         }
-        if kept.log && !kept.witness && self.witness.is_some() && count != self.newest {
+        let looked = self.witness.is_some() && !self.copy;
+        if kept.log && !kept.witness && looked && count != self.newest {
             findings.push(Finding::NotWitnessed { count });
         }
     }

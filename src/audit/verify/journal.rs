@@ -9,11 +9,11 @@ use std::collections::VecDeque;
 
 use super::VerifyError;
 use super::finding::{Finding, Findings};
-use crate::model::change::{Change, LogChange, Namespace};
-use crate::model::event::{AuditEvent, Intent, Outcome};
+use crate::model::change::Change;
+use crate::model::event::{Intent, Outcome};
 use crate::model::id::Seq;
 use crate::store::bundle::Committed;
-use crate::store::error::StoreError;
+use crate::store::chain;
 use crate::store::namespace::LogRecord;
 
 /// Events looked ahead.
@@ -157,20 +157,14 @@ where
         }
         self.next = seq.next();
         for change in changes {
-            if let Change::Log(LogChange::Event(event)) = change {
-                let payload = encoded(&event)?;
-                let AuditEvent { intent, outcome, .. } = event;
+            if let Change::Log(change) = change
+                && let Some((event, seal)) = change.event()
+            {
+                let payload = chain::payload(event, seal)?;
+                let (intent, outcome) = (event.intent, event.outcome);
                 self.window.push_back(Expected { seq, payload, intent, outcome, found: Found::Not });
             }
         }
         Ok(())
     }
-}
-
-/// The event's bytes as the log keeps them.
-fn encoded(event: &AuditEvent) -> Result<Vec<u8>, StoreError> {
-    postcard::to_stdvec(event).map_err(|error| StoreError::Engine {
-        namespace: Namespace::Logs,
-        detail: format!("event {} cannot be encoded: {error}", event.id),
-    })
 }

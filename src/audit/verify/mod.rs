@@ -2,7 +2,8 @@
 //! cannot: the chain of hashes in the log itself (`chain`), the heads that were signed with a key
 //! the log's writer does not have, in the log, in a file beside it and in the journal (`heads`), and
 //! the journal that every event went through (`journal`). The journal's heads speak of records that
-//! are long gone from it: who rewrites those must rewrite the journal too.
+//! are long gone from it: who rewrites those must rewrite the journal too. Records that were dropped
+//! for their age are accounted for (`pruning`).
 //!
 //! The log is read once from its start, in chunks; memory does not grow with it. It may be written
 //! meanwhile. What is wrong with the log is a [`Finding`]; what kept us from reading it a
@@ -15,6 +16,7 @@ mod chain;
 pub mod finding;
 mod heads;
 mod journal;
+mod pruning;
 #[cfg(test)]
 mod tests;
 
@@ -24,11 +26,12 @@ use chain::ChainWalk;
 use finding::{Findings, Report};
 use heads::{CommittedHead, HeadsWalk, Signing};
 use journal::JournalWalk;
+use pruning::Pruning;
 
 use super::head::HeadPublicKey;
 use super::witness::{Entry, Reader};
 use crate::model::change::{Change, LogChange};
-use crate::model::event::SignedHead;
+use crate::model::event::{Pruned, SignedHead};
 use crate::model::id::Seq;
 use crate::store::bundle::Committed;
 use crate::store::error::StoreError;
@@ -60,15 +63,32 @@ pub struct Evidence<'a> {
     pub logs: &'a LogStore,
     /// The journal's retained bundles.
     pub history: &'a History,
-    /// The witness file, from `audit::witness::path`.
+    /// The witness file, from `audit::witness::path`, or a copy of it.
     pub witness: &'a Path,
+    /// Whether it is a copy: it must be there, but need not have every head.
+    pub copy: bool,
     /// The key that heads are verified with.
     pub key: HeadPublicKey,
 }
 
+/// Proofs begun anew because old records were dropped meanwhile: that happens some times an hour.
+const TRIES: u32 = 5;
+
 /// Proves the whole log. Blocking, and as long as reading the log takes.
 pub fn verify(evidence: &Evidence<'_>) -> Result<Report, VerifyError> {
-    let Evidence { logs, history, witness, key } = *evidence;
+    let mut tries = 1;
+    loop {
+        let base = evidence.logs.base()?;
+        let report = verify_from(evidence, base.clone())?;
+        if tries == TRIES || evidence.logs.base()? == base {
+            return Ok(report);
+        }
+        tries += 1;
+    }
+}
+
+fn verify_from(evidence: &Evidence<'_>, base: Option<Pruned>) -> Result<Report, VerifyError> {
+    let Evidence { logs, history, witness, copy, key } = *evidence;
     // In this order: what is applied by now is in the log that is read afterwards; of the heads that
     // are in the log by now all but the newest are in the witness that is opened afterwards; and
     // those in the witness that the log lacks are in the journal after what was applied.
@@ -76,8 +96,11 @@ pub fn verify(evidence: &Evidence<'_>) -> Result<Report, VerifyError> {
     let newest = newest_head(logs)?;
     let unreadable = |source| VerifyError::Witness { path: witness.to_owned(), source };
     let lines = Reader::open(witness).map_err(unreadable)?;
+    if copy && lines.is_none() {
+        return Err(unreadable(std::io::ErrorKind::NotFound.into()));
+    }
     let lines = lines.map(|lines| lines.map(|line| line.map_err(unreadable)));
-    let signing = Signing { newest, committed: committed_heads(history, applied)? };
+    let signing = Signing { newest, committed: committed_heads(history, applied)?, copy };
     let heads = chunks(move |after: Option<&SignedHead>| {
         Ok(logs.signed_heads(after.map_or(0, |head| head.count), CHUNK)?)
     })
@@ -85,16 +108,18 @@ pub fn verify(evidence: &Evidence<'_>) -> Result<Report, VerifyError> {
     let records = chunks(move |after: Option<&LogRecord>| {
         Ok(logs.records(after.map_or(0, |record| record.index), CHUNK)?)
     });
-    let oldest = history.oldest();
+    // Of what was dropped the journal may still have the events.
+    let kept = base.as_ref().map_or(Seq(0), |base| base.seq.next());
+    let oldest = history.oldest().max(kept);
     let before = Seq(oldest.0.saturating_sub(1));
     let bundles = chunks(move |after: Option<&Committed>| {
         Ok(history.committed_after(after.map_or(before, |bundle| bundle.seq), CHUNK)?)
     });
-    Sources { records, heads, signing, witness: lines, bundles, oldest, applied, key }.prove()
+    Sources { base, records, heads, signing, witness: lines, bundles, oldest, applied, key }.prove()
 }
 
 /// Every head that the retained journal committed, in order of count. They are few: one in
-/// `store.audit_head_every` at most, as far back as the journal goes.
+/// `audit.head_every` at most, as far back as the journal goes.
 fn committed_heads(history: &History, applied: Seq) -> Result<Vec<CommittedHead>, StoreError> {
     let (mut heads, mut after) = (Vec::new(), Seq(0));
     loop {
@@ -148,6 +173,7 @@ fn chunks<T: Clone>(
 
 /// What is walked along, each in its order.
 struct Sources<R, H, W, B> {
+    base: Option<Pruned>,
     records: R,
     heads: H,
     signing: Signing,
@@ -167,21 +193,26 @@ where
 {
     fn prove(self) -> Result<Report, VerifyError> {
         let mut findings = Findings::default();
-        let mut chain = ChainWalk::default();
+        let mut chain = ChainWalk::from(self.base.as_ref());
         let mut heads = HeadsWalk::new(self.key, self.signing, self.heads, self.witness);
+        let mut pruning = Pruning::begin(self.base.as_ref(), &mut heads, &mut findings)?;
         let mut journal = JournalWalk::new(self.bundles, self.oldest, self.applied);
-        let (mut records, mut place) = (0, 0);
+        let (mut records, mut place) = (0, chain.index);
         for record in self.records {
             let record = record?;
             let step = chain.push(&record, &mut findings);
             heads.at(step.place, record.hash, &mut findings)?;
             journal.push(&record, step.linked, &mut findings)?;
+            if step.linked {
+                pruning.look(&record);
+            }
             records += 1;
             place = step.place;
         }
         chain.finish(&mut findings);
         heads.finish(chain.index, place, &mut findings)?;
         journal.finish(&mut findings)?;
+        let pruned = pruning.finish(&mut findings);
         let findings = findings.sorted();
         Ok(Report {
             records,
@@ -193,6 +224,7 @@ where
             head: chain.hash.hex(),
             signed_count: heads.signed_count,
             public_key: self.key.to_string(),
+            pruned,
         })
     }
 }

@@ -125,12 +125,12 @@ impl Accounts {
     ) -> Result<Verdict<Account>, AuthError> {
         let commands = &self.commands;
         if let Some(holder) = commands.auth.read_account_by_email(bundle, &person.0)? {
-            let draft = draft(Outcome::Denied).target(holder.id).reason("email_taken");
+            let draft = draft(Outcome::Denied).target(holder.id).about(holder.id).reason("email_taken");
             return Ok(commands.refuse(bundle, draft, AuthError::EmailTaken));
         }
         let account = self.draft(person.clone(), hash.clone(), roles.clone(), commands.now());
         commands.auth.stage(bundle, AuthChange::AccountCreated(account.clone()));
-        commands.trail.attach(bundle, draft(Outcome::Granted).target(account.id));
+        commands.trail.attach(bundle, draft(Outcome::Granted).target(account.id).about(account.id));
         Ok(Ok(account))
     }
 

@@ -147,11 +147,12 @@ impl Sessions {
             _ => None,
         };
         let (None, Some(account)) = (refusal, &account) else {
-            let target = account.map_or_else(String::new, |account| account.id.to_string());
-            let draft = Draft::new(Intent::Login, Outcome::Denied)
-                .target(target)
-                .reason(refusal.unwrap_or_default())
-                .at(origin);
+            let draft =
+                Draft::new(Intent::Login, Outcome::Denied).reason(refusal.unwrap_or_default()).at(origin);
+            let draft = match &account {
+                Some(account) => draft.target(account.id).about(account.id),
+                None => draft,
+            };
             return Ok(commands.refuse(bundle, draft, AuthError::Credentials));
         };
         let now = commands.now();

@@ -56,13 +56,14 @@ impl Sessions {
     ) -> Result<Verdict<Granted>, Unwritten> {
         let commands = &self.commands;
         let now = commands.now();
-        let refuse = |refusal: RefreshRefusal| {
-            let draft = denied(refusal).target(token.session).at(origin);
-            Err(Unwritten::refused(draft, refused(refusal)))
-        };
+        let denied = |refusal: RefreshRefusal| denied(refusal).target(token.session).at(origin);
         let Some(record) = commands.tokens.read_session(bundle, token.session)? else {
-            return refuse(RefreshRefusal::Unknown);
+            let refusal = RefreshRefusal::Unknown;
+            return Err(Unwritten::refused(denied(refusal), refused(refusal)));
         };
+        let owner = record.account;
+        let refuse =
+            |refusal: RefreshRefusal| Err(Unwritten::refused(denied(refusal).about(owner), refused(refusal)));
         let account = commands.auth.read_account(bundle, record.account)?;
         let presentation = Presentation { generation: token.generation, hash: token.hash(), client, now };
         match Family::of(record).present(&presentation, self.lives.grace) {

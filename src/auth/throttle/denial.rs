@@ -41,7 +41,14 @@ impl Commands {
                 let scope: Arc<str> = format!("{:032x}", throttle.account_hash(about.email)).into();
                 (draft.target(target), Some(scope))
             }
-            From::Device | From::Address | From::Session => (draft.target(target).at(origin), None),
+            From::Device | From::Address | From::Session => {
+                let draft = draft.target(target).at(origin);
+                let draft = match about.account {
+                    Some(account) => draft.about(account),
+                    None => draft,
+                };
+                (draft, None)
+            }
             // About the address, whatever account it was after.
             From::Prefix => (draft.at(origin), None),
         };

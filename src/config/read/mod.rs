@@ -168,6 +168,7 @@ fn examine_into(
         tokens: sections::tokens(section.child("tokens")),
         keys: sections::keys(section.child("keys")),
         store: sections::store(section.child("store")),
+        audit: sections::audit(section.child("audit")),
         log: sections::log(section.child("log")),
     };
     let written = section.tables("routes");

@@ -7,6 +7,7 @@ use super::kind::{self, address, count, duration, flag, list, network, one_of, p
 use super::section::Section;
 use super::tree::Node;
 use crate::config::accounts::{Accounts, Registration};
+use crate::config::audit::{Audit, SyslogTarget};
 use crate::config::blacklist::{self, Blacklist};
 use crate::config::keys::Keys;
 use crate::config::limits::Limits;
@@ -245,10 +246,48 @@ pub(super) fn store(mut section: Section<'_>) -> Store {
     section.set("segment_bytes", size(MIB, 256 * MIB), &mut store.segment_bytes);
     section.set("checkpoint_every", duration(SECOND, HOUR), &mut store.checkpoint_every);
     section.set("session_cache", count(0, 100_000_000), &mut store.session_cache);
-    section.set("audit_head_every", duration(SECOND, HOUR), &mut store.audit_head_every);
     section.finish();
     store
 }
+
+pub(super) fn audit(mut section: Section<'_>) -> Audit {
+    let mut audit = Audit::default();
+    section.set("head_every", duration(SECOND, HOUR), &mut audit.head_every);
+    section.set("keep", kept, &mut audit.keep);
+    audit.witness_file = section.optional("witness_file", path);
+    audit.syslog = section.optional("syslog", syslog);
+    section.finish();
+    audit
+}
+
+/// Nothing, or at least a day: `audit verify` knows that nothing younger is dropped.
+fn kept(node: &Node) -> kind::Read<Duration> {
+    let keep = duration(ZERO, YEAR * 20)(node)?;
+    if keep.is_zero() || keep >= DAY {
+        return Ok(keep);
+    }
+    wrong(node, "is too short", "write at least \"1d\", or \"0s\" to keep everything")
+}
+
+fn syslog(node: &Node) -> kind::Read<SyslogTarget> {
+    let text = text(node)?;
+    let socket = |address: &str| address.parse().ok();
+    let target = match text.split_once(':') {
+        Some(("unix", path))
+            if path.starts_with('/') && path.len() < LONGEST_SOCKET && !path.contains('\0') =>
+        {
+            Some(SyslogTarget::Unix(path.into()))
+        }
+        Some(("udp", address)) => socket(address).map(SyslogTarget::Udp),
+        Some(("tcp", address)) => socket(address).map(SyslogTarget::Tcp),
+        _ => None,
+    };
+    let remedy = "write \"unix:/dev/log\", \"udp:127.0.0.1:514\" or \"tcp:[::1]:601\": addresses, not names";
+    target.map_or_else(|| wrong(node, "is not a syslog receiver", remedy), Ok)
+}
+
+/// What a Unix socket's address can hold.
+const LONGEST_SOCKET: usize = 108;
 
 /// Days that log files are kept where `keep` says nothing.
 const KEEP_DAYS: usize = 14;

@@ -48,6 +48,10 @@ mod number {
     pub(super) const PROFILE_SET: u16 = 204;
     pub(super) const EVENT: u16 = 301;
     pub(super) const HEAD_SIGNED: u16 = 302;
+    pub(super) const SUBJECT_KEY_ADDED: u16 = 303;
+    pub(super) const SUBJECT_KEY_ERASED: u16 = 304;
+    pub(super) const SEALED_EVENT: u16 = 305;
+    pub(super) const PRUNED: u16 = 306;
     pub(super) const SESSION_OPENED: u16 = 401;
     pub(super) const SESSION_ROTATED: u16 = 402;
     pub(super) const SESSION_ENDED: u16 = 403;
@@ -81,6 +85,10 @@ pub const fn kind(change: &Change) -> u16 {
         Change::Log(change) => match change {
             LogChange::Event(_) => number::EVENT,
             LogChange::HeadSigned(_) => number::HEAD_SIGNED,
+            LogChange::SubjectKeyAdded { .. } => number::SUBJECT_KEY_ADDED,
+            LogChange::SubjectKeyErased { .. } => number::SUBJECT_KEY_ERASED,
+            LogChange::SealedEvent(_) => number::SEALED_EVENT,
+            LogChange::Pruned(_) => number::PRUNED,
         },
         Change::Token(change) => match change {
             TokenChange::SessionOpened(_) => number::SESSION_OPENED,
@@ -118,6 +126,10 @@ pub fn encode(change: &Change, out: &mut Vec<u8>) {
         Change::Log(change) => match change {
             LogChange::Event(event) => put(event, out),
             LogChange::HeadSigned(head) => put(head, out),
+            LogChange::SubjectKeyAdded { account, sealed } => put(&(account, sealed), out),
+            LogChange::SubjectKeyErased { account } => put(account, out),
+            LogChange::SealedEvent(event) => put(event, out),
+            LogChange::Pruned(pruned) => put(pruned, out),
         },
         Change::Token(change) => match change {
             TokenChange::SessionOpened(session) | TokenChange::SessionRotated(session) => put(session, out),
@@ -172,6 +184,13 @@ pub fn decode(kind: u16, payload: &[u8]) -> Result<Change, CodecError> {
         number::PROFILE_SET => UserChange::ProfileSet(take.all()?).into(),
         number::EVENT => LogChange::Event(take.all()?).into(),
         number::HEAD_SIGNED => LogChange::HeadSigned(take.all()?).into(),
+        number::SUBJECT_KEY_ADDED => {
+            let (account, sealed) = take.all()?;
+            LogChange::SubjectKeyAdded { account, sealed }.into()
+        }
+        number::SUBJECT_KEY_ERASED => LogChange::SubjectKeyErased { account: take.all()? }.into(),
+        number::SEALED_EVENT => LogChange::SealedEvent(take.all()?).into(),
+        number::PRUNED => LogChange::Pruned(take.all()?).into(),
         number::SESSION_OPENED => TokenChange::SessionOpened(take.all()?).into(),
         number::SESSION_ROTATED => TokenChange::SessionRotated(take.all()?).into(),
         number::SESSION_ENDED => {

@@ -14,8 +14,8 @@ use crate::model::account::{Account, AccountStatus, PasswordHash};
 use crate::model::ban::Ban;
 use crate::model::caller::Actor;
 use crate::model::document::Document;
-use crate::model::event::{AuditEvent, ChainHash, Intent, Outcome, SignedHead};
-use crate::model::id::{AccountId, EventId, InviteId, RequestId, SessionId};
+use crate::model::event::{AuditEvent, ChainHash, Intent, Outcome, Pruned, Seal, SealedEvent, SignedHead};
+use crate::model::id::{AccountId, EventId, InviteId, RequestId, Seq, SessionId};
 use crate::model::invite::Invite;
 use crate::model::key::{KeyAlgorithm, KeyId, KeyState, SealedKey};
 use crate::model::profile::Profile;
@@ -109,13 +109,8 @@ fn auth_samples() -> Vec<(&'static str, Change)> {
     ]
 }
 
-fn user_and_log_samples() -> Vec<(&'static str, Change)> {
+fn log_samples() -> Vec<(&'static str, Change)> {
     let account = AccountId(uuid(1));
-    let document =
-        Document { account, key: "settings".into(), body: "{\"a\":1}".into(), version: 3, updated_at: AT };
-    let claims = [("locale", "de-CH"), ("zoneinfo", "Europe/Zurich")];
-    let claims = claims.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let profile = Profile { account, claims, updated_at: AT };
     let event = AuditEvent {
         id: EventId(uuid(5)),
         at: AT,
@@ -129,13 +124,33 @@ fn user_and_log_samples() -> Vec<(&'static str, Change)> {
         count: 2,
     };
     let head = SignedHead { count: 9, hash: ChainHash([8; 32]), at: AT, signature: vec![5; 64] };
+    let sealed = SealedEvent {
+        event: AuditEvent { address: None, intent: Intent::AuditPrune, ..event.clone() },
+        seal: Seal { subject: account, text: vec![3; 40] },
+    };
+    let pruned = Pruned { through: 7, seq: Seq(300), hash: ChainHash([8; 32]), at: AT };
+    vec![
+        ("event", LogChange::Event(event).into()),
+        ("head-signed", LogChange::HeadSigned(head).into()),
+        ("subject-key-added", LogChange::SubjectKeyAdded { account, sealed: vec![4; 60] }.into()),
+        ("subject-key-erased", LogChange::SubjectKeyErased { account }.into()),
+        ("sealed-event", LogChange::SealedEvent(sealed).into()),
+        ("pruned", LogChange::Pruned(pruned).into()),
+    ]
+}
+
+fn user_samples() -> Vec<(&'static str, Change)> {
+    let account = AccountId(uuid(1));
+    let document =
+        Document { account, key: "settings".into(), body: "{\"a\":1}".into(), version: 3, updated_at: AT };
+    let claims = [("locale", "de-CH"), ("zoneinfo", "Europe/Zurich")];
+    let claims = claims.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let profile = Profile { account, claims, updated_at: AT };
     vec![
         ("document-put", UserChange::DocumentPut(document).into()),
         ("document-deleted", UserChange::DocumentDeleted { account, key: "settings".into() }.into()),
         ("user-erased", UserChange::UserErased { account }.into()),
         ("profile-set", UserChange::ProfileSet(profile).into()),
-        ("event", LogChange::Event(event).into()),
-        ("head-signed", LogChange::HeadSigned(head).into()),
     ]
 }
 
@@ -167,7 +182,7 @@ fn token_samples() -> Vec<(&'static str, Change)> {
 }
 
 fn samples() -> Vec<(&'static str, Change)> {
-    [auth_samples(), user_and_log_samples(), token_samples()].concat()
+    [auth_samples(), user_samples(), log_samples(), token_samples()].concat()
 }
 
 fn folder() -> PathBuf {

@@ -1,18 +1,21 @@
 //! The rules, one by one. Each starts from an empty backend.
 
 use super::bed::Bed;
+use super::log_cases::{
+    a_pruned_chain_goes_on_from_its_base, an_erased_subject_has_no_keys_and_gets_none,
+    audit_records_form_a_chain, records_are_searched_by_what_they_say, signed_heads_are_kept_by_count,
+};
 use super::sample::{
     account, account_id, ban, document, email, event, invite, invite_id, key, key_id, network, profile,
-    revocation, session, session_id, signed_head, time,
+    revocation, session, session_id, time,
 };
 use crate::model::account::{AccountStatus, PasswordHash};
 use crate::model::change::{AuthChange, Change, LogChange, TokenChange, UserChange};
 use crate::model::document::{Document, DocumentEntry, Usage};
-use crate::model::event::ChainHash;
 use crate::model::id::Seq;
 use crate::model::key::KeyState;
 use crate::model::revocation::Revocation;
-use crate::store::namespace::{LogHead, LogRecord};
+use crate::store::namespace::LogHead;
 
 macro_rules! cases {
     ($($name:ident),+ $(,)?) => {
@@ -38,6 +41,9 @@ cases! {
     an_erased_user_has_nothing,
     audit_records_form_a_chain,
     signed_heads_are_kept_by_count,
+    records_are_searched_by_what_they_say,
+    an_erased_subject_has_no_keys_and_gets_none,
+    a_pruned_chain_goes_on_from_its_base,
     a_session_lives_from_opening_to_its_end,
     a_rotation_replaces_the_whole_record,
     sessions_are_listed_by_account_and_in_pages,
@@ -262,36 +268,6 @@ fn an_erased_user_has_nothing(bed: &mut Bed) {
     assert_eq!(bed.user.profile(account_id(1)).unwrap(), None);
     assert_eq!(bed.user.documents(account_id(2), None, 10).unwrap().len(), 2);
     assert!(bed.user.profile(account_id(2)).unwrap().is_some());
-}
-
-fn audit_records_form_a_chain(bed: &mut Bed) {
-    bed.commit([LogChange::Event(event(1)), LogChange::Event(event(2))]);
-    bed.commit([create(1, &[])]);
-    bed.commit([LogChange::Event(event(3))]);
-    let expected = [(1, 1, event(1)), (2, 1, event(2)), (3, 3, event(3))];
-    let mut hash = ChainHash::default();
-    let expected: Vec<_> = expected
-        .into_iter()
-        .map(|(index, seq, event)| {
-            let payload = postcard::to_stdvec(&event).unwrap();
-            hash = hash.next(index, Seq(seq), &payload);
-            LogRecord { index, seq: Seq(seq), payload, hash, columns_agree: true }
-        })
-        .collect();
-    assert_eq!(bed.logs.records(0, 10).unwrap(), expected);
-    assert_eq!(bed.logs.records(1, 1).unwrap(), expected[1..2]);
-    assert_eq!(bed.logs.records(3, 10).unwrap(), []);
-    assert_eq!(bed.logs.head().unwrap(), LogHead { count: 3, hash });
-    assert_eq!(expected[2].event().unwrap(), event(3));
-}
-
-fn signed_heads_are_kept_by_count(bed: &mut Bed) {
-    for count in [4, 2, 9] {
-        bed.commit([LogChange::HeadSigned(signed_head(count))]);
-    }
-    assert_eq!(bed.logs.signed_heads(2, 10).unwrap(), [signed_head(4), signed_head(9)]);
-    assert_eq!(bed.logs.signed_heads(0, 1).unwrap(), [signed_head(2)]);
-    assert_eq!(bed.logs.head().unwrap(), LogHead::default());
 }
 
 fn a_session_lives_from_opening_to_its_end(bed: &mut Bed) {

@@ -10,14 +10,15 @@ use crate::model::account::Account;
 use crate::model::change::{AuthChange, Change, LogChange, TokenChange, UserChange};
 use crate::model::document::{Document, DocumentEntry, Usage};
 use crate::model::email::Email;
-use crate::model::event::SignedHead;
+use crate::model::event::{Pruned, SignedHead};
 use crate::model::id::{AccountId, InviteId};
 use crate::model::invite::Invite;
 use crate::model::key::SealedKey;
 use crate::model::profile::Profile;
 use crate::store::engines::Engines;
 use crate::store::error::StoreError;
-use crate::store::namespace::{LogHead, LogRecord};
+use crate::store::namespace::{LogHead, LogRecord, SubjectKeys};
+use crate::store::query::LogQuery;
 use crate::store::view::{AuthView, LogView, UserView};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -137,6 +138,19 @@ pub(super) const ALL: &[Fault] = &[
         "audit_records_form_a_chain",
         forget!(Change::Log(LogChange::Event(_))),
     ),
+    Fault::changes(
+        "keeps the keys of erased subjects",
+        "an_erased_subject_has_no_keys_and_gets_none",
+        forget!(Change::Log(LogChange::SubjectKeyErased { .. })),
+    ),
+    Fault::changes(
+        "keeps pruned records",
+        "a_pruned_chain_goes_on_from_its_base",
+        forget!(Change::Log(LogChange::Pruned(_))),
+    ),
+    Fault::answers("searches without conditions", "records_are_searched_by_what_they_say", |engines| {
+        engines.logs.view = Arc::new(AllFound(engines.logs.view.clone()));
+    }),
     Fault::answers("serves a stale address index", "a_deleted_account_leaves_its_address_free", |engines| {
         engines.auth.view =
             Arc::new(StaleAddresses { inner: engines.auth.view.clone(), seen: Mutex::default() });
@@ -246,5 +260,38 @@ impl LogView for FromZero {
     }
     fn signed_heads(&self, after: u64, limit: usize) -> Result<Vec<SignedHead>> {
         self.0.signed_heads(after, limit)
+    }
+    fn base(&self) -> Result<Option<Pruned>> {
+        self.0.base()
+    }
+    fn search(&self, query: &LogQuery, limit: usize) -> Result<Vec<LogRecord>> {
+        self.0.search(query, limit)
+    }
+    fn subject_keys(&self, account: AccountId) -> Result<SubjectKeys> {
+        self.0.subject_keys(account)
+    }
+}
+
+/// Finds every record, whatever was asked.
+struct AllFound(Arc<dyn LogView>);
+
+impl LogView for AllFound {
+    fn records(&self, after: u64, limit: usize) -> Result<Vec<LogRecord>> {
+        self.0.records(after, limit)
+    }
+    fn head(&self) -> Result<LogHead> {
+        self.0.head()
+    }
+    fn signed_heads(&self, after: u64, limit: usize) -> Result<Vec<SignedHead>> {
+        self.0.signed_heads(after, limit)
+    }
+    fn base(&self) -> Result<Option<Pruned>> {
+        self.0.base()
+    }
+    fn search(&self, _: &LogQuery, limit: usize) -> Result<Vec<LogRecord>> {
+        self.0.records(0, limit)
+    }
+    fn subject_keys(&self, account: AccountId) -> Result<SubjectKeys> {
+        self.0.subject_keys(account)
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::sample::{
     account, account_id, ban, document, email, event, invite, invite_id, key, key_id, network, profile,
-    revocation, session, session_id, signed_head, time,
+    revocation, sealed_event, session, session_id, signed_head, time,
 };
 use crate::model::account::{Account, AccountStatus, PasswordHash};
 use crate::model::ban::Ban;
@@ -19,7 +19,7 @@ use crate::model::profile::Profile;
 use crate::model::revocation::Revocation;
 use crate::model::session::Session;
 use crate::store::engines::Engines;
-use crate::store::namespace::{LogHead, LogRecord};
+use crate::store::namespace::{LogHead, LogRecord, SubjectKeys};
 
 /// How many of each thing a history knows: few, so that changes meet.
 const FEW: u8 = 4;
@@ -87,7 +87,13 @@ fn user_change() -> impl Strategy<Value = UserChange> {
 fn log_change() -> impl Strategy<Value = LogChange> {
     prop_oneof![
         4 => any::<u8>().prop_map(|n| LogChange::Event(event(n))),
+        2 => (any::<u8>(), 0..FEW).prop_map(|(n, of)| LogChange::SealedEvent(sealed_event(n, of))),
         1 => (0..9_u64).prop_map(|count| LogChange::HeadSigned(signed_head(count))),
+        1 => (0..FEW, any::<u8>()).prop_map(|(of, key)| LogChange::SubjectKeyAdded {
+            account: account_id(of),
+            sealed: vec![key; 60],
+        }),
+        1 => (0..FEW).prop_map(|of| LogChange::SubjectKeyErased { account: account_id(of) }),
     ]
 }
 
@@ -128,7 +134,7 @@ pub(super) struct Answers {
     documents: [DocumentThings; 4],
     usage: [Usage; 4],
     profiles: [Option<Profile>; 4],
-    logs: (Vec<LogRecord>, Vec<LogRecord>, LogHead, Vec<SignedHead>),
+    logs: (Vec<LogRecord>, Vec<LogRecord>, LogHead, Vec<SignedHead>, [SubjectKeys; 4]),
     sessions: Things<Session>,
     sessions_of: [Vec<Session>; 4],
     revocations: Vec<(Seq, Revocation)>,
@@ -167,6 +173,7 @@ impl Answers {
                 logs.records(2, 3).unwrap(),
                 logs.head().unwrap(),
                 logs.signed_heads(1, all).unwrap(),
+                each.map(|n| logs.subject_keys(account_id(n)).unwrap()),
             ),
             sessions: (
                 tokens.sessions(None, all).unwrap(),

@@ -9,6 +9,7 @@ mod cases;
 mod crashes;
 mod faults;
 mod histories;
+mod log_cases;
 pub(crate) mod sample;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -10,7 +10,7 @@ use crate::model::ban::Ban;
 use crate::model::caller::Actor;
 use crate::model::document::Document;
 use crate::model::email::Email;
-use crate::model::event::{AuditEvent, ChainHash, Intent, Outcome, SignedHead};
+use crate::model::event::{AuditEvent, ChainHash, Intent, Outcome, Seal, SealedEvent, SignedHead};
 use crate::model::id::{AccountId, EventId, InviteId, RequestId, SessionId};
 use crate::model::invite::Invite;
 use crate::model::key::{KeyAlgorithm, KeyId, KeyState, SealedKey};
@@ -166,6 +166,12 @@ pub(super) fn event(n: u8) -> AuditEvent {
         request: Some(RequestId(uuid(5, n))),
         count: 1,
     }
+}
+
+/// Event `n` without its address, about account `of`.
+pub(super) fn sealed_event(n: u8, of: u8) -> SealedEvent {
+    let event = AuditEvent { address: None, ..event(n) };
+    SealedEvent { event, seal: Seal { subject: account_id(of), text: vec![n; 40] } }
 }
 
 pub(super) fn signed_head(count: u64) -> SignedHead {

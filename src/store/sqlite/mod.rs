@@ -13,6 +13,7 @@ mod applier;
 pub(in crate::store) mod auth;
 mod columns;
 mod connection;
+mod log_search;
 pub(in crate::store) mod logs;
 mod migrate;
 mod readers;

@@ -1,6 +1,8 @@
 //! Tampering with the real files: the SQLite database of the log, by SQL as an intruder would, and
 //! the witness. Keepgate writes them, is stopped, and is asked for a proof after its next start.
 
+mod dropped;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +14,17 @@ use tempfile::TempDir;
 use super::*;
 use crate::audit::Trail;
 use crate::audit::draft::Draft;
+use crate::audit::outside::Outside;
+use crate::audit::search::{EventReader, Search};
 use crate::audit::signer::{HeadSigner, SignerParts};
-use crate::audit::tail::{Filter, following, tail};
+use crate::audit::subjects::{KnownSubjects, Subjects};
 use crate::audit::witness;
 use crate::config;
+use crate::model::master_key::MasterKey;
+use crate::model::random::SharedRng;
 use crate::model::time::{ManualClock, SharedClock};
 use crate::store::Stores;
+use crate::store::query::LogQuery;
 
 /// A data folder.
 struct Node {
@@ -62,6 +69,7 @@ impl Node {
             key: key(),
             every: Duration::from_secs(10),
             witness: &self.witness(),
+            outside: Outside::nobody(),
         })
         .unwrap()
     }
@@ -72,17 +80,24 @@ impl Node {
     }
 
     async fn record_of(&self, stores: &Stores, number: u64, target: &str) {
-        let trail = Trail::new(
-            stores.logs.clone(),
-            stores.committer.clone(),
-            self.clock.clone(),
-            Arc::new(SeededRng::new(number)),
-        );
+        let trail = self.trail(stores, number);
         let draft = Draft::new(Intent::Login, Outcome::Denied).target(target);
         trail.record(draft).await.unwrap();
         while stores.logs.head().unwrap().count < number {
             tokio::task::yield_now().await;
         }
+    }
+
+    fn trail(&self, stores: &Stores, seed: u64) -> Trail {
+        let rng: SharedRng = Arc::new(SeededRng::new(seed));
+        let (logs, committer) = (stores.logs.clone(), stores.committer.clone());
+        let master = MasterKey::generate(&SeededRng::new(1));
+        let subjects = Subjects::new(KnownSubjects::default(), logs.clone(), Arc::clone(&rng), &master);
+        Trail::new(logs, committer, self.clock.clone(), rng, subjects)
+    }
+
+    fn reader(&self, stores: &Stores) -> EventReader {
+        self.trail(stores, 0).reader()
     }
 
     fn sql(&self, sql: &str) {
@@ -121,6 +136,7 @@ impl Node {
             logs: &stores.logs,
             history: &stores.history,
             witness: &self.witness(),
+            copy: false,
             key: key().public(),
         })
         .unwrap()
@@ -145,7 +161,7 @@ async fn every_tampering_with_the_database_is_named() {
     let swap = "UPDATE events SET idx = -3 WHERE idx = 3; UPDATE events SET idx = 3 WHERE idx = 6;
                 UPDATE events SET idx = 6 WHERE idx = -3;";
     let insert = "UPDATE events SET idx = -idx - 1 WHERE idx > 5; UPDATE events SET idx = -idx WHERE idx < 0;
-                  INSERT INTO events SELECT 6, seq, payload, hash, at, intent, outcome, actor, target, address
+                  INSERT INTO events SELECT 6, seq, payload, hash, at, intent, outcome, actor, target, address, subject
                   FROM events WHERE idx = 2;";
     let cases = [
         (
@@ -293,21 +309,43 @@ async fn nothing_new_is_not_signed_again() {
 }
 
 #[tokio::test]
-async fn the_tail_shows_the_newest_events_that_the_filter_admits() {
+async fn the_tail_shows_the_newest_events_and_those_that_cannot_be_read() {
     let node = Node::written().await;
     node.sql("UPDATE events SET payload = x'ff' WHERE idx = 11");
     let stores = node.open();
-    let indexes = |filter: Filter, limit| {
-        let found = tail(&stores.logs, &filter, limit).unwrap();
+    let indexes = |limit| {
+        let found = node.reader(&stores).tail(limit).unwrap();
         (found.events.iter().map(|record| record.index).collect::<Vec<_>>(), found.unreadable)
     };
-    assert_eq!(indexes(Filter::default(), 3), (vec![10, 12], vec![11]));
-    assert_eq!(indexes(Filter { after: 8, ..Filter::default() }, 9), (vec![9, 10, 12], vec![11]));
-    assert_eq!(indexes(Filter::default(), 1), (vec![12], vec![]));
-    assert_eq!(indexes(Filter { after: 12, ..Filter::default() }, 2), (vec![], vec![]));
-    assert_eq!(indexes(Filter { intent: Some(Intent::Logout), ..Filter::default() }, 9).0, Vec::<u64>::new());
-    let third = tail(&stores.logs, &Filter::default(), 99).unwrap().events[2].event.at;
-    assert_eq!(indexes(Filter { since: Some(third), ..Filter::default() }, 99).0.first(), Some(&3));
+    assert_eq!(indexes(3), (vec![10, 12], vec![11]));
+    assert_eq!(indexes(1), (vec![12], vec![]));
+    assert_eq!(indexes(99).0.len(), 11);
+}
+
+#[tokio::test]
+async fn a_search_goes_both_ways_in_pages_past_records_that_cannot_be_read() {
+    let node = Node::written().await;
+    node.sql("UPDATE events SET payload = x'ff' WHERE idx IN (5, 6, 7)");
+    let stores = node.open();
+    for newest_first in [false, true] {
+        let mut search = Search::default();
+        search.query.newest_first = newest_first;
+        let mut told = Vec::new();
+        loop {
+            let found = node.reader(&stores).search(&search, 2).unwrap();
+            told.extend(found.events.iter().map(|record| record.index).chain(found.unreadable));
+            if !found.more {
+                break;
+            }
+            if newest_first { search.query.before = found.last } else { search.query.after = found.last }
+        }
+        told.sort_unstable();
+        assert_eq!(told, (1..=12).collect::<Vec<_>>());
+    }
+    let third = node.reader(&stores).tail(99).unwrap().events[2].event.at;
+    let query = LogQuery { since: Some(third), ..LogQuery::default() };
+    let found = node.reader(&stores).search(&Search { query, from: None }, 99).unwrap();
+    assert_eq!(found.events.first().map(|record| record.index), Some(3));
 }
 
 #[tokio::test]
@@ -318,14 +356,14 @@ async fn following_gets_past_records_that_cannot_be_read() {
     let mut told = Vec::new();
     let mut last = 4;
     while last < 12 {
-        let found = following(&stores.logs, last, 2).unwrap();
+        let found = node.reader(&stores).following(last, 2).unwrap();
         assert!(found.last > last, "it advances");
         told.extend(found.events.iter().map(|record| record.index).chain(found.unreadable));
         last = found.last;
     }
     told.sort_unstable();
     assert_eq!(told, (5..=12).collect::<Vec<_>>());
-    assert_eq!(following(&stores.logs, 12, 2).unwrap().last, 12);
+    assert_eq!(node.reader(&stores).following(12, 2).unwrap().last, 12);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,6 +11,7 @@ use keepgate_guard::verifier::{Expectations, Verifier};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::*;
+use crate::audit::subjects::{KnownSubjects, Subjects};
 use crate::auth::tokens::{AccessGrant, Issuer};
 use crate::model::event::AuditEvent;
 use crate::model::id::{AccountId, Seq, SessionId, TokenId};
@@ -46,12 +47,14 @@ impl House {
     fn foundation(&self, live: LiveKeys) -> Foundation {
         let Stores { auth, logs, tokens, committer, .. } = &self.stores;
         let (clock, rng): (SharedClock, SharedRng) = (self.clock.clone(), self.rng.clone());
+        let known = KnownSubjects::default();
+        let subjects = Subjects::new(known, logs.clone(), rng.clone(), &self.master());
         Foundation {
             live,
             auth: auth.clone(),
             tokens: tokens.clone(),
             committer: committer.clone(),
-            trail: Trail::new(logs.clone(), committer.clone(), clock.clone(), rng.clone()),
+            trail: Trail::new(logs.clone(), committer.clone(), clock.clone(), rng.clone(), subjects),
             clock,
             rng,
         }
@@ -100,7 +103,7 @@ impl House {
             std::thread::yield_now();
         }
         let records = self.stores.logs.records(0, 1000).unwrap();
-        records.iter().map(|record| record.event().unwrap()).collect()
+        records.iter().map(|record| record.event().unwrap().0).collect()
     }
 
     /// As `intent outcome reason`, from the `after`th on.

@@ -1,0 +1,54 @@
+//! Records that are dropped for their age from the real files.
+
+use super::*;
+use crate::audit::retention::Retention;
+
+#[tokio::test]
+async fn old_records_are_dropped_up_to_a_signed_head_and_the_rest_is_proven_after_a_restart() {
+    let node = Node::written().await;
+    let stores = node.open();
+    let (trail, signer) = (node.trail(&stores, 7), node.signer(&stores));
+    let keep = Duration::from_secs(24 * 3600);
+    let retention = Retention { trail: trail.clone(), key: key().public(), keep };
+    assert_eq!(retention.step().await.unwrap(), None, "nothing is a day old");
+    let forever = Retention { trail, key: key().public(), keep: Duration::ZERO };
+    node.clock.advance(keep);
+    assert_eq!(forever.step().await.unwrap(), None);
+    let pruned = retention.step().await.unwrap().expect("eight records are under a head that is a day old");
+    assert_eq!(pruned.through, 8);
+    assert_eq!(retention.step().await.unwrap(), None);
+    signer.forget(pruned.through).await.unwrap();
+    signer.sign_now().await.unwrap().expect("the event is new");
+    assert_eq!(std::fs::read_to_string(node.witness()).unwrap().lines().count(), 2);
+    drop((signer, retention, forever));
+    stores.close().unwrap();
+
+    let stores = node.open();
+    let report = node.report(&stores);
+    assert_eq!(report.findings, []);
+    assert_eq!((report.records, report.count), (5, 13));
+    assert_eq!(report.pruned.unwrap().through, 8);
+    assert_eq!(node.reader(&stores).tail(99).unwrap().events.first().map(|record| record.index), Some(9));
+    stores.close().unwrap();
+
+    node.sql("DELETE FROM base");
+    assert!(names(&node.findings(), &Finding::Missing { from: 1, to: 8 }));
+    node.sql("INSERT INTO base SELECT 1, idx, seq, hash, 5 FROM events WHERE idx = 10");
+    node.sql("DELETE FROM events WHERE idx <= 10");
+    let findings = node.findings();
+    assert!(names(&findings, &Finding::PruneUnrecorded { through: 10 }), "{findings:?}");
+    assert!(names(&findings, &Finding::BaseUnsigned { through: 10 }), "{findings:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_dropped_from_a_log_that_its_heads_contradict() {
+    let node = Node::written().await;
+    node.sql("UPDATE events SET hash = zeroblob(32) WHERE idx = 8");
+    let stores = node.open();
+    let keep = Duration::from_secs(24 * 3600);
+    node.clock.advance(keep);
+    let retention = Retention { trail: node.trail(&stores, 7), key: key().public(), keep };
+    let error = retention.step().await.unwrap_err();
+    assert!(error.to_string().contains("audit verify"), "{error}");
+    assert_eq!(stores.logs.base().unwrap(), None);
+}
