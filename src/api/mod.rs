@@ -11,6 +11,8 @@
 mod body;
 mod error;
 mod extract;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod grant;
 mod health;
 mod jwks;

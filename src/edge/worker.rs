@@ -31,6 +31,7 @@ use super::redirect;
 use super::request_ids::RequestIds;
 use super::respond::{self, Refused};
 use super::{Pipeline, Site};
+use crate::config::limits::Limits;
 use crate::model::caller::Origin;
 use crate::observe::metrics::{EdgeCounters, Turned};
 
@@ -81,25 +82,31 @@ pub async fn run(setup: Setup) -> usize {
     worker.drain.run(patience).await
 }
 
+/// How HTTP/1 is read.
+pub fn http1(limits: &Limits) -> http1::Builder {
+    let mut http1 = http1::Builder::new();
+    http1
+        .timer(TokioTimer::new())
+        // The connection's own timer watches heads; see `connection`.
+        .header_read_timeout(None)
+        .max_header_size(limits.head_bytes)
+        .max_buf_size((64 * 1024).max(limits.head_bytes))
+        // Not `pipeline_flush`: with bytes of a next request at hand it closes without having
+        // written the last answer.
+        .half_close(false);
+    if limits.header_count > 100 {
+        // hyper parses up to 100 on the stack; fewer are counted by the guard.
+        http1.max_headers(limits.header_count);
+    }
+    http1
+}
+
 impl Worker {
     fn new(site: Arc<Site>, number: usize, counters: Arc<EdgeCounters>) -> Self {
         let group = |config| Group::new(config, number, &site.upstream_connections);
         let groups = site.upstreams.iter().map(group).collect();
         let limits = &site.limits;
-        let mut http1 = http1::Builder::new();
-        http1
-            .timer(TokioTimer::new())
-            // The connection's own timer watches heads; see `connection`.
-            .header_read_timeout(None)
-            .max_header_size(limits.head_bytes)
-            .max_buf_size((64 * 1024).max(limits.head_bytes))
-            // Not `pipeline_flush`: with bytes of a next request at hand it closes without having
-            // written the last answer.
-            .half_close(false);
-        if limits.header_count > 100 {
-            // hyper parses up to 100 on the stack; fewer are counted by the guard.
-            http1.max_headers(limits.header_count);
-        }
+        let http1 = self::http1(limits);
         let mut http2 = http2::Builder::new(LocalExecutor);
         http2
             .timer(TokioTimer::new())

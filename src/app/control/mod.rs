@@ -7,6 +7,8 @@
 
 pub mod client;
 pub mod command;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod reply;
 pub mod server;
 #[cfg(test)]

@@ -119,6 +119,19 @@ fn a_broken_head_is_ended_where_it_broke_wherever_it_was_cut() {
     }
 }
 
+/// Found by the fuzz target `request_head`.
+#[test]
+fn garbage_with_a_bare_line_feed_is_the_same_breach_whole_and_in_pieces() {
+    let bytes = b"\xe3\x03ET / HTTP/1.1\nHost: x\n\n";
+    let (mut whole, mut pieces) = (framing(), framing());
+    whole.feed(bytes);
+    for byte in bytes {
+        pieces.feed(&[*byte]);
+    }
+    assert_eq!(whole.breach(), Some(FramingRefused::RequestLine));
+    assert_eq!(pieces.breach(), whole.breach());
+}
+
 proptest! {
     #[test]
     fn how_the_bytes_are_cut_makes_no_difference(
