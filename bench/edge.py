@@ -9,21 +9,6 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 TOKENS = 1000
 
 
-def configured(name, folder, **values):
-    text = (lab.HERE / "peers" / name).read_text()
-    for key, value in values.items():
-        text = text.replace(f"@{key}@", str(value))
-    path = folder / name
-    path.write_text(text.replace("@DIR@", str(folder)))
-    return path
-
-
-def start_nginx(conf, port):
-    process = lab.pinned(lab.PROXY_CORE, "nginx", "-c", conf, "-e", conf.parent / "start.log", "-g", "daemon off;")
-    lab.wait_for_port(port, process)
-    return process
-
-
 def gate_config(folder, port, upstream):
     path = folder / "config.toml"
     path.write_text(f"""
@@ -95,7 +80,7 @@ def main():
     try:
         for name, at in ("app", upstream), ("stub", stub):
             (folder / name).mkdir()
-            running.append(start_nginx(configured("upstream.conf", folder / name, UPSTREAM=at), at))
+            running.append(lab.start_nginx(lab.configured("upstream.conf", folder / name, UPSTREAM=at), at))
         gate = lab.pinned(lab.PROXY_CORE, binary, "serve", "--config", gate_config(folder, port, upstream), stdout=subprocess.DEVNULL)
         running.append(gate)
         lab.wait_for_port(port, gate)
@@ -103,8 +88,8 @@ def main():
         key = folder / "nginx.key"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
                         "-out", folder / "nginx.pem", "-days", "2", "-subj", "/CN=localhost"], check=True, capture_output=True)
-        conf = configured("nginx.conf", folder, UPSTREAM=upstream, STUB=stub, PLAIN=plain, AUTH=auth, CERT=folder / "nginx.pem", KEY=key)
-        nginx = start_nginx(conf, plain)
+        conf = lab.configured("nginx.conf", folder, UPSTREAM=upstream, STUB=stub, PLAIN=plain, AUTH=auth, CERT=folder / "nginx.pem", KEY=key)
+        nginx = lab.start_nginx(conf, plain)
         running.append(nginx)
         contenders = {
             "keepgate authenticated": (f"https://127.0.0.1:{port}/app/items", [gate.pid], tokens),

@@ -64,6 +64,21 @@ def wrk(url, script, seconds, connections, **environment):
     return int(requests), float(took) * (60 if unit == "m" else 1), ms
 
 
+def configured(name, folder, **values):
+    text = (HERE / "peers" / name).read_text()
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", str(value))
+    path = folder / name
+    path.write_text(text.replace("@DIR@", str(folder)))
+    return path
+
+
+def start_nginx(conf, port):
+    process = pinned(PROXY_CORE, "nginx", "-c", conf, "-e", conf.parent / "start.log", "-g", "daemon off;")
+    wait_for_port(port, process)
+    return process
+
+
 def summary(values):
     return {"median": round(statistics.median(values), 3), "min": round(min(values), 3), "max": round(max(values), 3)}
 

@@ -91,12 +91,17 @@ impl Failure {
         failure.because(cause)
     }
 
+    /// 429: later. RFC 6585 §4.
+    fn too_many_attempts(retry_after: Duration) -> Self {
+        let detail = "too many attempts failed: wait as long as Retry-After says; after a login from this device \
+                      or address it is not held up by others";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many attempts", detail)
+            .header(RETRY_AFTER, seconds(retry_after))
+    }
+
     fn unavailable(word: &'static str, detail: &'static str, retry_after: Duration) -> Self {
-        // Whole seconds, rounded up and never zero: "now" is what just failed.
-        let seconds = retry_after.as_millis().div_ceil(1000).max(1);
-        let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
         Self::new(StatusCode::SERVICE_UNAVAILABLE, word, "Service unavailable", detail)
-            .header(RETRY_AFTER, HeaderValue::from(seconds))
+            .header(RETRY_AFTER, seconds(retry_after))
     }
 
     /// RFC 9110 §11.6.1: a 401 names the scheme that would do.
@@ -164,6 +169,7 @@ impl From<AuthError> for Failure {
                 "Last administrator",
                 "this is the last active administrator: make another one first",
             ),
+            AuthError::TooManyAttempts { retry_after } => Self::too_many_attempts(retry_after),
             AuthError::NotFound => Self::not_found("there is no such thing, or it is not yours"),
             node => Self::of_the_node(node),
         }
@@ -185,6 +191,12 @@ impl Failure {
             other => Self::internal(Chain(&other)),
         }
     }
+}
+
+/// Whole seconds, rounded up and never zero: "now" is what just failed.
+fn seconds(retry_after: Duration) -> HeaderValue {
+    let seconds = retry_after.as_millis().div_ceil(1000).max(1);
+    HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX))
 }
 
 fn field(error: FieldError) -> FieldProblem {

@@ -1,6 +1,6 @@
-//! Fuzz target: request bodies, from the content type to the answer. What is taken is one object of the
+//! Fuzz targets: request bodies, from the content type to the answer. What is taken is one object of the
 //! members that the endpoint knows, each once, of the right type; what is refused is refused within
-//! bounds and without sending a value back.
+//! bounds and without sending a value back. And the device cookie among all that a browser sends.
 
 use std::cell::RefCell;
 
@@ -9,19 +9,27 @@ use axum::body::Body;
 use axum::middleware::from_fn;
 use axum::routing::post;
 use futures_util::FutureExt as _;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::{CONTENT_TYPE, COOKIE};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use tower_service::Service as _;
 
 use super::body::{Json, Shape};
+use super::device_cookie;
 use super::error::finish;
 use super::{password, refresh};
 use crate::auth::accounts::Registration;
 use crate::auth::sessions::Login;
+use crate::auth::throttle::DeviceCookie;
+use crate::auth::throttle::device::{Device, DeviceKeys};
 use crate::fuzzing::input::Input;
 use crate::fuzzing::jwks::members;
+use crate::model::id::AccountId;
+use crate::model::master_key::{MasterKey, Purpose};
+use crate::model::random::SeededRng;
+use crate::model::time::Timestamp;
 
 /// The endpoints with bodies: where, and which members they know; whether each must be there.
 const ENDPOINTS: [(&str, &[(&str, bool)]); 4] = [
@@ -113,4 +121,62 @@ fn refused(status: StatusCode, answer: &[u8], body: &[u8]) {
     for secret in members.iter().filter_map(|(_, value)| value.as_str()).filter(|text| text.len() >= 24) {
         assert!(names.contains(secret) || !said.contains(secret), "{problem} has {secret:?}");
     }
+}
+
+/// Our cookie's name, as browsers know it.
+const COOKIE_NAME: &str = "__Host-keepgate-device";
+
+thread_local! {
+    static DEVICES: DeviceKeys =
+        DeviceKeys::new(&MasterKey::generate(&SeededRng::new(1)).derive(Purpose::KnownDevices));
+}
+
+/// The one cookie that was issued, and to whom.
+fn issued(keys: &DeviceKeys) -> (AccountId, Device, SecretString) {
+    let account = AccountId(uuid::Uuid::from_bytes([1; 16]));
+    let device = Device { id: [7; 16], issued_at: Timestamp::from_millis(1_790_000_000_123) };
+    (account, device, keys.write(account, &device))
+}
+
+/// `device_cookie.rs`, then `auth/throttle/device.rs`, over lines of `Cookie`.
+pub fn cookie(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    let (mut headers, mut want) = (HeaderMap::new(), Vec::new());
+    while let Some(line) = input.line() {
+        let Ok(value) = HeaderValue::from_bytes(line) else { return };
+        let pairs = value.to_str().unwrap_or_default().split(';').filter_map(|pair| pair.split_once('='));
+        let ours = pairs.filter(|(name, _)| name.trim_start() == COOKIE_NAME);
+        want.extend(ours.map(|(_, value)| value.trim_end().to_owned()));
+        headers.append(COOKIE, value);
+    }
+    let found: Vec<String> =
+        device_cookie::read(&headers).iter().map(|value| value.expose_secret().to_owned()).collect();
+    assert!(
+        found.len() <= 4 && want.starts_with(&found) && (found == want || found.len() == 4),
+        "{headers:?}"
+    );
+    DEVICES.with(|keys| found.iter().for_each(|value| known(keys, value)));
+}
+
+fn known(keys: &DeviceKeys, value: &str) {
+    let (account, device, text) = issued(keys);
+    let expected = (value == text.expose_secret()).then_some(device);
+    assert_eq!(keys.read(account, value), expected, "{value:?}: one cookie was issued");
+    assert_eq!(keys.read(AccountId(uuid::Uuid::nil()), value), None, "it speaks for another account");
+    if expected.is_some() {
+        let max_age = std::time::Duration::from_secs(1);
+        let Ok((_, line)) = device_cookie::set(&DeviceCookie { value: text, max_age }) else {
+            panic!("{value}")
+        };
+        assert!(line.to_str().is_ok_and(|line| line.starts_with(&format!("{COOKIE_NAME}={value};"))));
+    }
+}
+
+/// For the corpus.
+#[cfg(test)]
+pub(crate) fn cookie_seeds() -> Vec<Vec<u8>> {
+    DEVICES.with(|keys| {
+        let (_, _, text) = issued(keys);
+        vec![format!("a=1; {COOKIE_NAME}={}; b", text.expose_secret()).into_bytes()]
+    })
 }

@@ -5,6 +5,7 @@ use http::header::CONTENT_TYPE;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
+use super::device_cookie;
 use super::error::Failure;
 use crate::auth::sessions::grant::Grant;
 use crate::model::id::SessionId;
@@ -31,5 +32,8 @@ pub(in crate::api) fn answer(grant: &Grant) -> Result<Response, Failure> {
         session_id: grant.session,
     };
     let body = serde_json::to_vec(&answer).map_err(Failure::internal)?;
-    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+    let cookie = grant.device.as_ref().map(device_cookie::set).transpose()?;
+    let mut response = ([(CONTENT_TYPE, "application/json")], body).into_response();
+    response.headers_mut().extend(cookie);
+    Ok(response)
 }

@@ -9,6 +9,7 @@
 //! axum stays inside this folder: [`Api`] is a function from request to response.
 
 mod body;
+mod device_cookie;
 mod error;
 mod extract;
 #[cfg(any(test, fuzzing))]

@@ -1,10 +1,12 @@
-//! `POST /auth/v1/password`: `{current_password, new_password}`; ends the account's other sessions.
+//! `POST /auth/v1/password`: `{current_password, new_password}`; ends the account's other
+//! sessions. Devices known by the old password are strangers then; the answer makes this one known again.
 
 use axum::extract::State;
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use secrecy::SecretString;
 
 use super::body::{Fields, Json, Shape};
+use super::device_cookie;
 use super::error::Failure;
 use super::extract::{Authenticated, Sender};
 use crate::auth::accounts::Accounts;
@@ -27,7 +29,7 @@ pub(in crate::api) async fn answer(
     Authenticated(caller): Authenticated,
     Sender(origin): Sender,
     Json(change): Json<PasswordChange>,
-) -> Result<StatusCode, Failure> {
-    accounts.change_password(&caller, change.current, change.new, &origin).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1]), Failure> {
+    let cookie = accounts.change_password(&caller, change.current, change.new, &origin).await?;
+    Ok((StatusCode::NO_CONTENT, [device_cookie::set(&cookie)?]))
 }

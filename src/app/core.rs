@@ -7,12 +7,13 @@
 //! a clock set back revives nothing that had expired.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use keepgate_guard::view::RevocationView;
 
 use super::error::AppError;
 use super::measures::Decisions;
+use super::reload::Reloader;
 use super::watch::Watch;
 use crate::audit::head::HeadKey;
 use crate::audit::signer::{HeadSigner, SignerParts};
@@ -51,6 +52,8 @@ pub(in crate::app) struct Core {
     pub decisions: Decisions,
     /// Set once the house serves.
     pub listeners: OnceLock<Vec<String>>,
+    /// Set once the house serves; gone when it closes.
+    pub reloader: OnceLock<Weak<Reloader>>,
 }
 
 impl Core {
@@ -114,6 +117,7 @@ impl Core {
             started_at,
             decisions,
             listeners: OnceLock::new(),
+            reloader: OnceLock::new(),
         })
     }
 
@@ -188,8 +192,8 @@ impl Ground<'_> {
             keys,
             erasure: Arc::new(move |bundle, account| user.stage(bundle, UserChange::UserErased { account })),
         };
-        let Config { accounts, passwords, tokens, .. } = self.config;
-        Ok(Auth::start(parts, self.master, accounts, passwords, tokens)?)
+        let Config { accounts, passwords, throttle, tokens, .. } = self.config;
+        Ok(Auth::start(parts, self.master, accounts, passwords, throttle, tokens)?)
     }
 
     fn heads(&self) -> Result<HeadSigner, AppError> {

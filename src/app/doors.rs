@@ -15,11 +15,13 @@ use super::error::AppError;
 use super::ready::Listeners;
 use super::{descriptors, echo};
 use crate::api::{self, Api};
+use crate::config::Config;
 use crate::config::development::{ECHO, echo_socket};
 use crate::config::limits::Limits;
 use crate::config::upstream::Server;
 use crate::edge::body::ResponseBody;
 use crate::edge::local::LocalApi;
+use crate::edge::plan::Settings;
 use crate::edge::start::{Edge, Parts, Running};
 use crate::edge::tls::Terminator;
 use crate::files;
@@ -98,6 +100,18 @@ fn affordable(limits: &Limits) -> Limits {
         );
     }
     Limits { connections, ..limits.clone() }
+}
+
+/// What the edge's plan is made of.
+pub(in crate::app) fn settings(config: &Config, terminator: Terminator) -> Settings {
+    Settings {
+        limits: affordable(&config.limits),
+        trusted_proxies: config.listen.trusted_proxies.clone(),
+        terminator,
+        hsts: config.tls.hsts,
+        routes: config.routes.clone(),
+        upstreams: config.upstreams.clone(),
+    }
 }
 
 /// Binds every address and starts the edge's threads.

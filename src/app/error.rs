@@ -6,6 +6,7 @@ use crate::audit::signer::SignError;
 use crate::auth::keys::error::KeyError;
 use crate::auth::keys::master::MasterKeyError;
 use crate::auth::password::PasswordsError;
+use crate::config::problem::Problem;
 use crate::edge::EdgeError;
 use crate::edge::certificates::TlsError;
 use crate::store::error::{CommitError, StoreError};
@@ -63,6 +64,9 @@ pub enum AppError {
     /// The first administrator.
     #[error("the first administrator could not be made: {0}")]
     FirstAdministrator(crate::auth::error::AuthError),
+    /// The file of `[blacklist]`, which could be read a moment ago.
+    #[error("blacklist.file cannot be used any more: run `keepgate check`")]
+    Blacklist(Vec<Problem>),
     /// A part that should not fail did.
     #[error("{0}")]
     Broken(&'static str),

@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::control::view::word;
 use super::core::Core;
+use crate::auth::throttle::Throttle;
 use crate::model::change::{Change, LogChange};
 use crate::model::event::{Intent, Outcome};
 use crate::observe::metrics::Metrics;
@@ -46,6 +47,7 @@ struct Measures {
     committer: Committer,
     revocations: Arc<RevocationView>,
     verifier: Arc<Verifier>,
+    throttle: Throttle,
 }
 
 /// Adds the house's own measures to the edge's.
@@ -55,6 +57,7 @@ pub(in crate::app) fn register(core: &Core, verifier: Arc<Verifier>, metrics: &M
         committer: core.stores.committer.clone(),
         revocations: core.revocations.view(),
         verifier,
+        throttle: core.auth.throttle.clone(),
     };
     metrics.register(|registry| registry.register_collector(Box::new(measures)));
 }
@@ -76,6 +79,13 @@ impl Collector for Measures {
             ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
         }
         let to = &mut to;
+        let tally = self.throttle.tally();
+        let help = "Password tries that got a verdict, by who made them";
+        labelled(to, ("password_tries", help, "from"), MetricType::Counter, &tally.tried)?;
+        let help = "Password tries refused before hashing, by whose failures";
+        labelled(to, ("password_throttled", help, "by"), MetricType::Counter, &tally.refused)?;
+        let help = "Accounts, devices and addresses with failed tries in memory";
+        labelled(to, ("throttle_entries", help, "table"), MetricType::Gauge, &tally.entries)?;
         gauge(to, "journal_position", "Newest durable position of the journal", self.committer.durable().0)?;
         let read_only = u64::from(self.committer.read_only().is_some());
         gauge(to, "read_only", "1 if the node takes no writes", read_only)?;
@@ -89,4 +99,22 @@ fn gauge(to: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> 
     let gauge = ConstGauge::new(value);
     let metric = to.encode_descriptor(name, help, None, gauge.metric_type())?;
     gauge.encode(metric)
+}
+
+fn labelled(
+    to: &mut DescriptorEncoder<'_>,
+    (name, help, label): (&str, &str, &'static str),
+    kind: MetricType,
+    values: &[(&'static str, u64)],
+) -> fmt::Result {
+    let mut metric = to.encode_descriptor(name, help, None, kind)?;
+    for (word, value) in values {
+        let labels = [(label, *word)];
+        let family = metric.encode_family(&labels)?;
+        match kind {
+            MetricType::Counter => ConstCounter::new(*value).encode(family)?,
+            _ => ConstGauge::new(*value).encode(family)?,
+        }
+    }
+    Ok(())
 }

@@ -13,20 +13,36 @@ pub mod error;
 mod execute;
 mod first_administrator;
 mod measures;
+mod memory;
 pub mod ready;
+pub mod reload;
 mod serve;
 mod upkeep;
 mod watch;
 
 use std::future::Future;
 
+use tokio::sync::mpsc;
+
 use self::control::command::Command;
 use self::control::{Executor as _, Outcome};
 use self::core::Core;
 use self::error::AppError;
 use self::ready::Ready;
+use self::reload::Source;
 use crate::config::Config;
 use crate::model::caller::Actor;
+
+/// What tells a serving house from outside what to do.
+#[derive(Debug)]
+pub struct Orders<S> {
+    /// Where another configuration comes from.
+    pub source: Source,
+    /// Each message asks for a reload.
+    pub reload: mpsc::Receiver<()>,
+    /// Ends it.
+    pub shutdown: S,
+}
 
 /// The house, opened.
 pub struct App(Core);
@@ -40,14 +56,14 @@ impl App {
         Core::open(config).await.map(Self)
     }
 
-    /// Serves until `shutdown` resolves and everything is drained and closed. `on_ready` is called
-    /// once every door is open.
+    /// Serves until the orders' `shutdown` resolves and everything is drained and closed. `on_ready` is
+    /// called once every door is open.
     pub async fn serve(
         self,
-        shutdown: impl Future<Output = ()> + Send,
+        orders: Orders<impl Future<Output = ()> + Send>,
         on_ready: impl FnOnce(&Ready) + Send,
     ) -> Result<(), AppError> {
-        serve::serve(self.0, shutdown, on_ready).await
+        serve::serve(self.0, orders, on_ready).await
     }
 
     /// Executes a command in this process.

@@ -12,31 +12,53 @@ use super::core::Core;
 use super::doors;
 use super::error::AppError;
 use super::ready::{Listeners, Ready};
-use super::{first_administrator, measures, upkeep};
+use super::reload::{Reloader, Source};
+use super::{Orders, first_administrator, measures, upkeep};
 use crate::audit::draft::Draft;
 use crate::config::tls::CertificateSource;
 use crate::edge::start::Running;
-use crate::model::caller::Actor;
+use crate::model::caller::{Actor, Origin};
 use crate::model::event::{Intent, Outcome};
+use crate::model::id::RequestId;
 use crate::observe::internal::{self, Encode};
 use crate::observe::metrics::Metrics;
 
 /// Serves until `shutdown` resolves, then drains and closes.
 pub(in crate::app) async fn serve(
     core: Core,
-    shutdown: impl Future<Output = ()> + Send,
+    orders: Orders<impl Future<Output = ()> + Send>,
     on_ready: impl FnOnce(&Ready) + Send,
 ) -> Result<(), AppError> {
     let core = Arc::new(core);
-    let doors = open(&core).await?;
+    let Orders { source, mut reload, shutdown } = orders;
+    let doors = open(&core, source).await?;
     // Only now: had a door been stuck, the password would have been made and never shown.
     let administrator = first_administrator::make(&core).await?;
     let ca = matches!(core.config.tls.source, CertificateSource::LocalCa { .. });
     let data_dir = core.config.data_dir.clone();
     let ca = ca.then(|| data_dir.join("tls/ca.pem"));
     on_ready(&Ready { listeners: doors.listeners.clone(), data_dir, ca, administrator });
-    shutdown.await;
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            // A file that cannot be read to its end must not keep the house from closing.
+            Some(()) = reload.recv() => tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                () = reload_by_signal(&core, &doors.reloader) => {}
+            },
+        }
+    }
     close(core, doors).await
+}
+
+/// What came of it stands in the log and in `status`.
+async fn reload_by_signal(core: &Core, reloader: &Arc<Reloader>) {
+    let request = RequestId::new(core.clock.now(), &*core.rng);
+    let origin = Origin { request, address: None, user_agent: String::new() };
+    let _ = reloader.reload(core, Actor::System, &origin).await;
 }
 
 /// What stands open.
@@ -44,6 +66,7 @@ struct Doors {
     edge: Running,
     listeners: Listeners,
     upkeep: JoinSet<()>,
+    reloader: Arc<Reloader>,
     /// Lets the upkeep come to rest.
     rest: watch::Sender<bool>,
     /// The control socket and the internal listener.
@@ -52,7 +75,7 @@ struct Doors {
     stop: watch::Sender<bool>,
 }
 
-async fn open(core: &Arc<Core>) -> Result<Doors, AppError> {
+async fn open(core: &Arc<Core>, source: Source) -> Result<Doors, AppError> {
     let metrics = Arc::new(Metrics::new());
     // Certificates first: nothing is worth opening without them.
     let terminator = doors::terminator(core)?;
@@ -63,10 +86,14 @@ async fn open(core: &Arc<Core>) -> Result<Doors, AppError> {
     core.trail.record(Draft::new(Intent::Start, Outcome::Granted).by(Actor::System)).await?;
     let verifier = doors::verifier(core);
     measures::register(core, Arc::clone(&verifier), &metrics);
+    let banned = core.config.blacklist.gather().map_err(AppError::Blacklist)?;
+    core.blacklist.configure(&banned);
     // From here on requests are answered.
     let edge = doors::edge(core, &terminator, verifier, &metrics)?;
     let listeners = doors::listeners(core, &edge, internal.as_ref())?;
     let _ = core.listeners.set(listeners.lines());
+    let reloader = Reloader::new(core, source, (edge.changer(), terminator.clone()), banned);
+    let _ = core.reloader.set(Arc::downgrade(&reloader));
     let (stop, stopped) = watch::channel(false);
     let mut side = JoinSet::new();
     side.spawn(server::serve(socket, core.clone(), until(stopped.clone())));
@@ -77,14 +104,17 @@ async fn open(core: &Arc<Core>) -> Result<Doors, AppError> {
     let (rest, resting) = watch::channel(false);
     let upkeep = upkeep::start(core, &terminator, &resting);
     tracing::info!(position = core.stores.committer.durable().0, "serving");
-    Ok(Doors { edge, listeners, upkeep, rest, side, stop })
+    Ok(Doors { edge, listeners, upkeep, reloader, rest, side, stop })
 }
 
 async fn close(core: Arc<Core>, doors: Doors) -> Result<(), AppError> {
-    let Doors { edge, mut upkeep, rest, mut side, stop, .. } = doors;
+    let Doors { edge, mut upkeep, reloader, rest, mut side, stop, .. } = doors;
     // Readiness first, so that whoever balances looks elsewhere.
     core.health.drain();
-    let cut = edge.drain(core.config.limits.drain_timeout).await;
+    let patience = reloader.drain_timeout();
+    // It holds the edge, whose threads are to end.
+    drop(reloader);
+    let cut = edge.drain(patience).await;
     if cut > 0 {
         tracing::warn!(cut, "requests were still open at the drain deadline and were cut");
     }

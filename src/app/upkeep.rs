@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::core::Core;
+use super::memory;
 use super::watch::look;
 use crate::edge::tls::Terminator;
 
@@ -24,6 +25,8 @@ const KEYS: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_secs(60);
 /// How often the stores are looked at.
 const WATCH: Duration = Duration::from_secs(5);
+/// How often memory that is no longer needed is given back.
+const MEMORY: Duration = Duration::from_secs(10);
 /// How often counts of refusals are looked at, whose windows may have closed.
 const DENIALS: Duration = Duration::from_secs(5);
 /// How often the store drops what lapsed a day ago: it reads every revocation kept.
@@ -88,6 +91,7 @@ pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator, stopped: 
         let core = Arc::clone(&this);
         async move { write_denials(&core, Some(Instant::now())).await }
     }));
+    tasks.spawn(every(MEMORY, stopped.clone(), || async { memory::give_back() }));
     tasks
 }
 
@@ -102,12 +106,13 @@ pub(in crate::app) async fn write_denials(core: &Core, now: Option<Instant>) {
     }
 }
 
-/// Drops what has expired: revocations from memory, sessions from the store.
+/// Drops what has expired: revocations and failed tries from memory, sessions from the store.
 async fn sweep(core: Arc<Core>, stopped: Stopped) {
     let mut sweep = core.auth.sessions.sweep();
     let mut ticks = ticks(SWEEP);
     while next(&mut ticks, &stopped).await {
         core.revocations.view().prune(core.clock.now().as_millis());
+        core.auth.throttle.purge();
         if core.stores.committer.read_only().is_none()
             && let Err(error) = sweep.step(PAGES, PAGE).await
         {

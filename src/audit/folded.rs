@@ -4,7 +4,7 @@
 //! fsync, a flood of them would fill the disk and keep everybody else's commits out. So the first
 //! refusal of a kind (client, intent, reason, and what the user of this adds) is recorded at once and
 //! awaited; those that follow within the window are counted, and recorded as one event with that
-//! count when it closes. Kinds are bounded too: past the bound, clients are folded together. A count
+//! count when it closes. Kinds are bounded too: past the bound, clients and scopes are folded together. A count
 //! that is not written yet is lost when the process is killed; the refusal that opened its window is
 //! not.
 //!
@@ -77,7 +77,7 @@ impl<S: Sink> Folded<S> {
     }
 
     /// Records a refusal, or counts it where one of its kind was recorded lately. `scope` tells kinds
-    /// apart further; it must be one of few, not of the asker's choice.
+    /// apart further; past the bound of kinds, scopes are folded together as clients are.
     ///
     /// # Errors
     /// The sink's. The refusal is then neither recorded nor counted.
@@ -99,6 +99,7 @@ impl<S: Sink> Folded<S> {
         // A known client keeps its window also when there is no room for new ones.
         if windows.len() >= KINDS && !windows.contains_key(&kind) {
             kind.client = None;
+            kind.scope = None;
         }
         match windows.entry(kind.clone()) {
             Entry::Vacant(vacant) => {

@@ -2,16 +2,15 @@
 //! the journal; here networks are normalised, so that one network is one entry however it is
 //! written, and what would lock everybody out is refused.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use super::commands::Commands;
 use super::error::{AuthError, FieldError};
 use super::invites::author;
 use crate::audit::draft::Draft;
-use crate::model::ban::Ban;
+use crate::model::ban::{self, Ban};
 use crate::model::caller::{Actor, Origin};
 use crate::model::change::TokenChange;
 use crate::model::event::{Intent, Outcome};
@@ -124,32 +123,11 @@ fn read(new: NewBan, author: String, now: Timestamp) -> Result<Ban, AuthError> {
     }
 }
 
-/// An address or a CIDR block in its one normal form: host bits cleared, and IPv4 as IPv4 even if
-/// it was written IPv6-mapped, since that is how the edge sees its peers.
 fn parse(text: &str) -> Result<IpNet, FieldError> {
-    let text = text.trim();
-    let network = match text.parse::<IpAddr>() {
-        Ok(address) => Some(IpNet::from(address)),
-        Err(_) => text.parse::<IpNet>().ok(),
-    };
-    network.map(normalise).ok_or_else(|| {
+    ban::network(text).ok_or_else(|| {
         let detail = "use an address like 192.0.2.7 or a network like 192.0.2.0/24 or 2001:db8::/32";
         FieldError::new("network", "invalid", detail)
     })
-}
-
-fn normalise(network: IpNet) -> IpNet {
-    let mapped = |address: Ipv4Addr, length: u8| Ipv4Net::new(address, length).ok();
-    let network = match network {
-        IpNet::V6(v6) => v6
-            .addr()
-            .to_ipv4_mapped()
-            .zip(v6.prefix_len().checked_sub(96))
-            .and_then(|(address, length)| mapped(address, length))
-            .map_or(network, IpNet::V4),
-        IpNet::V4(_) => network,
-    };
-    network.trunc()
 }
 
 #[cfg(test)]

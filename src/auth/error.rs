@@ -89,6 +89,12 @@ pub enum AuthError {
     /// The caller's own session has ended while the command was under way.
     #[error("the session has ended")]
     SessionEnded,
+    /// Too many tries at a password failed; nothing was tried now.
+    #[error("too many attempts; try again in {} s", retry_after.as_millis().div_ceil(1000))]
+    TooManyAttempts {
+        /// When to try again (`Retry-After`).
+        retry_after: Duration,
+    },
     /// More work than the budget allows; nothing was tried.
     #[error("busy; try again in {} s", retry_after.as_secs())]
     Overloaded {

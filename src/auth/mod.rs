@@ -17,6 +17,7 @@ pub mod revocation;
 pub mod sessions;
 #[cfg(test)]
 mod testing;
+pub mod throttle;
 pub mod tokens;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use lapsed::Lapsed;
 use password::{Passwords, PasswordsError};
 use sessions::Sessions;
 use sessions::token::RefreshKeys;
+use throttle::Throttle;
 use tokens::Issuer;
 
 use crate::audit::Trail;
@@ -79,6 +81,8 @@ pub struct Auth {
     pub denials: Arc<Folded<Trail>>,
     /// What clears away lapsed records.
     pub lapsed: Lapsed,
+    /// How fast passwords may be guessed.
+    pub throttle: Throttle,
 }
 
 impl Auth {
@@ -92,10 +96,12 @@ impl Auth {
         master: &MasterKey,
         accounts: &config::accounts::Accounts,
         passwords: &config::passwords::Passwords,
+        throttle: &config::throttle::Throttle,
         tokens: &config::tokens::Tokens,
     ) -> Result<Self, PasswordsError> {
         let refresh = RefreshKeys::new(&master.derive(Purpose::RefreshTokens));
         let issuer = Issuer::new(parts.keys.live().clone(), tokens);
+        let throttle = Throttle::new(throttle, master, Arc::clone(&parts.clock), &*parts.rng);
         let passwords = Passwords::start(accounts, passwords, Arc::clone(&parts.rng))?;
         let denials = Arc::new(Folded::new(parts.trail.clone()));
         let commands = Arc::new(Commands {
@@ -112,17 +118,25 @@ impl Auth {
             sessions: Sessions::new(
                 Arc::clone(&commands),
                 passwords.clone(),
+                throttle.clone(),
                 issuer,
                 refresh,
                 accounts,
                 tokens,
             ),
-            accounts: Accounts::new(Arc::clone(&commands), passwords, accounts, parts.erasure),
+            accounts: Accounts::new(
+                Arc::clone(&commands),
+                passwords,
+                throttle.clone(),
+                accounts,
+                parts.erasure,
+            ),
             invites: Invites::new(Arc::clone(&commands), accounts.invite_ttl),
             bans: Bans::new(Arc::clone(&commands)),
             lapsed: Lapsed::new(commands),
             keys: parts.keys,
             denials,
+            throttle,
         })
     }
 }

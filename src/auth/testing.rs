@@ -47,6 +47,7 @@ pub const PASSWORD: &str = "correct horse battery";
 pub struct Settings {
     pub accounts: config::accounts::Accounts,
     pub passwords: config::passwords::Passwords,
+    pub throttle: config::throttle::Throttle,
     pub tokens: config::tokens::Tokens,
     pub store: config::store::Store,
 }
@@ -170,8 +171,8 @@ impl World {
             keys,
             erasure: Arc::new(move |bundle, account| user.stage(bundle, UserChange::UserErased { account })),
         };
-        let Settings { accounts, passwords, tokens, .. } = settings;
-        let auth = Auth::start(parts, &master(), accounts, passwords, tokens).unwrap();
+        let Settings { accounts, passwords, throttle, tokens, .. } = settings;
+        let auth = Auth::start(parts, &master(), accounts, passwords, throttle, tokens).unwrap();
         Self { auth, clock, stores, verifier, history, folder }
     }
 
@@ -191,7 +192,7 @@ impl World {
     }
 
     pub async fn try_login(&self, name: &str, password: &str) -> Result<Grant, AuthError> {
-        let login = Login { email: address(name), password: password.into(), device: None };
+        let login = Login { email: address(name), password: password.into(), device: None, cookies: vec![] };
         self.auth.sessions.login(login, &here()).await
     }
 

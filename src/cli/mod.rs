@@ -11,6 +11,7 @@ mod open;
 mod output;
 mod password;
 mod place;
+mod reload;
 mod serve;
 mod session;
 mod status;
@@ -73,6 +74,8 @@ enum What {
     /// The audit log
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Have the daemon read its configuration anew, without dropping a connection
+    Reload,
     /// How the node stands; exit code 1 unless it runs and is ready
     Status,
 }
@@ -92,6 +95,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let ended = match cli.what {
         What::Serve(serve) => serve.run(&cli.place),
         What::Check => check::run(&cli.place, json),
+        What::Reload => reload::run(&cli.place, json),
         other => command(&cli.place, json, other),
     };
     match ended {
@@ -112,7 +116,7 @@ fn command(place: &Place, json: bool, what: What) -> anyhow::Result<ExitCode> {
             What::Blacklist(blacklist) => blacklist.run(&mut console).await,
             What::Key(key) => key.run(&mut console).await,
             What::Audit(audit) => audit.run(&mut console).await,
-            What::Status | What::Serve(_) | What::Check => status::run(&mut console).await,
+            What::Status | What::Serve(_) | What::Check | What::Reload => status::run(&mut console).await,
         };
         let closed = console.node.close().await;
         // What the command came to matters more than how the stores were closed.

@@ -9,24 +9,29 @@ use anyhow::Context as _;
 use rustix::process::{Gid, Uid, geteuid, getuid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use crate::app::App;
 use crate::app::control::client::{SendError, send};
 use crate::app::control::command::Command;
 use crate::app::control::reply::Reply;
 use crate::app::control::socket_path;
 use crate::app::ready::Ready;
+use crate::app::{App, Orders};
 use crate::config::Config;
 use crate::model::caller::Actor;
 
-/// Serves until `shutdown` resolves and everything is drained and closed.
+/// Serves until the orders' `shutdown` resolves and everything is drained and closed.
 pub(super) async fn serve(
     config: Config,
-    shutdown: impl Future<Output = ()> + Send,
+    orders: Orders<impl Future<Output = ()> + Send>,
     on_ready: impl FnOnce(&Ready) + Send,
 ) -> anyhow::Result<()> {
     let app = App::open(config).await?;
-    app.serve(shutdown, on_ready).await?;
+    app.serve(orders, on_ready).await?;
     Ok(())
+}
+
+/// Has a daemon execute a command that makes no sense without one.
+pub(super) async fn ask(data_dir: &Path, command: Command) -> Result<Reply, SendError> {
+    send(&socket_path(data_dir), &command).await
 }
 
 /// One node, reached when the first command is executed.

@@ -9,7 +9,9 @@ use std::io::{self, Write as _};
 use serde::Serialize;
 
 use crate::app::control::reply::Reply;
-use crate::app::control::view::{Ban, Event, Events, Invite, Key, Session, Status, User, Verification};
+use crate::app::control::view::{
+    Ban, Configuration, Event, Events, Invite, Key, Reloaded, Session, Status, Throttle, User, Verification,
+};
 use crate::observe::health::Check;
 
 /// Whether anyone still reads standard output.
@@ -75,11 +77,14 @@ fn as_text(reply: &Reply) -> String {
         Reply::Events(found) => event_lines(found),
         Reply::Verified(verification) => verified(verification),
         Reply::Status(status) => node(status),
+        Reply::Reloaded(done) => reloaded(done),
+        // The command line reports it as the error that it is.
+        Reply::Misconfigured(problems) => problems.to_string(),
     }
 }
 
 fn one_user(user: &User) -> String {
-    fields(&[
+    let mut rows = vec![
         ("id", user.id.clone()),
         ("e-mail", user.email.clone()),
         ("name", user.name.clone()),
@@ -87,7 +92,23 @@ fn one_user(user: &User) -> String {
         ("status", word(&user.status)),
         ("created", user.created_at.clone()),
         ("password set", user.password_set_at.clone()),
-    ])
+    ];
+    rows.extend(user.throttle.as_ref().map(|throttle| ("failed logins", failed_logins(throttle))));
+    fields(&rows)
+}
+
+fn failed_logins(throttle: &Throttle) -> String {
+    let Throttle { strangers_failures, strangers_until, known_failures, known_waiting } = throttle;
+    if (*strangers_failures, *known_failures) == (0, 0) {
+        return "none lately".to_owned();
+    }
+    let until = strangers_until.as_ref().map(|until| format!(", the next not before {until}"));
+    let waiting = (*known_waiting > 0).then(|| format!(", {known_waiting} of them waiting"));
+    format!(
+        "by strangers {strangers_failures}{}; from known devices {known_failures}{}",
+        until.unwrap_or_default(),
+        waiting.unwrap_or_default()
+    )
 }
 
 fn user_row(user: &User) -> [String; 6] {
@@ -161,6 +182,34 @@ fn verified(found: &Verification) -> String {
     format!("THE AUDIT LOG IS NOT INTACT:\n{findings}Read: {proven}.\n")
 }
 
+fn reloaded(done: &Reloaded) -> String {
+    let Reloaded { file, changed, restart } = done;
+    let mut text = match file {
+        Some(file) => format!("{} is in force.\n", plain(file)),
+        None => "It runs without a file (serve --dev): nothing to reload but the certificates.\n".to_owned(),
+    };
+    if !changed.is_empty() {
+        let _ = writeln!(text, "Changed: {}", changed.join(", "));
+    } else if file.is_some() {
+        text.push_str("Nothing changed.\n");
+    }
+    if !restart.is_empty() {
+        let _ = writeln!(text, "Unchanged until a restart: {}", restart.join(", "));
+    }
+    text
+}
+
+fn configuration(found: &Configuration) -> Vec<(&'static str, String)> {
+    let Configuration { file, loaded_at, refused_at, refused_because } = found;
+    let file = file.as_deref().unwrap_or("without a file");
+    let mut rows = vec![("configuration", format!("{file}, in force since {loaded_at}"))];
+    if let Some(at) = refused_at {
+        let because = refused_because.as_deref().unwrap_or_default();
+        rows.push(("not reloaded", format!("at {at}: {because}; run `keepgate check`")));
+    }
+    rows
+}
+
 fn node(status: &Status) -> String {
     let running = if status.running { "running" } else { "stopped (the stores were opened for this)" };
     let mut rows = vec![
@@ -172,6 +221,7 @@ fn node(status: &Status) -> String {
     if status.running {
         rows.push(("process", format!("{} since {}", status.pid, status.started_at)));
     }
+    rows.extend(status.configuration.iter().flat_map(configuration));
     rows.extend(status.listeners.iter().map(|listener| ("listens on", listener.clone())));
     rows.extend([
         ("journal", format!("position {}", status.seq)),

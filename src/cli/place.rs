@@ -76,6 +76,11 @@ impl Place {
         }
     }
 
+    /// The file, and the data folder in place of the one it names.
+    pub(super) fn file_and_data(&self) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
+        Ok((self.file_name(), self.data.as_ref().map(std::path::absolute).transpose()?))
+    }
+
     fn file_name(&self) -> PathBuf {
         let named = || std::env::var_os("KEEPGATE_CONFIG").map(PathBuf::from);
         self.config.clone().or_else(named).unwrap_or_else(|| PathBuf::from(DEFAULT))

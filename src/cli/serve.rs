@@ -4,19 +4,23 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 use super::exit::FAILED;
 use super::place::Place;
 use super::{open, output};
+use crate::app::Orders;
 use crate::app::ready::{FirstAdministrator, Ready};
-use crate::config::Config;
+use crate::app::reload::{Read, Source};
 use crate::config::development::Listeners;
 use crate::config::probe::probe;
 use crate::config::problem::Problems;
+use crate::config::{Config, read};
 use crate::observe::logging;
 
 /// `serve`
@@ -40,16 +44,18 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self, place: &Place) -> anyhow::Result<ExitCode> {
         let config = self.config(place)?;
+        let (file, read) = self.source(place)?;
         let problems = probe(&config);
         if !problems.is_empty() {
             return Err(Problems { file: place.name(), problems }.into());
         }
         // Made before the runtime's threads, flushed after they are gone.
-        let _log = logging::init(&config.log, &config.data_dir)?;
+        let log = logging::init(&config.log, &config.data_dir)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
-            let shutdown = shutdown()?;
-            open::serve(config, shutdown, |ready| {
+            let source = Source { file, read, log: log.handle() };
+            let orders = Orders { source, reload: hangups()?, shutdown: shutdown()? };
+            open::serve(config, orders, |ready| {
                 // Whoever closed standard output does not want to know.
                 let _ = output::print(&banner(ready));
             })
@@ -67,6 +73,45 @@ impl Serve {
         listeners.apply(&mut config);
         Ok(config)
     }
+
+    /// The file, if there is one, and how to read the same configuration again: from the same file,
+    /// with the same arguments, and with the process's own environment, which nobody else can change.
+    fn source(&self, place: &Place) -> anyhow::Result<(Option<String>, Read)> {
+        let listeners = Listeners { https: self.https, http: self.http, internal: self.internal };
+        if self.dev {
+            let data = place.development(&listeners)?.data_dir;
+            return Ok((
+                None,
+                Arc::new(move || Config::development(&data, &listeners, read::environment()?)),
+            ));
+        }
+        let (path, data) = place.file_and_data()?;
+        let name = path.display().to_string();
+        let read = move || {
+            let mut config = read::load(&path)?;
+            if let Some(data) = &data {
+                config.data_dir.clone_from(data);
+            }
+            listeners.apply(&mut config);
+            Ok(config)
+        };
+        Ok((Some(name), Arc::new(read)))
+    }
+}
+
+/// SIGHUPs; those that come while one is being answered are one.
+fn hangups() -> anyhow::Result<mpsc::Receiver<()>> {
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
+    let (tell, told) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            // A full channel holds one that was not looked at yet.
+            if let Err(mpsc::error::TrySendError::Closed(())) = tell.try_send(()) {
+                return;
+            }
+        }
+    });
+    Ok(told)
 }
 
 /// What a person who started it wants to see: where it is, and how to come in.

@@ -119,7 +119,18 @@ fn user(email: &str, name: &str, roles: &[&str]) -> view::User {
         status: AccountStatus::Active,
         created_at: AT.into(),
         password_set_at: AT.into(),
+        throttle: None,
     }
+}
+
+fn attacked(user: view::User) -> view::User {
+    let throttle = view::Throttle {
+        strangers_failures: 12,
+        strangers_until: Some(AT.into()),
+        known_failures: 1,
+        known_waiting: 0,
+    };
+    view::User { throttle: Some(throttle), ..user }
 }
 
 fn status() -> Reply {
@@ -139,8 +150,23 @@ fn status() -> Reply {
         bans: 1,
         signing_key: "kid".into(),
         audit_records: 7,
+        configuration: Some(view::Configuration {
+            file: Some("/etc/keepgate/config.toml".into()),
+            loaded_at: AT.into(),
+            refused_at: Some(AT.into()),
+            refused_because: Some("2 problems in it".into()),
+        }),
         health: health.ready(),
     }))
+}
+
+fn reloaded(file: Option<&str>, changed: &[&str], restart: &[&str]) -> Reply {
+    let owned = |keys: &[&str]| keys.iter().map(|&key| key.to_owned()).collect();
+    Reply::Reloaded(view::Reloaded {
+        file: file.map(str::to_owned),
+        changed: owned(changed),
+        restart: owned(restart),
+    })
 }
 
 fn replies() -> Vec<Reply> {
@@ -160,6 +186,7 @@ fn replies() -> Vec<Reply> {
     vec![
         Reply::Done,
         Reply::User(user("ada@example.com", "Ada", &["admin", "member"])),
+        Reply::User(attacked(user("ada@example.com", "Ada", &[]))),
         Reply::Users(vec![user("ada@example.com", "Ada", &["admin"]), user("bob@example.com", "Bob ß", &[])]),
         Reply::Users(Vec::new()),
         Reply::Invited {
@@ -217,6 +244,9 @@ fn replies() -> Vec<Reply> {
             findings: Vec::new(),
         }),
         status(),
+        reloaded(Some("/etc/keepgate/config.toml"), &["routes", "upstreams.app"], &["tokens.issuer"]),
+        reloaded(Some("/etc/keepgate/config.toml"), &[], &[]),
+        reloaded(None, &[], &[]),
     ]
 }
 

@@ -51,6 +51,11 @@ pub(super) enum User {
         #[command(flatten)]
         password: password::Source,
     },
+    /// Forget failed logins, so that strangers to the account need not wait
+    Unthrottle {
+        /// E-mail address or id
+        user: String,
+    },
     /// Replace an account's roles
     Roles {
         /// E-mail address or id
@@ -108,6 +113,7 @@ impl User {
             Self::Show { user } => Command::UserShow { user },
             Self::Disable { user } => Command::UserDisable { user },
             Self::Enable { user } => Command::UserEnable { user },
+            Self::Unthrottle { user } => Command::UserUnthrottle { user },
             Self::Roles { user, roles, none: _ } => {
                 Command::UserRoles { user, roles: roles.into_iter().collect() }
             }

@@ -24,6 +24,7 @@ pub fn probe(config: &Config) -> Vec<Problem> {
         let remedy = "make it readable by the user that runs keepgate alone, or name another source";
         problems.push(problem("keys.master_key", None, error.to_string(), remedy));
     }
+    problems.extend(config.blacklist.gather().err().unwrap_or_default());
     problems.extend(data_dir(&config.data_dir));
     problems
 }
@@ -40,7 +41,9 @@ fn problem(key: &str, path: Option<&Path>, message: String, remedy: &str) -> Pro
 
 fn readable(key: &str, path: &Path) -> Option<Problem> {
     let remedy = "put the PEM file there, readable by the user that runs keepgate";
-    match File::open(path).and_then(|file| file.metadata()) {
+    // Looked at before it is opened: opening a pipe waits for whoever writes to it.
+    let looked = fs::metadata(path);
+    match looked.and_then(|meta| if meta.is_file() { File::open(path).map(|_| meta) } else { Ok(meta) }) {
         Ok(meta) if meta.is_file() => None,
         Ok(_) => Some(problem(key, Some(path), "is not a file".to_owned(), remedy)),
         Err(error) => Some(problem(key, Some(path), format!("cannot be read: {error}"), remedy)),

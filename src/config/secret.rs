@@ -10,7 +10,8 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 /// Longest secret, bytes: a PEM bundle fits.
@@ -27,6 +28,19 @@ pub enum SecretSource {
     Env(String),
     /// `key = { credential = "NAME" }`: `$CREDENTIALS_DIRECTORY/NAME` (systemd `LoadCredential=`).
     Credential(String),
+}
+
+/// Whether two sources are the same: of the same kind, by the same name or value.
+pub fn same(one: &SecretSource, other: &SecretSource) -> bool {
+    match (one, other) {
+        (SecretSource::Value(one), SecretSource::Value(other)) => {
+            one.expose_secret().as_bytes().ct_eq(other.expose_secret().as_bytes()).into()
+        }
+        (SecretSource::File(one), SecretSource::File(other)) => one == other,
+        (SecretSource::Env(one), SecretSource::Env(other))
+        | (SecretSource::Credential(one), SecretSource::Credential(other)) => one == other,
+        _ => false,
+    }
 }
 
 /// A secret could not be had from its source.

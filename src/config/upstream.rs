@@ -14,7 +14,7 @@ pub enum Server {
 }
 
 /// A group of servers that answer alike; requests go round.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// At least one.
     pub servers: Vec<Server>,

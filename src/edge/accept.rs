@@ -23,8 +23,8 @@ const SHARDS: usize = 16;
 /// The connections that are open, over all edge threads.
 #[derive(Debug)]
 pub struct Budget {
-    limit: usize,
-    per_address: usize,
+    limit: AtomicUsize,
+    per_address: AtomicUsize,
     open: AtomicUsize,
     addresses: [Mutex<HashMap<u128, usize>>; SHARDS],
 }
@@ -48,7 +48,14 @@ impl Budget {
     /// At most `limit` connections, and `per_address` from one client.
     pub fn new(limit: usize, per_address: usize) -> Arc<Self> {
         let addresses = std::array::from_fn(|_| Mutex::default());
+        let (limit, per_address) = (limit.into(), per_address.into());
         Arc::new(Self { limit, per_address, open: AtomicUsize::new(0), addresses })
+    }
+
+    /// Other bounds from now on. Nobody who is in is put out.
+    pub fn resize(&self, limit: usize, per_address: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+        self.per_address.store(per_address, Ordering::Relaxed);
     }
 
     fn shard(&self, client: u128) -> &Mutex<HashMap<u128, usize>> {
@@ -60,14 +67,14 @@ impl Budget {
     }
 
     fn take(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Turned> {
-        if self.open.fetch_add(1, Ordering::AcqRel) >= self.limit {
+        if self.open.fetch_add(1, Ordering::AcqRel) >= self.limit.load(Ordering::Relaxed) {
             self.open.fetch_sub(1, Ordering::AcqRel);
             return Err(Turned::Budget);
         }
         let client = client_number(address);
         let mut counts = self.shard(client).lock();
         let count = counts.entry(client).or_insert(0);
-        if *count >= self.per_address {
+        if *count >= self.per_address.load(Ordering::Relaxed) {
             drop(counts);
             self.open.fetch_sub(1, Ordering::AcqRel);
             return Err(Turned::AddressBudget);
@@ -147,6 +154,20 @@ mod tests {
         assert_eq!(budget.take(address("::ffff:192.0.2.1")).unwrap_err(), Turned::AddressBudget);
         assert!(budget.take(address("192.0.2.2")).is_ok());
         assert_eq!(budget.open.load(Ordering::Acquire), 1);
+    }
+
+    #[test]
+    fn a_smaller_budget_puts_nobody_out_and_lets_nobody_new_in() {
+        let budget = Budget::new(10, 10);
+        let held = [0, 1, 2].map(|_| budget.take(address("192.0.2.1")).unwrap());
+        budget.resize(10, 2);
+        assert_eq!(budget.take(address("192.0.2.1")).unwrap_err(), Turned::AddressBudget);
+        assert!(budget.take(address("192.0.2.2")).is_ok());
+        let [_one, two, three] = held;
+        drop((two, three));
+        assert!(budget.take(address("192.0.2.1")).is_ok());
+        budget.resize(1, 1);
+        assert_eq!(budget.take(address("192.0.2.3")).unwrap_err(), Turned::Budget);
     }
 
     #[test]

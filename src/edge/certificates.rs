@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -51,7 +52,8 @@ pub enum TlsError {
 
 /// The certificates in use.
 pub struct Certificates {
-    source: CertificateSource,
+    /// Held while the book is replaced, so that a renewal of the old files cannot undo a change to others.
+    source: Mutex<CertificateSource>,
     local_ca: Option<LocalCa>,
     provider: Arc<CryptoProvider>,
     clock: SharedClock,
@@ -63,6 +65,14 @@ impl std::fmt::Debug for Certificates {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Certificates").field("book", &self.book).finish_non_exhaustive()
     }
+}
+
+/// Certificates that were read and wait to be served, which cannot fail any more.
+#[derive(Debug)]
+#[must_use = "they are not served until put in place"]
+pub struct Loaded {
+    source: CertificateSource,
+    book: Arc<Book>,
 }
 
 #[derive(Debug, Default)]
@@ -88,21 +98,43 @@ impl Certificates {
             }
             CertificateSource::Files(_) => None,
         };
-        let source = config.source.clone();
+        let source = Mutex::new(config.source.clone());
         let certificates = Self { source, local_ca, provider, clock, rng, book: ArcSwap::default() };
-        certificates.book.store(Arc::new(certificates.read_book()?));
+        certificates.book.store(Arc::new(certificates.read_book(&config.source)?));
         Ok(Arc::new(certificates))
     }
 
     /// Takes in files that changed, and issues anew what has little life left. On an error the
     /// certificates in use stay.
     pub fn refresh(&self) -> Result<(), TlsError> {
-        let fresh = |ends: Timestamp| self.clock.now().plus(RENEW_BEFORE) < ends;
-        if self.local_ca.is_some() && self.expires_at().is_some_and(fresh) {
-            return Ok(());
+        let source = self.source.lock();
+        if !(self.local_ca.is_some() && self.is_fresh()) {
+            self.book.store(Arc::new(self.read_book(&source)?));
         }
-        self.book.store(Arc::new(self.read_book()?));
         Ok(())
+    }
+
+    /// Reads or makes the certificates of another source, of the kind that this was opened with.
+    /// Nothing changes yet.
+    pub fn load(&self, source: &CertificateSource) -> Result<Loaded, TlsError> {
+        let same = self.local_ca.is_some() && *self.source.lock() == *source;
+        let book = match same && self.is_fresh() {
+            true => self.book.load_full(),
+            false => Arc::new(self.read_book(source)?),
+        };
+        Ok(Loaded { source: source.clone(), book })
+    }
+
+    /// Serves these to every handshake from now on. Returns whether they are others than before.
+    pub fn put(&self, Loaded { source, book }: Loaded) -> bool {
+        let mut current = self.source.lock();
+        *current = source;
+        let before = self.book.swap(Arc::clone(&book));
+        !book.is_same(&before)
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.expires_at().is_some_and(|ends| self.clock.now().plus(RENEW_BEFORE) < ends)
     }
 
     /// When the first of the certificates runs out.
@@ -117,9 +149,9 @@ impl Certificates {
         self.book.load().find(address.as_deref().unwrap_or(bare)).is_some()
     }
 
-    fn read_book(&self) -> Result<Book, TlsError> {
+    fn read_book(&self, source: &CertificateSource) -> Result<Book, TlsError> {
         let mut book = Book::default();
-        match (&self.source, &self.local_ca) {
+        match (source, &self.local_ca) {
             (CertificateSource::Files(files), _) => {
                 for files in files {
                     let (chain, key) = load(files)?;
@@ -165,6 +197,18 @@ impl Certificates {
 }
 
 impl Book {
+    /// Whether every name gets the same chain.
+    fn is_same(&self, other: &Self) -> bool {
+        let chain = |key: Option<&Arc<CertifiedKey>>| key.map(|key| key.cert.clone());
+        let same = |one: &HashMap<String, Arc<CertifiedKey>>, other: &HashMap<String, Arc<CertifiedKey>>| {
+            one.len() == other.len()
+                && one.iter().all(|(name, key)| chain(Some(key)) == chain(other.get(name)))
+        };
+        same(&self.exact, &other.exact)
+            && same(&self.wildcards, &other.wildcards)
+            && chain(self.first.as_ref()) == chain(other.first.as_ref())
+    }
+
     fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
         let parent = || name.split_once('.').and_then(|(_, parent)| self.wildcards.get(parent));
         self.exact.get(name).or_else(parent)

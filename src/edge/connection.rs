@@ -22,6 +22,7 @@ use super::activity::Activity;
 use super::body::Stall;
 use super::drain::Drain;
 use super::guard::framing::Cut;
+use super::plan::Plan;
 use crate::config::limits::Limits;
 
 /// The far end of a connection, as every request on it sees it.
@@ -31,18 +32,33 @@ pub struct Peer {
     pub address: IpAddr,
     /// The same as a header's value, made once.
     pub header: HeaderValue,
-    /// Whether it is a trusted proxy.
-    pub trusted: bool,
+    /// Whether it is a trusted proxy, by the plan of that number.
+    trusted: Cell<(bool, Option<u64>)>,
     /// The blacklist's version at which it was last found free.
     pub cleared_at: Cell<u64>,
 }
 
 impl Peer {
-    /// The far end of a connection that the blacklist's `version` let in.
-    pub fn new(address: IpAddr, trusted: bool, version: u64) -> Self {
+    /// The far end of a connection.
+    pub fn new(address: IpAddr) -> Self {
         let header = HeaderValue::try_from(address.to_string());
         let header = header.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { address, header, trusted, cleared_at: Cell::new(version) }
+        // The blacklist's version before the look-up at accept is not known any more; zero makes the
+        // first request look again.
+        Self { address, header, trusted: Cell::new((false, None)), cleared_at: Cell::new(0) }
+    }
+
+    /// A request begins that follows this plan: a proxy that is no longer trusted is not believed
+    /// again because its connection is old.
+    pub fn under(&self, plan: &Plan) {
+        if self.trusted.get().1 != Some(plan.number()) {
+            self.trusted.set((plan.trusts(self.address), Some(plan.number())));
+        }
+    }
+
+    /// Whether it is a trusted proxy, by the plan of the request that began last.
+    pub const fn is_trusted(&self) -> bool {
+        self.trusted.get().0
     }
 }
 

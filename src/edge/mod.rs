@@ -26,6 +26,8 @@ pub mod identity;
 pub mod listen;
 pub mod local;
 pub mod local_ca;
+pub mod plan;
+pub mod protocols;
 pub mod proxy;
 pub mod redirect;
 pub mod request_ids;
@@ -49,16 +51,13 @@ use self::authenticate::{TokenCheck, Who};
 use self::body::Outgoing;
 use self::decisions::{Decisions, Denied};
 use self::guard::Arrival;
-use self::guard::address::TrustedProxies;
 use self::guard::blacklist::Blacklist;
 use self::identity::Identities;
 use self::local::LocalApi;
+use self::plan::{Follow, LocalPlan, Plans};
 use self::proxy::Proxy;
-use self::proxy::pool::{Connections, Group};
 use self::respond::Refused;
-use self::route::{RouteError, Table, Target};
-use crate::config::limits::Limits;
-use crate::config::upstream::Upstream;
+use self::route::{RouteError, Target};
 use crate::model::random::SharedRng;
 use crate::model::time::SharedClock;
 use crate::observe::metrics::{Denial, EdgeCounters};
@@ -81,21 +80,15 @@ pub enum EdgeError {
     Thread(std::io::Error),
 }
 
-/// What all edge threads share. Read-mostly: nothing in it is written for a request.
+/// What all edge threads share: the plan, which may change while they run, and what stays. Nothing in
+/// it is written for a request.
 pub struct Site {
-    limits: Limits,
-    trusted: TrustedProxies,
-    hsts: Option<HeaderValue>,
+    plans: Arc<Plans>,
     https_port: u16,
-    terminator: tls::Terminator,
-    routes: Table,
-    upstreams: Vec<Upstream>,
     check: Arc<dyn TokenCheck>,
     api: LocalApi,
     decisions: Decisions,
     blacklist: Arc<Blacklist>,
-    budget: Arc<accept::Budget>,
-    upstream_connections: Arc<Connections>,
     clock: SharedClock,
     rng: SharedRng,
 }
@@ -103,25 +96,26 @@ pub struct Site {
 /// One thread's way from a request to its answer.
 pub struct Pipeline {
     site: Arc<Site>,
-    groups: Vec<Group>,
+    follow: Follow,
     identities: Identities,
     counters: Arc<EdgeCounters>,
 }
 
 impl Pipeline {
-    /// The request path.
+    /// The request path, by the plan that was in force when the request came.
     async fn answer(
         &self,
+        local: &LocalPlan,
         arrival: Arrival<'_>,
         request: Request<Incoming>,
         id_header: &HeaderValue,
         entry: &mut Entry,
     ) -> Result<Response<Outgoing>, Refused> {
-        let site = &*self.site;
+        let (site, plan) = (&*self.site, &*local.plan);
         // Guard first: until the request is known to be one request, for one host and one path, from
         // an address that may come in, nothing that could be decided about it would hold. It also
         // deletes the identity headers, so that no later stage can mistake them for its own.
-        let rules = guard::Rules { limits: &site.limits, trusted: &site.trusted, blacklist: &site.blacklist };
+        let rules = guard::Rules { limits: &plan.limits, trusted: &plan.trusted, blacklist: &site.blacklist };
         let admitted = match guard::admit(rules, arrival, request, entry.request) {
             Ok(admitted) => admitted,
             Err(guard::Stopped::Refused(refused)) => return Err(refused),
@@ -133,7 +127,7 @@ impl Pipeline {
         entry.client = admitted.client().address;
         // Route before authentication: the route says what must be shown. A pure look-up, so that
         // unknown paths cost an attacker's request no signature check.
-        let routed = site.routes.find(admitted)?;
+        let routed = plan.routes.find(admitted)?;
         entry.route = Some(Arc::clone(&routed.route().name));
         // Authentication before a byte of the body is read and before the application hears of it.
         let vetted = match authenticate::authenticate(&*site.check, routed, arrival.now) {
@@ -150,7 +144,7 @@ impl Pipeline {
         }
         match vetted.route().target {
             Target::Api => {
-                let answered = local::call(&site.api, &site.limits, vetted).await?;
+                let answered = local::call(&site.api, &plan.limits, vetted).await?;
                 if let Some(denied) = answered.denied {
                     self.counters.denials.up(Denial::BadToken);
                     self.record(*denied).await;
@@ -158,15 +152,15 @@ impl Pipeline {
                 Ok(answered.response)
             }
             Target::Upstream(at) => {
-                let group = self.groups.get(at).ok_or_else(Refused::internal)?;
-                self.proxy().forward(group, vetted, id_header).await
+                let group = local.groups.get(at).ok_or_else(Refused::internal)?;
+                self.proxy(local).forward(group, vetted, id_header).await
             }
         }
     }
 
-    fn proxy(&self) -> Proxy<'_> {
-        let Self { site, identities, counters, groups } = self;
-        Proxy { limits: &site.limits, identities, counters, groups }
+    fn proxy<'a>(&'a self, local: &'a LocalPlan) -> Proxy<'a> {
+        let Self { identities, counters, .. } = self;
+        Proxy { limits: &local.plan.limits, identities, counters, groups: &local.groups }
     }
 
     /// Makes a denial durable before its answer leaves. If it cannot be, the answer is no all the

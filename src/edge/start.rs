@@ -10,17 +10,14 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
-use super::accept::Budget;
 use super::authenticate::TokenCheck;
 use super::decisions::{AuditSink, Decisions};
-use super::guard::address::TrustedProxies;
 use super::guard::blacklist::Blacklist;
 use super::local::LocalApi;
-use super::proxy::pool::Connections;
-use super::route::Table;
+use super::plan::{Plans, Prepared, Settings};
 use super::tls::Terminator;
 use super::worker::{self, Setup};
-use super::{EdgeError, Site, listen, respond};
+use super::{EdgeError, Site, listen};
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
 use crate::config::route::Route;
@@ -108,30 +105,34 @@ impl Edge {
 impl Site {
     fn new(parts: Parts, https_port: u16) -> Result<Self, EdgeError> {
         let Parts { listen, limits, terminator, hsts, routes, upstreams, .. } = parts;
-        if let Some((name, _)) = upstreams.iter().find(|(_, group)| group.servers.is_empty()) {
-            return Err(EdgeError::NoServers { name: name.clone() });
-        }
-        let names: Vec<String> = upstreams.keys().cloned().collect();
-        let place = |name: &str| names.iter().position(|known| known == name);
-        let routes = Table::compile(&routes, limits.body_bytes, place)?;
+        let trusted_proxies = listen.trusted_proxies;
+        let plans = Plans::start(Settings { limits, trusted_proxies, terminator, hsts, routes, upstreams })?;
         Ok(Self {
-            trusted: TrustedProxies::new(listen.trusted_proxies),
-            hsts: respond::hsts(hsts),
+            plans: Arc::new(plans),
             https_port,
-            terminator,
-            routes,
-            upstreams: upstreams.into_values().collect(),
             check: parts.verifier,
             api: parts.api,
             decisions: Decisions::new(parts.audit),
             blacklist: parts.blacklist,
-            // One for each client connection; the descriptors were counted for two.
-            upstream_connections: Connections::new(limits.connections),
-            budget: Budget::new(limits.connections, limits.connections_per_address),
-            limits,
             clock: parts.clock,
             rng: parts.rng,
         })
+    }
+}
+
+/// Changes the plan of a running edge.
+#[derive(Clone)]
+pub struct Changer(Arc<Site>);
+
+impl Changer {
+    /// Makes and checks a plan. Nothing changes yet.
+    pub fn prepare(&self, settings: Settings) -> Result<Prepared, EdgeError> {
+        self.0.plans.prepare(settings)
+    }
+
+    /// Puts it in place: for every request that begins from now on. Nobody is cut.
+    pub fn put(&self, prepared: Prepared) {
+        self.0.plans.put(prepared);
     }
 }
 
@@ -171,6 +172,11 @@ impl Running {
     /// Where plain HTTP is redirected, ports as chosen.
     pub fn http_addresses(&self) -> &[SocketAddr] {
         &self.http
+    }
+
+    /// For changing the plan while it runs.
+    pub fn changer(&self) -> Changer {
+        Changer(Arc::clone(&self.site))
     }
 
     /// Stops accepting, lets open requests finish for at most `patience`, closes the rest. Returns how

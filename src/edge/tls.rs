@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -34,17 +34,17 @@ impl Terminator {
     pub fn open(config: &Tls, data_dir: &Path, clock: SharedClock, rng: SharedRng) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let certificates = Certificates::open(config, data_dir, Arc::clone(&provider), (clock, rng))?;
-        let versions: &[_] = match config.tls12 {
-            true => &[&rustls::version::TLS13, &rustls::version::TLS12],
-            false => &[&rustls::version::TLS13],
-        };
-        let mut server = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&certificates) as Arc<_>);
-        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let mut server = server(provider, config.tls12, &certificates)?;
         server.ticketer = aws_lc_rs::Ticketer::new()?;
         Ok(Self { config: Arc::new(server), certificates })
+    }
+
+    /// The same with other protocol versions. Certificates and tickets are shared.
+    pub fn with_versions(&self, tls12: bool) -> Result<Self, TlsError> {
+        let provider = Arc::clone(self.config.crypto_provider());
+        let mut server = server(provider, tls12, &self.certificates)?;
+        server.ticketer = Arc::clone(&self.config.ticketer);
+        Ok(Self { config: Arc::new(server), certificates: Arc::clone(&self.certificates) })
     }
 
     /// The certificates in use.
@@ -60,6 +60,23 @@ impl Terminator {
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         Some(Secured { stream, address, http2, permit })
     }
+}
+
+fn server(
+    provider: Arc<CryptoProvider>,
+    tls12: bool,
+    certificates: &Arc<Certificates>,
+) -> Result<ServerConfig, rustls::Error> {
+    let versions: &[_] = match tls12 {
+        true => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        false => &[&rustls::version::TLS13],
+    };
+    let mut server = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::clone(certificates) as Arc<_>);
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(server)
 }
 
 /// A connection over which requests may come.

@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::accept::Accepted;
@@ -26,12 +25,11 @@ use super::drain::{Drain, Open};
 use super::guard;
 use super::guard::framing::HeadLimits;
 use super::identity::Identities;
-use super::proxy::pool::Group;
+use super::plan::{Follow, LocalPlan};
 use super::redirect;
 use super::request_ids::RequestIds;
 use super::respond::{self, Refused};
 use super::{Pipeline, Site};
-use crate::config::limits::Limits;
 use crate::model::caller::Origin;
 use crate::observe::metrics::{EdgeCounters, Turned};
 
@@ -63,8 +61,6 @@ pub struct Worker {
     pipeline: Pipeline,
     drain: Rc<Drain>,
     request_ids: RequestIds,
-    http1: http1::Builder,
-    http2: http2::Builder<LocalExecutor>,
 }
 
 /// Runs a thread until it has drained. Returns how many connections were cut.
@@ -82,53 +78,21 @@ pub async fn run(setup: Setup) -> usize {
     worker.drain.run(patience).await
 }
 
-/// How HTTP/1 is read.
-pub fn http1(limits: &Limits) -> http1::Builder {
-    let mut http1 = http1::Builder::new();
-    http1
-        .timer(TokioTimer::new())
-        // The connection's own timer watches heads; see `connection`.
-        .header_read_timeout(None)
-        .max_header_size(limits.head_bytes)
-        .max_buf_size((64 * 1024).max(limits.head_bytes))
-        // Not `pipeline_flush`: with bytes of a next request at hand it closes without having
-        // written the last answer.
-        .half_close(false);
-    if limits.header_count > 100 {
-        // hyper parses up to 100 on the stack; fewer are counted by the guard.
-        http1.max_headers(limits.header_count);
-    }
-    http1
-}
-
 impl Worker {
     fn new(site: Arc<Site>, number: usize, counters: Arc<EdgeCounters>) -> Self {
-        let group = |config| Group::new(config, number, &site.upstream_connections);
-        let groups = site.upstreams.iter().map(group).collect();
-        let limits = &site.limits;
-        let http1 = self::http1(limits);
-        let mut http2 = http2::Builder::new(LocalExecutor);
-        http2
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.http2_streams)
-            .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-            .initial_stream_window_size(256 * 1024)
-            .initial_connection_window_size(1024 * 1024)
-            .max_frame_size(16 * 1024)
-            .header_table_size(4096)
-            .max_send_buf_size(64 * 1024)
-            // Rapid reset (CVE-2023-44487) and its reverse (CVE-2025-8671): few, then GOAWAY.
-            .max_pending_accept_reset_streams(20)
-            .max_local_error_reset_streams(100)
-            .keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(20));
         let request_ids = RequestIds::new(Arc::clone(&site.rng));
-        let pipeline = Pipeline { site, groups, identities: Identities::default(), counters };
-        Self { pipeline, drain: Rc::default(), request_ids, http1, http2 }
+        let follow = Follow::new(Arc::clone(&site.plans), number);
+        let pipeline = Pipeline { site, follow, identities: Identities::default(), counters };
+        Self { pipeline, drain: Rc::default(), request_ids }
     }
 
     fn site(&self) -> &Site {
         &self.pipeline.site
+    }
+
+    /// The plan in force.
+    fn plan(&self) -> Rc<LocalPlan> {
+        self.pipeline.follow.now()
     }
 
     fn counters(&self) -> &Arc<EdgeCounters> {
@@ -180,10 +144,11 @@ impl Worker {
     fn take_in(self: &Rc<Self>, stream: TcpStream, address: std::net::IpAddr) -> Option<Accepted> {
         let site = self.site();
         let now = site.clock.now();
-        let (turned, stream) = match Accepted::admit(stream, address, (&site.budget, &site.blacklist, now)) {
-            Ok(accepted) => return Some(accepted),
-            Err(turned) => turned,
-        };
+        let (turned, stream) =
+            match Accepted::admit(stream, address, (site.plans.budget(), &site.blacklist, now)) {
+                Ok(accepted) => return Some(accepted),
+                Err(turned) => turned,
+            };
         // Counted before it is closed: who sees the close finds it counted.
         self.counters().turned_away.up(turned);
         drop(stream);
@@ -199,17 +164,26 @@ impl Worker {
     }
 
     async fn serve_https(self: Rc<Self>, accepted: Accepted) {
-        let (site, counters) = (self.site(), self.counters());
-        let Some(secured) = site.terminator.secure(accepted, site.limits.handshake_timeout).await else {
+        let counters = self.counters();
+        let (terminator, patience) = {
+            let plan = &self.plan().plan;
+            (plan.terminator.clone(), plan.limits.handshake_timeout)
+        };
+        let Some(secured) = terminator.secure(accepted, patience).await else {
             counters.handshake_failures.up();
             return;
         };
+        drop(terminator);
         counters.handshakes.up();
+        // It keeps the limits that it begins with, and not the plan: idle for long, it would keep the
+        // pools of servers that are gone.
+        let local = self.plan();
+        let limits = Arc::clone(&local.plan.limits);
         let http2 = secured.is_http2();
-        let peer = Rc::new(self.peer(secured.address()));
-        let activity = Activity::new((!http2).then(|| HeadLimits::of(&site.limits)));
+        let peer = Rc::new(Peer::new(secured.address()));
+        let activity = Activity::new((!http2).then(|| HeadLimits::of(&limits)));
         let (stream, _permit) = secured.into_parts();
-        let io = TokioIo::new(ClientIo::new(stream, site.limits.stall_timeout, Rc::clone(&activity)));
+        let io = TokioIo::new(ClientIo::new(stream, limits.stall_timeout, Rc::clone(&activity)));
         let service = {
             let (worker, activity) = (Rc::clone(&self), Rc::clone(&activity));
             service_fn(move |request| {
@@ -218,22 +192,25 @@ impl Worker {
             })
         };
         if http2 {
-            let connection = self.http2.serve_connection(io, service);
+            let connection = local.protocols.http2.serve_connection(io, service);
+            drop(local);
             let finish = http2::Connection::graceful_shutdown;
-            Serve::new((connection, finish), activity, &site.limits, &self.drain).await;
+            Serve::new((connection, finish), activity, &limits, &self.drain).await;
         } else {
-            let connection = self.http1.serve_connection(io, service);
+            let connection = local.protocols.http1.serve_connection(io, service);
+            drop(local);
             let finish = http1::Connection::graceful_shutdown;
-            Serve::new((connection, finish), activity, &site.limits, &self.drain).await;
+            Serve::new((connection, finish), activity, &limits, &self.drain).await;
         }
     }
 
     async fn serve_http(self: Rc<Self>, accepted: Accepted) {
-        let site = self.site();
+        let local = self.plan();
+        let limits = Arc::clone(&local.plan.limits);
         let (stream, address, _permit) = accepted.into_parts();
-        let peer = Rc::new(self.peer(address));
-        let activity = Activity::new(Some(HeadLimits::of(&site.limits)));
-        let io = TokioIo::new(ClientIo::new(stream, site.limits.stall_timeout, Rc::clone(&activity)));
+        let peer = Rc::new(Peer::new(address));
+        let activity = Activity::new(Some(HeadLimits::of(&limits)));
+        let io = TokioIo::new(ClientIo::new(stream, limits.stall_timeout, Rc::clone(&activity)));
         let service = {
             let (worker, activity) = (Rc::clone(&self), Rc::clone(&activity));
             service_fn(move |request| {
@@ -242,16 +219,10 @@ impl Worker {
                 std::future::ready(Ok::<_, Infallible>(answer))
             })
         };
-        let connection = self.http1.serve_connection(io, service);
+        let connection = local.protocols.http1.serve_connection(io, service);
+        drop(local);
         let finish = http1::Connection::graceful_shutdown;
-        Serve::new((connection, finish), activity, &site.limits, &self.drain).await;
-    }
-
-    fn peer(&self, address: std::net::IpAddr) -> Peer {
-        let site = self.site();
-        // The version before the look-up at accept is not known any more; zero makes the first
-        // request look again.
-        Peer::new(address, site.trusted.contains(address), 0)
+        Serve::new((connection, finish), activity, &limits, &self.drain).await;
     }
 
     /// One request from head to head: whatever happens, there is an answer, a count and a log line.
@@ -263,11 +234,14 @@ impl Worker {
     ) -> Result<Response<Outgoing>, Infallible> {
         let started = Instant::now();
         let now = self.site().clock.now();
+        // One plan from here to the end of the request, whatever is put in place meanwhile.
+        let local = self.plan();
+        peer.under(&local.plan);
         let id = guard::request_id(request.headers(), &peer, self.request_ids.next(now));
         let id_header = id_header(id);
         let mut entry = Entry::of(&request, peer.address, id);
         let arrival = guard::Arrival { peer: &peer, framing: busy.framing(), now };
-        let answering = self.pipeline.answer(arrival, request, &id_header, &mut entry);
+        let answering = self.pipeline.answer(&local, arrival, request, &id_header, &mut entry);
         let answered = AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|_| {
             // The panic hook has logged the place and a backtrace.
             self.counters().panics.up();
@@ -275,7 +249,7 @@ impl Worker {
             Err(Refused::internal())
         });
         let mut response = self.settle(answered, &mut entry);
-        respond::seal(&mut response, self.site().hsts.as_ref(), id_header);
+        respond::seal(&mut response, local.plan.hsts.as_ref(), id_header);
         let took = started.elapsed();
         self.counters().answered(response.status().as_u16(), took);
         entry.write(response.status().as_u16(), took);
@@ -286,10 +260,10 @@ impl Worker {
         let started = Instant::now();
         let id = self.request_ids.next(self.site().clock.now());
         let mut entry = Entry::of(&request, peer.address, id);
-        let site = self.site();
+        let (local, https_port) = (self.plan(), self.site().https_port);
         let answered = match busy.framing() {
-            Some(breach) => Err(guard::misframed(breach, &site.limits)),
-            None => redirect::to_https(request, site.terminator.certificates(), site.https_port),
+            Some(breach) => Err(guard::misframed(breach, &local.plan.limits)),
+            None => redirect::to_https(request, local.plan.terminator.certificates(), https_port),
         };
         let mut response = self.settle(answered, &mut entry);
         // No HSTS: RFC 6797 §7.2 forbids it over plain HTTP.
@@ -317,7 +291,8 @@ impl Worker {
             tokio::time::sleep(TICK).await;
             ticks = ticks.wrapping_add(1);
             let now = Instant::now();
-            self.pipeline.groups.iter().for_each(|group| group.sweep(now));
+            // A thread without requests hears of a new plan here.
+            self.plan().groups.iter().for_each(|group| group.sweep(now));
             if !first {
                 continue;
             }
@@ -334,14 +309,4 @@ fn id_header(id: crate::model::id::RequestId) -> HeaderValue {
     let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
     let text = id.0.as_hyphenated().encode_lower(&mut buffer);
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
-}
-
-/// Runs HTTP/2's tasks on this thread.
-#[derive(Clone, Copy, Debug)]
-pub struct LocalExecutor;
-
-impl<F: Future + 'static> Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move { drop(future.await) });
-    }
 }

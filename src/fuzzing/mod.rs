@@ -28,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     ("change", crate::model::change::fuzz::target),
     ("config", config::target),
     ("control", crate::app::control::fuzz::target),
+    ("cookie", crate::api::fuzz::cookie),
     ("forwarded", forwarded::target),
     ("headers", headers::target),
     ("host", host::target),

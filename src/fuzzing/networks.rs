@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::input::Input;
+use crate::config::blacklist;
 use crate::edge::guard::address::TrustedProxies;
 use crate::edge::guard::blacklist::Blacklist;
 use crate::model::ban::Ban;
@@ -21,6 +22,7 @@ pub fn target(bytes: &[u8]) {
         else {
             return;
         };
+        configured(text);
         match (verb, text.parse::<IpNet>(), text.parse::<IpAddr>()) {
             ("+", Ok(network), _) => {
                 let version = list.version();
@@ -43,6 +45,16 @@ pub fn target(bytes: &[u8]) {
             .into_iter()
             .for_each(|at| ask(&list, &plain, at));
     }
+}
+
+/// What the configuration may ban: what was written, in one spelling, and never everybody.
+fn configured(text: &str) {
+    let Ok(network) = blacklist::network(text) else { return };
+    assert!(
+        network.prefix_len() > 0 && network == network.trunc() && network == canonical(network),
+        "{network}"
+    );
+    assert_eq!(blacklist::network(&network.to_string()), Ok(network));
 }
 
 fn ask(list: &Blacklist, plain: &[IpNet], address: IpAddr) {

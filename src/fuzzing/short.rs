@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use super::{TARGETS, refresh_token, token};
+use crate::api::fuzz::cookie_seeds;
 use crate::model::random::{self, Rng as _, SeededRng};
 
 /// Mutations of each target: so many that all of them together take a few seconds unoptimised.
@@ -136,6 +137,7 @@ each_target! {
     a_change_is_read_as_it_was_written: "change",
     a_configuration_is_read_whole_or_refused_in_words: "config",
     the_control_socket_takes_nothing_but_commands: "control",
+    no_device_cookie_is_known_but_the_one_issued: "cookie",
     only_trusted_hops_are_believed: "forwarded",
     no_forged_header_reaches_an_application: "headers",
     a_host_is_one_plain_name: "host",
@@ -154,7 +156,8 @@ each_target! {
 /// `KEEPGATE_WRITE_FIXTURES=1` writes what no one can type.
 #[test]
 fn issued_tokens_are_in_the_corpus() {
-    for (name, seeds) in [("token", token::seeds()), ("refresh_token", refresh_token::seeds())] {
+    let seeds = [token::seeds(), refresh_token::seeds(), cookie_seeds()];
+    for (name, seeds) in ["token", "refresh_token", "cookie"].into_iter().zip(seeds) {
         if std::env::var_os("KEEPGATE_WRITE_FIXTURES").is_some() {
             fs::create_dir_all(folder("corpus").join(name)).unwrap();
             for (at, seed) in seeds.iter().enumerate() {

@@ -58,6 +58,10 @@ pub enum Intent {
     Start,
     /// Stop the node.
     Stop,
+    /// Put another configuration in place.
+    Reload,
+    /// Forget the failed password tries at an account.
+    ThrottleClear,
 }
 
 /// How it ended.

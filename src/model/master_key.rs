@@ -31,6 +31,8 @@ pub enum Purpose {
     RefreshTokens,
     /// The seed of the Ed25519 key that signs heads of the audit chain.
     AuditHeads,
+    /// Authenticating the cookies by which devices are known.
+    KnownDevices,
 }
 
 impl Purpose {
@@ -40,6 +42,7 @@ impl Purpose {
             Self::KeySealing => "keepgate 2026 signing key sealing v1",
             Self::RefreshTokens => "keepgate 2026 refresh tokens v1",
             Self::AuditHeads => "keepgate 2026 audit heads v1",
+            Self::KnownDevices => "keepgate 2026 known devices v1",
         }
     }
 }
@@ -109,11 +112,11 @@ mod tests {
     fn each_purpose_has_its_own_key_and_each_master_key_its_own() {
         let (a, b) = (MasterKey::generate(&SeededRng::new(1)), MasterKey::generate(&SeededRng::new(2)));
         let keys = [&a, &b].map(|master| {
-            [Purpose::KeySealing, Purpose::RefreshTokens, Purpose::AuditHeads]
+            [Purpose::KeySealing, Purpose::RefreshTokens, Purpose::AuditHeads, Purpose::KnownDevices]
                 .map(|purpose| *master.derive(purpose).expose())
         });
         let all: std::collections::BTreeSet<_> = keys.iter().flatten().collect();
-        assert_eq!(all.len(), 6);
+        assert_eq!(all.len(), 8);
         assert_eq!(a.derive(Purpose::AuditHeads).expose(), a.derive(Purpose::AuditHeads).expose());
     }
 

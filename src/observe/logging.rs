@@ -6,18 +6,24 @@
 //! goes to the audit trail, not here.
 
 use std::backtrace::Backtrace;
+use std::fmt;
 use std::fs::DirBuilder;
 use std::io::{BufWriter, IsTerminal as _, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracing::Subscriber;
+use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Format, Json, Writer, format};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::config::log::{Log, LogTarget};
 
@@ -47,6 +53,7 @@ pub enum LoggingError {
 pub struct Guard {
     _worker: WorkerGuard,
     dropped: ErrorCounter,
+    handle: Handle,
 }
 
 impl Guard {
@@ -54,23 +61,32 @@ impl Guard {
     pub fn dropped_lines(&self) -> usize {
         self.dropped.dropped_lines()
     }
+
+    /// For changing what is logged while it runs.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
 }
 
 /// Starts logging for the whole process and makes panics part of the log. Files go to
 /// `data_dir/log`, one a day in UTC, named `keepgate.DATE.log`.
 pub fn init(log: &Log, data_dir: &Path) -> Result<Guard, LoggingError> {
-    let filter = log.level.parse::<EnvFilter>().map_err(|_| LoggingError::Filter(log.level.clone()))?;
-    let filter = with_access(filter, log.access);
+    let filter = read_filter(log)?;
     let colours = log.target == LogTarget::Stdout && std::io::stdout().is_terminal();
     let (writer, worker) = match &log.target {
         LogTarget::Stdout => queue(buffered(std::io::stdout())),
         LogTarget::Files { keep } => queue(buffered(files(&data_dir.join("log"), *keep)?)),
     };
-    let guard = Guard { dropped: writer.error_counter(), _worker: worker };
-    let subscriber = subscriber(filter, log.json, colours, writer);
+    let dropped = writer.error_counter();
+    let (subscriber, handle) = subscriber(filter, log.json, colours, writer);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
-    Ok(guard)
+    Ok(Guard { dropped, _worker: worker, handle })
+}
+
+fn read_filter(log: &Log) -> Result<EnvFilter, LoggingError> {
+    let filter = log.level.parse::<EnvFilter>().map_err(|_| LoggingError::Filter(log.level.clone()))?;
+    Ok(with_access(filter, log.access))
 }
 
 /// `log.access` alone decides about the access log (target `keepgate::access`), whatever the level.
@@ -104,12 +120,79 @@ fn files(folder: &Path, keep: usize) -> Result<RollingFileAppender, LoggingError
         .map_err(|error| refused(error.to_string()))
 }
 
-fn subscriber<W>(filter: EnvFilter, json: bool, colours: bool, writer: W) -> Box<dyn Subscriber + Send + Sync>
+fn subscriber<W>(
+    filter: EnvFilter,
+    json: bool,
+    colours: bool,
+    writer: W,
+) -> (impl Subscriber + Send + Sync, Handle)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(writer);
-    if json { Box::new(lines.json().flatten_event(true).finish()) } else { Box::new(lines.finish()) }
+    let (filter, handle) = reload::Layer::new(filter);
+    let json = Arc::new(AtomicBool::new(json));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(colours)
+        .with_writer(writer)
+        .event_format(Lines::new(Arc::clone(&json)));
+    (tracing_subscriber::registry().with(filter).with(lines), Handle { filter: handle, json })
+}
+
+/// Changes what is logged, and how, while it runs. Where to does not change.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    filter: reload::Handle<EnvFilter, Registry>,
+    json: Arc<AtomicBool>,
+}
+
+/// A change that was checked and cannot fail any more.
+#[derive(Debug)]
+#[must_use = "nothing changes until it is put in place"]
+pub struct Prepared {
+    filter: EnvFilter,
+    json: bool,
+}
+
+impl Handle {
+    /// Reads `level`, `json` and `access`. Nothing changes yet.
+    pub fn prepare(log: &Log) -> Result<Prepared, LoggingError> {
+        Ok(Prepared { filter: read_filter(log)?, json: log.json })
+    }
+
+    /// From the next line on.
+    pub fn put(&self, Prepared { filter, json }: Prepared) {
+        self.json.store(json, Ordering::Relaxed);
+        // It fails only if the subscriber is gone, and then nobody logs.
+        let _ = self.filter.reload(filter);
+    }
+}
+
+/// Both formats, one of them in use. Fields of spans are kept as text for both, so that the format can
+/// change while spans are open; JSON lines leave them out.
+struct Lines {
+    json: Arc<AtomicBool>,
+    as_json: Format<Json>,
+    as_text: Format,
+}
+
+impl Lines {
+    fn new(json: Arc<AtomicBool>) -> Self {
+        let as_json = format().json().flatten_event(true).with_current_span(false).with_span_list(false);
+        Self { json, as_json, as_text: format() }
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        match self.json.load(Ordering::Relaxed) {
+            true => self.as_json.format_event(ctx, to, event),
+            false => self.as_text.format_event(ctx, to, event),
+        }
+    }
 }
 
 /// Replaces the default hook, which would write to standard error what no log collector reads.
@@ -142,7 +225,7 @@ mod tests {
     fn logged(level: &str, json: bool, what: impl FnOnce()) -> String {
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        let subscriber = subscriber(level.parse().unwrap(), json, false, move || writer.clone());
+        let (subscriber, _) = subscriber(level.parse().unwrap(), json, false, move || writer.clone());
         tracing::subscriber::with_default(subscriber, what);
         String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
     }
@@ -162,6 +245,35 @@ mod tests {
             tracing::info!(target: "hyper", "theirs");
         });
         assert!(text.contains("ours") && !text.contains("theirs"), "{text}");
+    }
+
+    #[test]
+    fn filter_and_format_change_while_it_runs_also_within_open_spans() {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let (subscriber, handle) = subscriber("info".parse().unwrap(), false, false, move || writer.clone());
+        let put = |level: &str, json| {
+            let log = Log { level: level.into(), json, ..Log::default() };
+            handle.put(Handle::prepare(&log).unwrap());
+        };
+        tracing::subscriber::with_default(subscriber, || {
+            let span = tracing::info_span!("connection", peer = "x");
+            let _open = span.enter();
+            tracing::debug!("too fine");
+            put("debug", true);
+            tracing::debug!(n = 7, "fine enough");
+            put("warn", false);
+            tracing::info!("too fine again");
+            tracing::warn!("plain");
+        });
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        let line: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
+        assert_eq!((line["message"].as_str(), line["n"].as_i64()), (Some("fine enough"), Some(7)));
+        assert!(lines[1].contains("WARN") && lines[1].ends_with("plain"), "{text}");
+        let refused = Handle::prepare(&Log { level: "loud=very".into(), ..Log::default() });
+        assert!(matches!(refused, Err(LoggingError::Filter(_))));
     }
 
     #[test]

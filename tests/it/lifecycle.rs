@@ -149,43 +149,6 @@ async fn plain_http_is_sent_to_https_which_says_to_stay_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_storm_of_logins_gets_answers_and_those_who_are_in_do_not_notice() {
-    let gate = Gate::start_with(&[
-        "KEEPGATE_PASSWORDS__QUEUE=4",
-        "KEEPGATE_PASSWORDS__THREADS=1",
-        "KEEPGATE_STORE__SEGMENT_BYTES=1MiB",
-    ]);
-    let client = gate.client();
-    let ada = Person::join(&client, "ada@example.com").await;
-    let mut storm = tokio::task::JoinSet::new();
-    for _ in 0..500 {
-        let client = client.clone();
-        storm.spawn(async move { crate::harness::person::login(&client, "ada@example.com").await });
-    }
-    for _ in 0..20 {
-        client.get("/echo").bearer(&ada.access).send().await.expect(200);
-    }
-    let (mut served, mut turned_away) = (0, 0);
-    while let Some(answer) = storm.join_next().await {
-        let answer = answer.expect("no panic");
-        match answer.status.as_u16() {
-            200 => served += 1,
-            503 => {
-                assert_eq!(answer.problem(), "overloaded");
-                let wait = answer.header("retry-after").expect("when to come back");
-                assert!(wait.parse::<u32>().is_ok_and(|seconds| seconds > 0), "{wait}");
-                turned_away += 1;
-            }
-            other => panic!("{other}: {:?}", answer.body),
-        }
-    }
-    assert_eq!(served + turned_away, 500);
-    assert!(served > 0 && turned_away > 0, "{served} served, {turned_away} turned away");
-    let sessions = gate.cli_json(&["session", "list", "ada@example.com"]);
-    assert_eq!(sessions.as_array().map(Vec::len), Some(100.min(served + 1)), "only who was served is in");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn refusals_that_were_counted_are_in_the_log_before_the_stop_is() {
     let mut gate = Gate::start_cheap();
     let client = gate.client();

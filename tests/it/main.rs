@@ -16,5 +16,7 @@ mod flow;
 mod kill;
 mod lifecycle;
 mod proxy;
+mod reload;
 mod secrets;
+mod throttle;
 mod tokens;

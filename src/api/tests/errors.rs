@@ -37,6 +37,7 @@ fn every_error() -> Vec<AuthError> {
         AuthError::LastAdministrator,
         AuthError::InvalidRefreshToken(RefreshRefusal::Reused),
         AuthError::SessionEnded,
+        AuthError::TooManyAttempts { retry_after: Duration::from_millis(1001) },
         AuthError::Overloaded { retry_after: Duration::from_millis(1200) },
         AuthError::ReadOnly { reason: "internal text".into() },
         AuthError::Closing,

@@ -69,7 +69,7 @@ impl World {
         let accounts = config::accounts::Accounts { registration, ..Default::default() };
         let cheap =
             config::passwords::Passwords { memory_kib: 8, iterations: 1, threads: 1, ..Default::default() };
-        let auth = Auth::start(parts, &master, &accounts, &cheap, &config).unwrap();
+        let auth = Auth::start(parts, &master, &accounts, &cheap, &Default::default(), &config).unwrap();
         let health = Health::new();
         let router = router(Parts {
             accounts: auth.accounts.clone(),

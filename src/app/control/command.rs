@@ -26,6 +26,8 @@ pub const PAGE: u32 = 500;
 pub enum Command {
     /// How the node stands. → `Reply::Status`
     Status,
+    /// Read the configuration anew and put it in place. → `Reply::Reloaded` or `Reply::Misconfigured`
+    Reload,
     /// Create an account. → `Reply::User`
     UserAdd {
         /// Its address.
@@ -65,6 +67,11 @@ pub enum Command {
         user: String,
         /// The new one.
         password: Password,
+    },
+    /// Forget the failed password tries at an account. → `Reply::User`
+    UserUnthrottle {
+        /// Id or e-mail address.
+        user: String,
     },
     /// Replace an account's roles. → `Reply::User`
     UserRoles {

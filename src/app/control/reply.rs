@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::view::{Ban, Events, Invite, Key, Session, Status, User, Verification};
+use super::view::{Ban, Events, Invite, Key, Reloaded, Session, Status, User, Verification};
+use crate::config::problem::Problems;
 
 /// A command was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,10 @@ pub enum Reply {
     Verified(Verification),
     /// How the node stands.
     Status(Box<Status>),
+    /// Another configuration is in force.
+    Reloaded(Reloaded),
+    /// The configuration is wrong: nothing was changed.
+    Misconfigured(Problems),
 }
 
 /// Why a command was not done.

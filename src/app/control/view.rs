@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::audit::tail::Tail;
 use crate::audit::verify::finding::Report;
 use crate::auth::keys::KeySummary;
+use crate::auth::throttle::Standings;
 use crate::model::account::{Account, AccountStatus};
 use crate::model::event::AuditEvent;
 use crate::model::key::KeyState;
+use crate::model::time::Timestamp;
 use crate::model::{ban, caller, invite, session};
 use crate::observe::health;
 
@@ -30,6 +32,35 @@ pub struct User {
     pub created_at: String,
     /// RFC 3339.
     pub password_set_at: String,
+    /// How its password is being guessed; left out of lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<Throttle>,
+}
+
+/// Failed password tries at an account that are not forgotten yet, in this node's memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Throttle {
+    /// Of strangers.
+    pub strangers_failures: u32,
+    /// RFC 3339; when the next stranger may try, `None` for now.
+    pub strangers_until: Option<String>,
+    /// Of the known device, address or session with the most.
+    pub known_failures: u32,
+    /// Known devices, addresses and sessions that have to wait.
+    pub known_waiting: u32,
+}
+
+impl Throttle {
+    /// As of `now`.
+    pub fn new(standings: Standings, now: Timestamp) -> Self {
+        let Standings { strangers, known } = standings;
+        Self {
+            strangers_failures: strangers.failures,
+            strangers_until: (!strangers.wait.is_zero()).then(|| now.plus(strangers.wait).rfc3339()),
+            known_failures: known.failures,
+            known_waiting: u32::try_from(known.waiting).unwrap_or(u32::MAX),
+        }
+    }
 }
 
 impl From<&Account> for User {
@@ -42,6 +73,7 @@ impl From<&Account> for User {
             status: account.status,
             created_at: account.created_at.rfc3339(),
             password_set_at: account.password_set_at.rfc3339(),
+            throttle: None,
         }
     }
 }
@@ -309,6 +341,32 @@ pub struct Status {
     pub signing_key: String,
     /// Audit records.
     pub audit_records: u64,
+    /// What became of its configuration; `None` when not running.
+    pub configuration: Option<Configuration>,
     /// Every dependency.
     pub health: health::Report,
+}
+
+/// When a running node's configuration was put in place, and what became of later ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// The file; `None` for a node that runs without one (`serve --dev`).
+    pub file: Option<String>,
+    /// RFC 3339: the start, or the last reload.
+    pub loaded_at: String,
+    /// RFC 3339, if the last reload since then was refused.
+    pub refused_at: Option<String>,
+    /// Why.
+    pub refused_because: Option<String>,
+}
+
+/// What a reload came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// The file; `None` for a node that runs without one (`serve --dev`).
+    pub file: Option<String>,
+    /// Keys that are in force with other values now.
+    pub changed: Vec<String>,
+    /// Keys whose other values need a restart.
+    pub restart: Vec<String>,
 }

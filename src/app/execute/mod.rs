@@ -37,6 +37,7 @@ impl Core {
     async fn dispatch(&self, command: Command, who: Who) -> Outcome {
         match command {
             Command::Status => self.status().await.map(|status| Reply::Status(Box::new(status))),
+            Command::Reload => self.reload(who).await,
             Command::UserAdd { email, name, roles, password } => {
                 self.user_add(email, name, roles, password, who).await
             }
@@ -45,6 +46,7 @@ impl Core {
             Command::UserEnable { user } => self.user_enable(&user, who).await,
             Command::UserDisable { user } => self.user_disable(&user, who).await,
             Command::UserSetPassword { user, password } => self.user_set_password(&user, password, who).await,
+            Command::UserUnthrottle { user } => self.user_unthrottle(&user, who).await,
             Command::UserRoles { user, roles } => self.user_roles(&user, roles, who).await,
             Command::UserDelete { user } => self.user_delete(&user, who).await,
             Command::InviteCreate { email, roles, ttl_seconds } => {

@@ -1,5 +1,6 @@
 //! Commands about the node: blacklist, signing keys, audit log, status.
 
+use std::sync::Weak;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -9,6 +10,7 @@ use super::super::control::command::PAGE;
 use super::super::control::reply::{Code, Failure, Reply};
 use super::super::control::view::Status;
 use super::super::core::Core;
+use super::super::reload::Refused;
 use super::Who;
 use super::refused::{key_refused, missing, refused, unreadable};
 use crate::audit::tail::{self, Filter};
@@ -92,6 +94,22 @@ impl Core {
         }
     }
 
+    pub(super) async fn reload(&self, who: Who) -> Outcome {
+        let Some(reloader) = self.reloader.get().and_then(Weak::upgrade) else {
+            let failure = Failure::new(Code::Unavailable, "this node does not serve: nothing to reload");
+            return Err(failure.remedy("a start reads the configuration anyway"));
+        };
+        match reloader.reload(self, who.actor, &who.origin).await {
+            Ok(reloaded) => Ok(Reply::Reloaded(reloaded)),
+            Err(Refused::Wrong(problems)) => Ok(Reply::Misconfigured(problems)),
+            Err(Refused::Unrecorded(error)) => Err(Failure::new(Code::Unavailable, error.to_string())),
+            Err(Refused::Broken) => {
+                let failure = Failure::new(Code::Internal, "reading the configuration broke off");
+                Err(failure.remedy("look at the daemon's log"))
+            }
+        }
+    }
+
     pub(super) async fn status(&self) -> Result<Status, Failure> {
         self.log_is_complete().await;
         let keys = self.keys.list();
@@ -110,6 +128,7 @@ impl Core {
             bans: self.auth.bans.list().map_err(refused)?.len() as u64,
             signing_key: active.map(|key| key.id.to_string()).unwrap_or_default(),
             audit_records: head.count,
+            configuration: self.reloader.get().and_then(Weak::upgrade).map(|reloader| reloader.told()),
             health: self.health.ready(),
         })
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::control::Outcome;
 use super::super::control::command::{PAGE, Password};
 use super::super::control::reply::{Code, Failure, Reply};
+use super::super::control::view::{Throttle, User};
 use super::super::core::Core;
 use super::Who;
 use super::refused::{missing, refused};
@@ -60,6 +61,12 @@ impl Core {
         self.user_now(id)
     }
 
+    pub(super) async fn user_unthrottle(&self, user: &str, who: Who) -> Outcome {
+        let id = self.find(user)?;
+        self.auth.accounts.unthrottle(id, who.actor, &who.origin).await.map_err(refused)?;
+        self.user_now(id)
+    }
+
     pub(super) async fn user_roles(&self, user: &str, roles: BTreeSet<Role>, who: Who) -> Outcome {
         let id = self.find(user)?;
         self.auth.accounts.set_roles(id, roles, who.actor, &who.origin).await.map_err(refused)?;
@@ -106,7 +113,10 @@ impl Core {
     }
 
     fn user_now(&self, id: AccountId) -> Outcome {
-        Ok(Reply::User((&self.auth.accounts.get(id).map_err(refused)?).into()))
+        let account = self.auth.accounts.get(id).map_err(refused)?;
+        let standings = self.auth.throttle.standings(&account.email);
+        let throttle = Throttle::new(standings, self.auth.throttle.now());
+        Ok(Reply::User(User { throttle: Some(throttle), ..(&account).into() }))
     }
 
     fn find(&self, user: &str) -> Result<AccountId, Failure> {

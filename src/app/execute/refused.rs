@@ -24,7 +24,8 @@ pub(super) fn refused(error: AuthError) -> Failure {
         | AuthError::RegistrationClosed
         | AuthError::Invite
         | AuthError::InvalidRefreshToken(_)
-        | AuthError::SessionEnded => Code::Refused,
+        | AuthError::SessionEnded
+        | AuthError::TooManyAttempts { .. } => Code::Refused,
     };
     Failure::new(code, error.to_string())
 }

@@ -86,6 +86,17 @@ impl Accounts {
         .await
     }
 
+    /// Forgets the failed password tries at an account, of strangers and of known devices.
+    ///
+    /// # Errors
+    /// [`AuthError::NotFound`]; otherwise failures of the node.
+    pub async fn unthrottle(&self, id: AccountId, actor: Actor, origin: &Origin) -> Result<(), AuthError> {
+        let account = self.get(id)?;
+        self.change(id, Intent::ThrottleClear, &actor, origin, |_, _, _| Ok(Ruling::Changed)).await?;
+        self.throttle.clear(&account.email);
+        Ok(())
+    }
+
     /// Lets a disabled account log in again. What was revoked stays revoked.
     ///
     /// # Errors

@@ -6,6 +6,8 @@ use crate::audit::draft::Draft;
 use crate::auth::commands::{Setback, Verdict};
 use crate::auth::error::AuthError;
 use crate::auth::password::Verification;
+use crate::auth::throttle::denial::About;
+use crate::auth::throttle::{Attempt, DeviceCookie, Standing};
 use crate::model::account::{Account, PasswordHash};
 use crate::model::caller::{Actor, Caller, Origin};
 use crate::model::change::AuthChange;
@@ -29,6 +31,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AuthError::Invalid`] for `new_password`; [`AuthError::Credentials`] if `current` is wrong;
+    /// [`AuthError::TooManyAttempts`] after too many of those;
     /// [`AuthError::SessionEnded`] if the caller's session has just ended (whoever was shut out must
     /// not be able to take the account along); otherwise failures of the node.
     pub async fn change_password(
@@ -37,8 +40,10 @@ impl Accounts {
         current: SecretString,
         new: SecretString,
         origin: &Origin,
-    ) -> Result<(), AuthError> {
-        for _ in 0..VERIFICATIONS {
+    ) -> Result<DeviceCookie, AuthError> {
+        let passwords = self.passwords.for_known();
+        let mut attempt = None;
+        for verified in 0..VERIFICATIONS {
             let Some(account) = self.commands.auth.account(caller.account)? else {
                 return Err(AuthError::SessionEnded);
             };
@@ -46,19 +51,47 @@ impl Accounts {
             if !faults.is_empty() {
                 return Err(AuthError::Invalid(faults));
             }
-            let right =
-                self.passwords.verify(&current, Some(&account.password)).await? != Verification::Wrong;
-            let hash = if right { Some(self.passwords.hash(&new).await?) } else { None };
+            if attempt.is_none() {
+                attempt = Some(self.admit(caller, &account, origin).await?);
+            }
+            let verification = match passwords.verify(&current, Some(&account.password)).await {
+                Ok(verification) => verification,
+                Err(error) => {
+                    // Before the first verdict there is nothing that the asker could have learnt.
+                    attempt.filter(|_| verified == 0).map(Attempt::withdraw);
+                    return Err(error);
+                }
+            };
+            let right = verification != Verification::Wrong;
+            let hash = if right { Some(passwords.hash(&new).await?) } else { None };
             let decided = self.commands.decide(|bundle| {
                 self.decide_change(bundle, caller, &account.password, hash.as_ref(), origin)
             });
             match decided.await {
-                Ok((verdict, _)) => return verdict,
+                Ok((verdict, _)) => {
+                    verdict?;
+                    attempt.map(Attempt::right);
+                    // Older cookies ended with the old password.
+                    return Ok(self.throttle.cookie(account.id, None, &*self.commands.rng));
+                }
                 Err(Setback::Overtaken) => {}
                 Err(Setback::Failed(error)) => return Err(error),
             }
         }
         Err(CommitError::Conflict.into())
+    }
+
+    /// Whether the caller may try the password now. Whoever has stolen a session guesses in a bucket of
+    /// its own.
+    async fn admit(&self, caller: &Caller, account: &Account, origin: &Origin) -> Result<Attempt, AuthError> {
+        match self.throttle.begin(&account.email, Standing::Session(caller.session), origin.address) {
+            Ok(attempt) => Ok(attempt),
+            Err(throttled) => {
+                let (intent, email) = (Intent::PasswordChange, &account.email);
+                let about = About { intent, email, account: Some(account.id) };
+                Err(self.commands.throttled(&self.throttle, throttled, &about, origin).await)
+            }
+        }
     }
 
     /// `new` is there if the current password was proved against the hash `proved`.
@@ -115,7 +148,7 @@ impl Accounts {
         if !faults.is_empty() {
             return Err(AuthError::Invalid(faults));
         }
-        let hash = self.passwords.hash(&password).await?;
+        let hash = self.passwords.for_known().hash(&password).await?;
         self.change(id, Intent::PasswordChange, &actor, origin, |bundle, account, now| {
             self.stage_password(bundle, account, hash.clone(), now);
             self.commands.end_all(bundle, id, RevocationCause::PasswordChanged, now)?;

@@ -20,6 +20,7 @@ use secrecy::SecretString;
 use super::commands::Commands;
 use super::error::FieldError;
 use super::password::Passwords;
+use super::throttle::Throttle;
 use crate::config;
 use crate::model::account::{Account, AccountStatus, PasswordHash};
 use crate::model::email::Email;
@@ -65,6 +66,7 @@ pub struct NewAccount {
 pub struct Accounts {
     commands: Arc<Commands>,
     passwords: Passwords,
+    throttle: Throttle,
     registration: config::accounts::Registration,
     erasure: Erasure,
 }
@@ -73,10 +75,11 @@ impl Accounts {
     pub(in crate::auth) fn new(
         commands: Arc<Commands>,
         passwords: Passwords,
+        throttle: Throttle,
         config: &config::accounts::Accounts,
         erasure: Erasure,
     ) -> Self {
-        Self { commands, passwords, registration: config.registration, erasure }
+        Self { commands, passwords, throttle, registration: config.registration, erasure }
     }
 
     /// The address and name of an account to be, checked together with its password so that all

@@ -2,10 +2,13 @@
 //!
 //! Open registration tells whether an address is taken: without sending mail there is no way to
 //! answer both cases alike and still be of use. The password is hashed first, so that at least the
-//! time does not tell before the answer does, and each guess costs the guesser a hash. What is refused
+//! time does not tell before the answer does, and each guess costs the guesser a hash and one of the failures
+//! that an address may have (see `auth::throttle`). What is refused
 //! before that costs the asker nothing; such refusals are folded in the audit log.
 
 use std::collections::BTreeSet;
+
+use secrecy::SecretString;
 
 use crate::audit::draft::Draft;
 use crate::auth::commands::Verdict;
@@ -29,7 +32,8 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AuthError::RegistrationClosed`], [`AuthError::Invalid`], [`AuthError::Invite`],
-    /// [`AuthError::EmailTaken`]; otherwise failures of the node.
+    /// [`AuthError::EmailTaken`]; [`AuthError::TooManyAttempts`] after too many of the last two; otherwise
+    /// failures of the node.
     pub async fn register(&self, registration: Registration, origin: &Origin) -> Result<Account, AuthError> {
         use config::accounts::Registration as Mode;
         let Registration { email, password, name, invite } = registration;
@@ -51,12 +55,33 @@ impl Accounts {
         {
             return self.refuse_invite(origin).await;
         }
-        let hash = self.passwords.hash(&password).await?;
+        let attempt = match self.throttle.begin_registration(origin.address) {
+            Ok(attempt) => attempt,
+            Err(throttled) => return Err(self.commands.registration_throttled(throttled, origin).await),
+        };
+        let registered = self.enter(&person, &password, code.as_ref(), origin).await;
+        match &registered {
+            // It told whether there is such an account, or such an invitation.
+            Err(AuthError::EmailTaken | AuthError::Invite) => attempt.wrong(),
+            _ => attempt.withdraw(),
+        }
+        registered
+    }
+
+    /// Hashes and decides.
+    async fn enter(
+        &self,
+        person: &(Email, String),
+        password: &SecretString,
+        code: Option<&InviteCode>,
+        origin: &Origin,
+    ) -> Result<Account, AuthError> {
+        let hash = self.passwords.hash(password).await?;
         self.commands
             .settle(|bundle| {
                 let draft = |outcome| Draft::new(Intent::Register, outcome).at(origin);
                 let mut invite = None;
-                if let Some(code) = &code {
+                if let Some(code) = code {
                     invite = self.invite_for(bundle, code, &person.0)?;
                     if invite.is_none() {
                         let draft = draft(Outcome::Denied).reason("invite");
@@ -64,7 +89,7 @@ impl Accounts {
                     }
                 }
                 let roles = invite.as_ref().map(|invite| invite.roles.clone()).unwrap_or_default();
-                let verdict = self.add(bundle, &person, &hash, &roles, draft)?;
+                let verdict = self.add(bundle, person, &hash, &roles, draft)?;
                 if let (Ok(_), Some(invite)) = (&verdict, invite) {
                     self.commands.auth.stage(bundle, AuthChange::InviteRemoved { invite: invite.id });
                 }
@@ -80,7 +105,7 @@ impl Accounts {
     pub async fn create(&self, new: NewAccount, actor: Actor, origin: &Origin) -> Result<Account, AuthError> {
         let NewAccount { email, password, name, roles } = new;
         let person = self.read(&email, &name, &password).map_err(AuthError::Invalid)?;
-        let hash = self.passwords.hash(&password).await?;
+        let hash = self.passwords.for_known().hash(&password).await?;
         self.commands
             .settle(|bundle| {
                 let draft = |outcome| Draft::new(Intent::AccountCreate, outcome).by(actor.clone()).at(origin);

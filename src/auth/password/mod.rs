@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use hash::{HashError, Parameters, Stored};
 use policy::Policy;
-use pool::{HashingPool, PoolError};
+use pool::{HashingPool, Line, PoolError};
 
 use super::error::{AuthError, FieldError};
 use crate::config;
@@ -77,6 +77,11 @@ impl Passwords {
             rng,
             retry_after: passwords.queue_timeout.max(Duration::from_secs(1)),
         })
+    }
+
+    /// The same, in the line of those who are known: see [`pool`].
+    pub fn for_known(&self) -> Self {
+        Self { pool: self.pool.in_line(Line::Known), ..self.clone() }
     }
 
     /// The rules that a new password breaks, as faults of `field`; none if it is good.

@@ -2,6 +2,9 @@
 //! login storm neither slows proxied traffic nor takes memory beyond `threads × memory_kib`
 //! (invariants 6 and 7). Past the queue the answer is "come back later", never more memory.
 //!
+//! Who is known and who is a stranger wait in lines of their own, served in turn: strangers who fill theirs
+//! keep nobody known out, and the other way round.
+//!
 //! Not `spawn_blocking`: its pool is shared with file I/O, has 512 threads, and an unbounded queue.
 
 use std::collections::VecDeque;
@@ -61,10 +64,51 @@ struct Job {
     work: Work,
 }
 
+/// Where a job waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Line {
+    /// For whoever is known already.
+    Known,
+    /// For anybody.
+    #[default]
+    Strangers,
+}
+
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<Job>,
+    known: VecDeque<Job>,
+    strangers: VecDeque<Job>,
+    /// Whose turn was last.
+    last: Line,
     closed: bool,
+}
+
+impl Queue {
+    const fn line(&mut self, line: Line) -> &mut VecDeque<Job> {
+        match line {
+            Line::Known => &mut self.known,
+            Line::Strangers => &mut self.strangers,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.strangers.is_empty()
+    }
+
+    /// The next job: of the line whose turn it is, or of the other.
+    fn pop(&mut self) -> Option<Job> {
+        let other = match self.last {
+            Line::Known => Line::Strangers,
+            Line::Strangers => Line::Known,
+        };
+        for line in [other, self.last] {
+            if let Some(job) = self.line(line).pop_front() {
+                self.last = line;
+                return Some(job);
+            }
+        }
+        None
+    }
 }
 
 struct Shared {
@@ -89,6 +133,7 @@ pub struct HashingPool {
     closer: Arc<Closer>,
     capacity: usize,
     timeout: Duration,
+    line: Line,
 }
 
 impl HashingPool {
@@ -108,7 +153,12 @@ impl HashingPool {
                 .name(format!("keepgate-hash-{index}"))
                 .spawn(move || work_until_closed(&shared, blocks))?;
         }
-        Ok(Self { closer, capacity: config.queue, timeout: config.queue_timeout })
+        Ok(Self { closer, capacity: config.queue, timeout: config.queue_timeout, line: Line::Strangers })
+    }
+
+    /// The same threads, with a place in another line.
+    pub fn in_line(&self, line: Line) -> Self {
+        Self { line, ..self.clone() }
     }
 
     /// Runs `work` on one of the threads. Dropping the future skips work that has not begun.
@@ -142,14 +192,15 @@ impl HashingPool {
         let shared = &self.closer.0;
         {
             let mut queue = shared.queue.lock();
-            if queue.jobs.len() >= self.capacity {
+            let line = queue.line(self.line);
+            if line.len() >= self.capacity {
                 // Places of those who left are free.
-                queue.jobs.retain(|job| !job.claim.is_abandoned());
+                line.retain(|job| !job.claim.is_abandoned());
             }
-            if queue.jobs.len() >= self.capacity {
+            if line.len() >= self.capacity {
                 return Err(PoolError::Overloaded);
             }
-            queue.jobs.push_back(job);
+            line.push_back(job);
         }
         shared.filled.notify_one();
         Ok(())
@@ -184,12 +235,12 @@ fn next_job(shared: &Shared, patience: Duration, mut on_idle: impl FnMut()) -> O
         if queue.closed {
             return None;
         }
-        if let Some(job) = queue.jobs.pop_front() {
+        if let Some(job) = queue.pop() {
             return Some(job);
         }
         if idle {
             shared.filled.wait(&mut queue);
-        } else if shared.filled.wait_for(&mut queue, patience).timed_out() && queue.jobs.is_empty() {
+        } else if shared.filled.wait_for(&mut queue, patience).timed_out() && queue.is_empty() {
             idle = true;
             MutexGuard::unlocked(&mut queue, &mut on_idle);
         }
@@ -212,7 +263,7 @@ mod tests {
             move || next_job(&shared, Duration::ZERO, || tell.send(()).unwrap()).is_some()
         });
         idle.recv().unwrap();
-        shared.queue.lock().jobs.push_back(Job { claim: Claim::default(), work: Box::new(|_| ()) });
+        shared.queue.lock().strangers.push_back(Job { claim: Claim::default(), work: Box::new(|_| ()) });
         shared.filled.notify_all();
         assert!(worker.join().unwrap(), "the job that came afterwards");
     }
@@ -257,6 +308,31 @@ mod tests {
         drop(release);
         assert_eq!(second.await, Ok(2));
         assert_eq!(first.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn strangers_who_fill_their_line_keep_nobody_known_out_and_wait_no_longer_than_their_turn() {
+        let pool = pool(2, LONG);
+        let known = pool.in_line(Line::Known);
+        let (release, _first) = occupy(&pool).await;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let job = |pool: &HashingPool, name: &'static str| {
+            let (pool, order) = (pool.clone(), Arc::clone(&order));
+            Box::pin(async move { pool.run(move |_| order.lock().push(name)).await })
+        };
+        let mut waiting: Vec<_> = ["s1", "s2"]
+            .map(|name| job(&pool, name))
+            .into_iter()
+            .chain(["k1", "k2"].map(|name| job(&known, name)))
+            .collect();
+        assert!(waiting.iter_mut().all(is_pending));
+        assert_eq!(pool.run(|_| ()).await, Err(PoolError::Overloaded));
+        assert_eq!(known.run(|_| ()).await, Err(PoolError::Overloaded));
+        drop(release);
+        for job in waiting {
+            job.await.unwrap();
+        }
+        assert_eq!(*order.lock(), ["k1", "s1", "k2", "s2"]);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 
 use super::token::{Genuine, RefreshKeys};
 use crate::auth::error::AuthError;
+use crate::auth::throttle::DeviceCookie;
 use crate::auth::tokens::{AccessGrant, Issuer};
 use crate::model::id::{Seq, SessionId, TokenId};
 use crate::model::random::Rng;
@@ -27,6 +28,8 @@ pub struct Grant {
     pub refresh_expires_in: Duration,
     /// The session.
     pub session: SessionId,
+    /// What makes the device known: with a login.
+    pub device: Option<DeviceCookie>,
 }
 
 /// Makes grants.
@@ -70,6 +73,7 @@ impl Granting {
             refresh_token: self.refresh.text(&token),
             refresh_expires_in: record.expires_at.since(now),
             session: record.id,
+            device: None,
         })
     }
 }

@@ -6,13 +6,16 @@ use secrecy::SecretString;
 use crate::audit::draft::Draft;
 use crate::auth::commands::{Setback, Verdict};
 use crate::auth::error::{AuthError, FieldError};
-use crate::auth::password::Verification;
+use crate::auth::password::{Passwords, Verification};
+use crate::auth::throttle::denial::About;
+use crate::auth::throttle::device::Device;
+use crate::auth::throttle::{Attempt, Standing};
 use crate::model::account::{Account, AccountStatus, PasswordHash};
 use crate::model::caller::{Actor, Origin};
 use crate::model::change::{AuthChange, TokenChange};
 use crate::model::email::Email;
 use crate::model::event::{Intent, Outcome};
-use crate::model::id::SessionId;
+use crate::model::id::{AccountId, SessionId};
 use crate::model::random;
 use crate::model::revocation::RevocationCause;
 use crate::model::session::Session;
@@ -41,16 +44,33 @@ impl Sessions {
     ///
     /// # Errors
     /// [`AuthError::Invalid`] for an ill-formed `email` or `device`; [`AuthError::Credentials`] for
-    /// an unknown address, a wrong password or a disabled account; otherwise failures of the node.
+    /// an unknown address, a wrong password or a disabled account; [`AuthError::TooManyAttempts`] after
+    /// too many of those; otherwise failures of the node.
     pub async fn login(&self, login: Login, origin: &Origin) -> Result<Grant, AuthError> {
         let (email, device) = read(&login, origin)?;
-        for _ in 0..VERIFICATIONS {
-            let proof = self.prove(&email, &login.password).await?;
+        let (attempt, known) = self.admit(&email, &login, origin).await?;
+        let passwords = if attempt.is_known() { self.passwords.for_known() } else { self.passwords.clone() };
+        for verified in 0..VERIFICATIONS {
+            let proof = match self.prove(&passwords, &email, &login.password).await {
+                Ok(proof) => proof,
+                Err(error) => {
+                    // Before the first verdict there is nothing that the asker could have learnt.
+                    if verified == 0 {
+                        attempt.withdraw();
+                    }
+                    return Err(error);
+                }
+            };
             let decided =
                 self.commands.decide(|bundle| self.decide_login(bundle, &email, &device, &proof, origin));
             match decided.await {
                 Ok((verdict, receipt)) => {
-                    return self.granting.make(verdict?, receipt.seq, &*self.commands.rng);
+                    let granted = verdict?;
+                    attempt.right();
+                    let rng = &*self.commands.rng;
+                    let cookie = self.throttle.cookie(granted.record.account, known, rng);
+                    let grant = self.granting.make(granted, receipt.seq, rng)?;
+                    return Ok(Grant { device: Some(cookie), ..grant });
                 }
                 Err(Setback::Overtaken) => {}
                 Err(Setback::Failed(error)) => return Err(error),
@@ -59,16 +79,47 @@ impl Sessions {
         Err(CommitError::Conflict.into())
     }
 
+    /// Whether this try may be made now, and the device that makes it, if it is known. Looks up the same
+    /// for an account that does not exist.
+    async fn admit(
+        &self,
+        email: &Email,
+        login: &Login,
+        origin: &Origin,
+    ) -> Result<(Attempt, Option<Device>), AuthError> {
+        let account = self.commands.auth.account_by_email(email)?;
+        let known = self.throttle.known_device(account.as_ref(), &login.cookies);
+        let standing = match known {
+            Some(device) => Standing::Device(device.id),
+            None => {
+                let id = account.as_ref().map_or(AccountId(uuid::Uuid::nil()), |account| account.id);
+                self.throttle.by_address(&self.commands.tokens.sessions_of(id)?, origin.address)
+            }
+        };
+        match self.throttle.begin(email, standing, origin.address) {
+            Ok(attempt) => Ok((attempt, known)),
+            Err(throttled) => {
+                let about = About { intent: Intent::Login, email, account: account.map(|it| it.id) };
+                Err(self.commands.throttled(&self.throttle, throttled, &about, origin).await)
+            }
+        }
+    }
+
     /// Does the slow work outside any decision.
-    async fn prove(&self, email: &Email, password: &SecretString) -> Result<Proof, AuthError> {
+    async fn prove(
+        &self,
+        passwords: &Passwords,
+        email: &Email,
+        password: &SecretString,
+    ) -> Result<Proof, AuthError> {
         let account = self.commands.auth.account_by_email(email)?;
         let active = account.as_ref().is_some_and(|account| account.status == AccountStatus::Active);
         let stored = account.map(|account| account.password);
-        let verification = self.passwords.verify(password, stored.as_ref()).await?;
+        let verification = passwords.verify(password, stored.as_ref()).await?;
         let renewed = match verification {
             // Only where the login succeeds: a refusal that took two hashes would tell that the
             // password was right.
-            Verification::Right { outgrown: true } if active => Some(self.passwords.hash(password).await?),
+            Verification::Right { outgrown: true } if active => Some(passwords.hash(password).await?),
             _ => None,
         };
         Ok(Proof { stored, verification, renewed })
@@ -197,7 +248,7 @@ mod tests {
         let prove = |password: &str| {
             let password = SecretString::from(password);
             let (sessions, email) = (&world.auth.sessions, &email);
-            async move { sessions.prove(email, &password).await.unwrap() }
+            async move { sessions.prove(&sessions.passwords, email, &password).await.unwrap() }
         };
         assert!(prove(PASSWORD).await.renewed.is_some());
         world.auth.accounts.disable(eve.id, Actor::System, &here()).await.unwrap();

@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 use super::commands::Commands;
 use super::password::Passwords;
+use super::throttle::Throttle;
 use super::tokens::Issuer;
 use crate::config::accounts::Accounts;
 use crate::config::tokens::Tokens;
@@ -45,6 +46,8 @@ pub struct Login {
     pub password: secrecy::SecretString,
     /// What the client calls itself, at most 200 bytes; without it the user agent is kept.
     pub device: Option<String>,
+    /// What may be device cookies ([`crate::auth::throttle::device`]), as they came.
+    pub cookies: Vec<secrecy::SecretString>,
 }
 
 /// Opens, renews, lists and ends sessions. Cheap to clone.
@@ -52,6 +55,7 @@ pub struct Login {
 pub struct Sessions {
     commands: Arc<Commands>,
     passwords: Passwords,
+    throttle: Throttle,
     granting: Arc<Granting>,
     lives: Lifetimes,
     cap: usize,
@@ -61,6 +65,7 @@ impl Sessions {
     pub(in crate::auth) fn new(
         commands: Arc<Commands>,
         passwords: Passwords,
+        throttle: Throttle,
         issuer: Issuer,
         refresh: RefreshKeys,
         accounts: &Accounts,
@@ -69,6 +74,7 @@ impl Sessions {
         Self {
             commands,
             passwords,
+            throttle,
             granting: Arc::new(Granting { issuer, refresh, access_ttl: tokens.access_ttl }),
             lives: Lifetimes {
                 refresh: tokens.refresh_ttl,

@@ -44,6 +44,18 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
     parse(&text, &file, environment)
 }
 
+/// The data folder that the file at `path` names, whatever else is wrong with it; `None` if it cannot be
+/// read at all.
+pub fn data_dir(path: &Path) -> Option<PathBuf> {
+    let text = read_file(path).ok()?;
+    let named = std::env::var_os("KEEPGATE_DATA_DIR").map(PathBuf::from);
+    let written = || {
+        let (table, _) = toml::de::DeTable::parse_recoverable(&text);
+        table.get_ref().get("data_dir")?.get_ref().as_str().map(PathBuf::from)
+    };
+    Some(named.or_else(written).unwrap_or_else(|| PathBuf::from(super::DATA_DIR)))
+}
+
 /// The process's `KEEPGATE_…` variables.
 pub fn environment() -> Result<Vec<(String, String)>, Problems> {
     let mut environment = Vec::new();
@@ -121,10 +133,12 @@ fn examine(
         listen: sections::listen(section.child("listen")),
         tls: sections::tls(section.child("tls")),
         limits: sections::limits(section.child("limits")),
+        blacklist: sections::blacklist(section.child("blacklist")),
         routes: Vec::new(),
         upstreams: routes::upstreams(section.child("upstreams")),
         accounts: sections::accounts(section.child("accounts")),
         passwords: sections::passwords(section.child("passwords")),
+        throttle: sections::throttle(section.child("throttle")),
         tokens: sections::tokens(section.child("tokens")),
         keys: sections::keys(section.child("keys")),
         store: sections::store(section.child("store")),

@@ -7,12 +7,14 @@ use super::kind::{self, address, count, duration, flag, list, network, one_of, p
 use super::section::Section;
 use super::tree::Node;
 use crate::config::accounts::{Accounts, Registration};
+use crate::config::blacklist::{self, Blacklist};
 use crate::config::keys::Keys;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
 use crate::config::log::{Log, LogTarget};
 use crate::config::passwords::Passwords;
 use crate::config::store::Store;
+use crate::config::throttle::Throttle;
 use crate::config::tls::{CertificateFiles, CertificateSource, Tls};
 use crate::config::tokens::Tokens;
 use crate::model::key::KeyAlgorithm;
@@ -139,6 +141,19 @@ pub(super) fn limits(mut section: Section<'_>) -> Limits {
     limits
 }
 
+pub(super) fn blacklist(mut section: Section<'_>) -> Blacklist {
+    let mut blacklist = Blacklist::default();
+    section.set("networks", list(banned), &mut blacklist.networks);
+    blacklist.file = section.optional("file", path);
+    section.finish();
+    blacklist
+}
+
+fn banned(node: &Node) -> kind::Read<ipnet::IpNet> {
+    let text = text(node)?;
+    blacklist::network(&text).or_else(|(message, remedy)| wrong(node, message, remedy))
+}
+
 pub(super) fn accounts(mut section: Section<'_>) -> Accounts {
     let mut accounts = Accounts::default();
     let registration = one_of(&[
@@ -167,6 +182,19 @@ pub(super) fn passwords(mut section: Section<'_>) -> Passwords {
     section.set("queue_timeout", duration(SECOND / 10, MINUTE), &mut passwords.queue_timeout);
     section.finish();
     passwords
+}
+
+pub(super) fn throttle(mut section: Section<'_>) -> Throttle {
+    let mut throttle = Throttle::default();
+    section.set("free", count(1, 100), &mut throttle.free);
+    section.set("first_delay", duration(SECOND, HOUR), &mut throttle.first_delay);
+    section.set("max_delay", duration(SECOND, DAY), &mut throttle.max_delay);
+    section.set("address_free", count(1, 100_000), &mut throttle.address_free);
+    section.set("address_max_delay", duration(SECOND, DAY), &mut throttle.address_max_delay);
+    section.set("entries", count(1024, 10_000_000), &mut throttle.entries);
+    section.set("device_ttl", duration(HOUR, YEAR * 2), &mut throttle.device_ttl);
+    section.finish();
+    throttle
 }
 
 pub(super) fn tokens(mut section: Section<'_>) -> Tokens {

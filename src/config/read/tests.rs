@@ -95,6 +95,7 @@ fn values_that_the_example_shows_as_defaults_are_the_defaults() {
     same(&example.data_dir, &Path::new(crate::config::DATA_DIR));
     same(&example.listen, &crate::config::listen::Listen::default());
     same(&example.limits, &crate::config::limits::Limits::default());
+    same(&example.blacklist, &crate::config::blacklist::Blacklist::default());
     same(&example.accounts, &crate::config::accounts::Accounts::default());
     same(&example.passwords, &crate::config::passwords::Passwords::default());
     same(&example.keys, &crate::config::keys::Keys::default());
@@ -119,6 +120,17 @@ fn the_commented_values_of_the_example_are_the_defaults_too() {
     let keep = crate::config::log::LogTarget::Files { keep: 14 };
     assert_eq!(config(&text, &[]).log.target, keep);
     assert!(example().contains("#keep = 14\n"));
+}
+
+#[test]
+fn every_key_is_said_to_take_a_reload_or_a_restart() {
+    let (_, _, known) = examine(&example(), Vec::new());
+    let classified: BTreeSet<_> =
+        crate::config::change::classified().into_iter().map(str::to_owned).collect();
+    let missing: Vec<_> = known.difference(&classified).collect();
+    assert_eq!(missing, Vec::<&String>::new(), "in no row of config/change.rs");
+    let unknown: Vec<_> = classified.difference(&known).collect();
+    assert_eq!(unknown, Vec::<&String>::new(), "unknown to the reader");
 }
 
 #[test]

@@ -26,6 +26,8 @@ const KEPT_LONGER: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Debug, Default)]
 pub struct Blacklist {
     nets: RwLock<Nets>,
+    /// What the configuration bans, apart: neither lifts what the other has banned.
+    configured: RwLock<Nets>,
     version: AtomicU64,
 }
 
@@ -44,19 +46,20 @@ impl Blacklist {
         Self::default()
     }
 
+    /// Puts these networks in place of those that were configured before. Bans stay as they are.
+    pub fn configure(&self, networks: &[IpNet]) {
+        let mut next = Nets::default();
+        networks.iter().for_each(|network| next.insert(*network, Timestamp::MAX));
+        let before = std::mem::replace(&mut *self.configured.write(), next);
+        self.version.fetch_add(1, Ordering::Release);
+        // Perhaps half a million entries: not while requests wait for the lock.
+        drop(before);
+    }
+
     /// Takes in a ban; one of the same network is replaced.
     pub fn insert(&self, ban: &Ban) {
         let end = ban.expires_at.unwrap_or(Timestamp::MAX);
-        let (family, length, bits) = place(ban.network);
-        let mut nets = self.nets.write();
-        let lengths = nets.of(family);
-        match lengths.iter_mut().find(|(known, _)| *known == length) {
-            Some((_, map)) => {
-                map.insert(bits, end);
-            }
-            None => lengths.push((length, HashMap::from([(bits, end)]))),
-        }
-        drop(nets);
+        self.nets.write().insert(ban.network, end);
         // After the entry: whoever sees the new version finds the entry.
         self.version.fetch_add(1, Ordering::Release);
     }
@@ -72,17 +75,9 @@ impl Blacklist {
         lengths.retain(|(_, map)| !map.is_empty());
     }
 
-    /// Whether a ban covers this address at `now`.
+    /// Whether a ban or the configuration covers this address at `now`.
     pub fn contains(&self, address: IpAddr, now: Timestamp) -> bool {
-        let (family, bits) = number(address);
-        let nets = self.nets.read();
-        let lengths = match family {
-            Family::V4 => &nets.v4,
-            Family::V6 => &nets.v6,
-        };
-        lengths
-            .iter()
-            .any(|(length, map)| map.get(&family.masked(bits, *length)).is_some_and(|end| now < *end))
+        self.nets.read().contains(address, now) || self.configured.read().contains(address, now)
     }
 
     /// Grows with every ban taken in. An address found free at one version stays free until the
@@ -102,7 +97,7 @@ impl Blacklist {
         }
     }
 
-    /// How many bans there are, lapsed ones that are not forgotten yet included.
+    /// How many bans there are, without those of the configuration, lapsed ones that are not forgotten yet included.
     pub fn len(&self) -> usize {
         let nets = self.nets.read();
         nets.v4.iter().chain(&nets.v6).map(|(_, map)| map.len()).sum()
@@ -115,6 +110,28 @@ impl Blacklist {
 }
 
 impl Nets {
+    fn insert(&mut self, network: IpNet, end: Timestamp) {
+        let (family, length, bits) = place(network);
+        let lengths = self.of(family);
+        match lengths.iter_mut().find(|(known, _)| *known == length) {
+            Some((_, map)) => {
+                map.insert(bits, end);
+            }
+            None => lengths.push((length, HashMap::from([(bits, end)]))),
+        }
+    }
+
+    fn contains(&self, address: IpAddr, now: Timestamp) -> bool {
+        let (family, bits) = number(address);
+        let lengths = match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        };
+        lengths
+            .iter()
+            .any(|(length, map)| map.get(&family.masked(bits, *length)).is_some_and(|end| now < *end))
+    }
+
     const fn of(&mut self, family: Family) -> &mut Lengths {
         match family {
             Family::V4 => &mut self.v4,
@@ -243,6 +260,24 @@ mod tests {
         assert!(!banned(&list, "192.0.2.2"));
         list.remove("192.0.2.1/32".parse().unwrap());
         assert!(list.is_empty());
+    }
+
+    #[test]
+    fn what_is_configured_and_what_is_banned_do_not_lift_each_other() {
+        let list = Blacklist::new();
+        let network = |text: &str| text.parse::<IpNet>().unwrap();
+        list.insert(&ban("192.0.2.0/24", None));
+        list.configure(&[network("192.0.2.0/24"), network("198.51.100.0/24")]);
+        list.remove(network("192.0.2.0/24"));
+        assert!(banned(&list, "192.0.2.1") && banned(&list, "198.51.100.1"));
+        list.insert(&ban("192.0.2.0/24", None));
+        let before = list.version();
+        list.configure(&[network("203.0.113.0/24")]);
+        assert!(list.version() > before, "open connections must be looked up again");
+        assert!(banned(&list, "192.0.2.1") && banned(&list, "203.0.113.1"));
+        assert!(!banned(&list, "198.51.100.1"));
+        list.forget_lapsed(NOW.plus(KEPT_LONGER * 9));
+        assert!(banned(&list, "203.0.113.1"));
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl From<Refused> for Stopped {
 
 /// The id of a request: the one a trusted proxy gave it, or `fresh`.
 pub fn request_id(parts: &http::HeaderMap, peer: &Peer, fresh: RequestId) -> RequestId {
-    if !peer.trusted {
+    if !peer.is_trusted() {
         return fresh;
     }
     let given = parts.get(REQUEST_ID).and_then(|value| value.to_str().ok());
@@ -153,7 +153,7 @@ pub fn admit(
     let host = Host::of(&parts).map_err(|error| Refused::bad_request(error.to_string()).closing())?;
     // The address is read before the headers it stands in are deleted.
     let client = client(rules.trusted, peer, &parts);
-    let seen = headers::clean(&mut parts.headers, peer.trusted);
+    let seen = headers::clean(&mut parts.headers, peer.is_trusted());
     check_size(rules.limits, &parts, &seen)?;
     if seen.expects {
         check_expectation(&parts)?;
@@ -209,7 +209,7 @@ fn check_expectation(parts: &Parts) -> Result<(), Refused> {
 }
 
 fn client(trusted: &TrustedProxies, peer: &Peer, parts: &Parts) -> Client {
-    if !peer.trusted {
+    if !peer.is_trusted() {
         let (real_ip, forwarded_for) = (peer.header.clone(), peer.header.clone());
         return Client { address: peer.address, real_ip, forwarded_for };
     }

@@ -6,6 +6,7 @@ use http::header::{
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
+use memchr::memmem;
 
 use crate::edge::guard::Client;
 use crate::edge::guard::address::FORWARDED_FOR;
@@ -68,7 +69,7 @@ pub fn for_upstream(headers: &mut HeaderMap, hop_by_hop: bool, said: &Said<'_>) 
     // Framing is written from the parsed body; the 100-continue was ours to answer.
     headers.remove(CONTENT_LENGTH);
     headers.remove(EXPECT);
-    join_cookies(headers);
+    pass_on_cookies(headers);
     headers.insert(HOST, said.host.clone());
     headers.insert(FORWARDED_FOR, said.client.forwarded_for.clone());
     headers.insert(REAL_IP, said.client.real_ip.clone());
@@ -81,14 +82,23 @@ pub fn for_upstream(headers: &mut HeaderMap, hop_by_hop: bool, said: &Said<'_>) 
     }
 }
 
-/// HTTP/2 may split cookies over lines, HTTP/1.1 may not (RFC 9113 §8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+/// What the names of Keepgate's own cookies begin with: they are no application's business.
+const OWN_COOKIES: &[u8] = b"__Host-keepgate-";
+
+/// HTTP/2 may split cookies over lines, HTTP/1.1 may not (RFC 9113 §8.2.3). Ours stay here.
+fn pass_on_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    let (first, more) = (lines.next(), lines.next().is_some());
+    let ours = |line: &HeaderValue| memmem::find(line.as_bytes(), OWN_COOKIES).is_some();
+    if !more && !first.is_some_and(ours) {
         return;
     }
-    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
-        headers.insert(COOKIE, joined);
+    let cookies = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let cookies = cookies.map(<[u8]>::trim_ascii).filter(|cookie| !cookie.starts_with(OWN_COOKIES));
+    let cookies: Vec<&[u8]> = cookies.filter(|cookie| !cookie.is_empty()).collect();
+    match HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
+        Ok(joined) if !cookies.is_empty() => _ = headers.insert(COOKIE, joined),
+        _ => _ = headers.remove(COOKIE),
     }
 }
 
@@ -155,7 +165,27 @@ mod tests {
     #[test]
     fn split_cookies_are_joined() {
         let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2")]);
-        join_cookies(&mut headers);
+        pass_on_cookies(&mut headers);
         assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+    }
+
+    #[test]
+    fn our_own_cookies_stay_here_and_the_rest_goes_on_as_it_was() {
+        for (lines, passed_on) in [
+            (vec!["a=1;b=2; c=\"x\" "], Some("a=1;b=2; c=\"x\" ")),
+            (
+                vec!["a=1; __Host-keepgate-device=x; b=__Host-keepgate-device"],
+                Some("a=1; b=__Host-keepgate-device"),
+            ),
+            (vec!["__Host-keepgate-device=x", "a=1"], Some("a=1")),
+            (vec!["__Host-keepgate-device=x"], None),
+            (vec!["__Host-keepgate-device=x;", " ;__Host-keepgate-other=y"], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            lines.iter().for_each(|line| _ = headers.append(COOKIE, HeaderValue::from_static(line)));
+            pass_on_cookies(&mut headers);
+            let got: Vec<_> = headers.get_all(COOKIE).iter().collect();
+            assert_eq!(got, passed_on.into_iter().collect::<Vec<_>>(), "{lines:?}");
+        }
     }
 }

@@ -21,19 +21,18 @@ pub struct Group {
 }
 
 impl Group {
-    /// The group's pools, empty. `start` staggers where the threads begin to go round; all groups of
-    /// all threads share `open`.
-    pub fn new(config: &Upstream, start: usize, open: &Arc<Connections>) -> Self {
+    /// The group's pools: those of servers that it had `before`, empty ones of the others. `start`
+    /// staggers where the threads begin to go round; all groups of all threads share `open`.
+    pub fn new(config: &Upstream, start: usize, open: &Arc<Connections>, before: Option<&Self>) -> Self {
         let pool = |server: &Server| {
-            Rc::new(Pool {
-                server: server.clone(),
-                open: Arc::clone(open),
-                keep: config.idle_connections,
-                idle_timeout: config.idle_timeout,
-                idle: RefCell::default(),
-            })
+            let known = before.and_then(|group| group.servers.iter().find(|pool| pool.server == *server));
+            let pool = known.cloned().unwrap_or_else(|| Rc::new(Pool::new(server.clone(), Arc::clone(open))));
+            pool.keep.set(config.idle_connections);
+            pool.idle_timeout.set(config.idle_timeout);
+            pool
         };
-        Self { servers: config.servers.iter().map(pool).collect(), next: Cell::new(start) }
+        let next = before.map_or(start, |group| group.next.get());
+        Self { servers: config.servers.iter().map(pool).collect(), next: Cell::new(next) }
     }
 
     /// The next server in turn; `None` for a group without any.
@@ -59,14 +58,19 @@ impl Group {
 /// connection asks for many at once, and each is a file descriptor. Only making one costs a count.
 #[derive(Debug)]
 pub struct Connections {
-    limit: usize,
+    limit: AtomicUsize,
     open: AtomicUsize,
 }
 
 impl Connections {
     /// At most `limit`.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, open: AtomicUsize::new(0) })
+        Arc::new(Self { limit: AtomicUsize::new(limit), open: AtomicUsize::new(0) })
+    }
+
+    /// Another bound from now on. What is open stays.
+    pub fn resize(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 }
 
@@ -85,8 +89,8 @@ impl Drop for Place {
 pub struct Pool {
     server: Server,
     open: Arc<Connections>,
-    keep: usize,
-    idle_timeout: Duration,
+    keep: Cell<usize>,
+    idle_timeout: Cell<Duration>,
     idle: RefCell<VecDeque<Idle>>,
 }
 
@@ -97,6 +101,11 @@ struct Idle {
 }
 
 impl Pool {
+    fn new(server: Server, open: Arc<Connections>) -> Self {
+        let (keep, idle_timeout) = (Cell::default(), Cell::default());
+        Self { server, open, keep, idle_timeout, idle: RefCell::default() }
+    }
+
     /// The server.
     pub const fn server(&self) -> &Server {
         &self.server
@@ -107,14 +116,14 @@ impl Pool {
     pub fn place(&self, instead: bool) -> Option<Place> {
         let before = self.open.open.fetch_add(1, Ordering::AcqRel);
         let place = Place(Arc::clone(&self.open));
-        (instead || before < self.open.limit).then_some(place)
+        (instead || before < self.open.limit.load(Ordering::Relaxed)).then_some(place)
     }
 
     /// An idle connection that looks alive.
     pub fn take(self: &Rc<Self>) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { sender, since }) = idle.pop_back() {
-            if since.elapsed() >= self.idle_timeout {
+            if since.elapsed() >= self.idle_timeout.get() {
                 // The rest are older still.
                 idle.clear();
                 return None;
@@ -132,11 +141,11 @@ impl Pool {
     }
 
     fn put(&self, sender: SendRequest<RequestBody>) {
-        if self.keep == 0 || sender.is_closed() {
+        if self.keep.get() == 0 || sender.is_closed() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
-        if idle.len() >= self.keep {
+        while idle.len() >= self.keep.get() {
             idle.pop_front();
         }
         idle.push_back(Idle { sender, since: Instant::now() });
@@ -144,7 +153,7 @@ impl Pool {
 
     fn sweep(&self, now: Instant) {
         let stale = |idle: &Idle| {
-            now.saturating_duration_since(idle.since) >= self.idle_timeout || idle.sender.is_closed()
+            now.saturating_duration_since(idle.since) >= self.idle_timeout.get() || idle.sender.is_closed()
         };
         self.idle.borrow_mut().retain(|idle| !stale(idle));
     }

@@ -69,6 +69,7 @@ pub struct Gate {
     pub metrics: Arc<Metrics>,
     pub blacklist: Arc<Blacklist>,
     pub view: Arc<RevocationView>,
+    pub terminator: Terminator,
     roots: Arc<rustls::RootCertStore>,
     _dir: TempDir,
 }
@@ -130,7 +131,7 @@ impl Gate {
                 trusted_proxies: vec![],
             },
             limits: Limits::default(),
-            terminator,
+            terminator: terminator.clone(),
             hsts: Duration::from_secs(60),
             routes,
             upstreams: BTreeMap::from([("app".to_owned(), Upstream::of(servers))]),
@@ -144,7 +145,7 @@ impl Gate {
         };
         change(&mut parts);
         let running = Edge::start(parts).unwrap();
-        Self { running, audit, metrics, blacklist, view, roots: Arc::new(roots), _dir: dir }
+        Self { running, audit, metrics, blacklist, view, terminator, roots: Arc::new(roots), _dir: dir }
     }
 
     pub fn https(&self) -> SocketAddr {

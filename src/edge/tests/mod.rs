@@ -6,4 +6,5 @@ mod connections;
 mod forwarding;
 mod harness;
 mod hostile;
+mod plans;
 mod upstreams;

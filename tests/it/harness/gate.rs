@@ -125,13 +125,18 @@ impl Gate {
     /// folder, so it begins with tables.
     pub fn start_from_file(text: &str) -> Self {
         let mut gate = Self::prepare(CHEAP);
-        let path = gate.folder.path().join("config.toml");
-        let data = gate.data();
-        let text = format!("environment = \"stage\"\ndata_dir = {:?}\n{text}", data.display().to_string());
-        std::fs::write(&path, text).expect("writable");
-        gate.config = Some(path);
+        gate.config = Some(gate.folder.path().join("config.toml"));
+        gate.rewrite(text);
         gate.restart();
         gate
+    }
+
+    /// Replaces the configuration file, with the same two lines before `text`. For the next start, or
+    /// for a reload.
+    pub fn rewrite(&self, text: &str) {
+        let data = self.data().display().to_string();
+        let text = format!("environment = \"stage\"\ndata_dir = {data:?}\n{text}");
+        std::fs::write(self.config.as_ref().expect("started from a file"), text).expect("writable");
     }
 
     /// A gate that has not been started.
@@ -272,8 +277,17 @@ impl Gate {
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a pid");
-        kill_process(pid, Signal::TERM).expect("the gate is ours");
+        kill_process(pid, signal).expect("the gate is ours");
     }
 
     /// Waits until the gate has ended by itself.

@@ -65,7 +65,12 @@ async fn past_the_hashing_budget_known_and_unknown_alike_are_asked_to_come_back(
 async fn ill_formed_input_is_named_field_by_field() {
     let world = World::new().await;
     let before = world.history().len();
-    let login = Login { email: "ada".into(), password: PASSWORD.into(), device: Some("x".repeat(201)) };
+    let login = Login {
+        email: "ada".into(),
+        password: PASSWORD.into(),
+        device: Some("x".repeat(201)),
+        cookies: vec![],
+    };
     let Err(AuthError::Invalid(faults)) = world.auth.sessions.login(login, &here()).await else { panic!() };
     assert_eq!(faults.iter().map(|fault| fault.field).collect::<Vec<_>>(), ["email", "device"]);
     assert_eq!(world.history().len(), before);
@@ -132,7 +137,8 @@ async fn a_login_renews_a_hash_of_weaker_parameters_without_making_the_password_
 async fn spellings_of_an_address_are_one_account() {
     let world = World::new().await;
     world.account("ada", &[]).await;
-    let login = Login { email: " ADA@Example.COM".into(), password: PASSWORD.into(), device: None };
+    let login =
+        Login { email: " ADA@Example.COM".into(), password: PASSWORD.into(), device: None, cookies: vec![] };
     assert!(world.auth.sessions.login(login, &here()).await.is_ok());
     assert!(address("ada").ends_with("example.com"));
 }

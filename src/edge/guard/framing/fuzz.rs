@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::*;
 use crate::edge::activity::{Activity, Busy};
 use crate::edge::connection::ClientIo;
-use crate::edge::worker;
+use crate::edge::protocols::Protocols;
 use crate::fuzzing::input::Input;
 
 /// A request as [`Framing`] followed it.
@@ -199,7 +199,7 @@ fn serve(bytes: Vec<u8>, size: usize, limits: &Limits) -> Vec<Seen> {
             Ok::<_, Infallible>(answer)
         }
     });
-    let connection = worker::http1(limits).serve_connection(io, service);
+    let connection = Protocols::new(limits).http1.serve_connection(io, service);
     // How it ends is told by what was seen.
     RUNTIME.with(|runtime| drop(runtime.block_on(connection)));
     seen.take()

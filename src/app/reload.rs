@@ -1,0 +1,255 @@
+//! Another configuration for a running node: read, checked and made whole first, then put on record,
+//! then put in place. Until the last step nothing has changed, and the last step cannot fail; a bad
+//! configuration is refused as a whole and the old one runs on.
+//!
+//! What a key takes, a reload or a restart, is said by [`crate::config::change`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use parking_lot::Mutex;
+
+use super::control::view;
+use super::core::Core;
+use super::doors;
+use crate::audit::draft::Draft;
+use crate::config::Config;
+use crate::config::change::{Changes, compare};
+use crate::config::probe::probe;
+use crate::config::problem::{Place, Problem, Problems};
+use crate::edge::certificates::Loaded;
+use crate::edge::plan;
+use crate::edge::start::Changer;
+use crate::edge::tls::Terminator;
+use crate::model::caller::{Actor, Origin};
+use crate::model::event::{Intent, Outcome};
+use crate::model::time::Timestamp;
+use crate::observe::logging;
+use crate::store::error::CommitError;
+
+/// Reads the configuration that the node was started with anew: the same file, arguments and
+/// environment variables.
+pub type Read = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
+
+/// What a node needs to be given another configuration.
+#[derive(Clone)]
+pub struct Source {
+    /// The file; `None` for a node that runs without one.
+    pub file: Option<String>,
+    /// Reads it anew.
+    pub read: Read,
+    /// The process's log.
+    pub log: logging::Handle,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+/// Why a configuration was not put in place.
+#[derive(Debug)]
+pub(in crate::app) enum Refused {
+    /// It is wrong.
+    Wrong(Problems),
+    /// It could not be put on record.
+    Unrecorded(CommitError),
+    /// Reading it broke off.
+    Broken,
+}
+
+/// Reloads, one after the other.
+pub(in crate::app) struct Reloader {
+    source: Source,
+    changer: Changer,
+    terminator: Terminator,
+    running: tokio::sync::Mutex<Running>,
+    told: Mutex<Told>,
+}
+
+/// What is in force.
+struct Running {
+    config: Arc<Config>,
+    /// The networks of `[blacklist]`, those in its file with them.
+    banned: Vec<IpNet>,
+}
+
+/// What is told without waiting.
+struct Told {
+    loaded_at: Timestamp,
+    refused: Option<(Timestamp, String)>,
+    drain_timeout: Duration,
+}
+
+/// Everything made and checked.
+struct Prepared {
+    changes: Changes,
+    certificates: Loaded,
+    plan: plan::Prepared,
+    banned: Vec<IpNet>,
+    log: logging::Prepared,
+}
+
+impl Reloader {
+    /// For a node whose doors stand open, with the networks that it was started with.
+    pub fn new(
+        core: &Core,
+        source: Source,
+        (changer, terminator): (Changer, Terminator),
+        banned: Vec<IpNet>,
+    ) -> Arc<Self> {
+        let running = Running { config: Arc::new(core.config.clone()), banned };
+        let drain_timeout = core.config.limits.drain_timeout;
+        let told = Mutex::new(Told { loaded_at: core.clock.now(), refused: None, drain_timeout });
+        Arc::new(Self { source, changer, terminator, running: running.into(), told })
+    }
+
+    /// How it stands, for `status`.
+    pub fn told(&self) -> view::Configuration {
+        let told = self.told.lock();
+        let refused = told.refused.as_ref();
+        view::Configuration {
+            file: self.source.file.clone(),
+            loaded_at: told.loaded_at.rfc3339(),
+            refused_at: refused.map(|(at, _)| at.rfc3339()),
+            refused_because: refused.map(|(_, why)| why.clone()),
+        }
+    }
+
+    /// `limits.drain_timeout` in force. Waits for no reload that is under way.
+    pub fn drain_timeout(&self) -> Duration {
+        self.told.lock().drain_timeout
+    }
+
+    /// Reads the configuration and puts it in place, or refuses it and changes nothing.
+    pub async fn reload(
+        self: &Arc<Self>,
+        core: &Core,
+        actor: Actor,
+        origin: &Origin,
+    ) -> Result<view::Reloaded, Refused> {
+        // One after the other: each compares with what the one before has put in place.
+        let mut running = self.running.lock().await;
+        let draft = |outcome| {
+            let target = self.source.file.as_deref().unwrap_or_default();
+            Draft::new(Intent::Reload, outcome).by(actor.clone()).at(origin).target(target)
+        };
+        let (this, config) = (Arc::clone(self), Arc::clone(&running.config));
+        // Files are read and keys parsed: not on a thread that others wait for.
+        let prepared = tokio::task::spawn_blocking(move || this.prepare(&config)).await;
+        let refused = match prepared {
+            Ok(Ok(prepared)) => match core.trail.record(draft(Outcome::Granted)).await {
+                Ok(()) => return Ok(self.put(core, prepared, &mut running)),
+                Err(error) => Refused::Unrecorded(error),
+            },
+            Ok(Err(problems)) => Refused::Wrong(problems),
+            Err(_) => Refused::Broken,
+        };
+        drop(running);
+        self.refuse(core, &refused);
+        let (outcome, reason) = match &refused {
+            Refused::Wrong(_) => (Outcome::Denied, "wrong_configuration"),
+            Refused::Unrecorded(_) => return Err(refused),
+            Refused::Broken => (Outcome::Failed, "internal"),
+        };
+        if let Err(error) = core.trail.record(draft(outcome).reason(reason)).await {
+            tracing::error!(%error, "a reload that was refused could not be written to the audit log");
+        }
+        Err(refused)
+    }
+
+    fn prepare(&self, running: &Config) -> Result<Prepared, Problems> {
+        let read = (self.source.read)()?;
+        let problems = |problems| Problems { file: self.name(), problems };
+        // What could not be started with is not taken either, whether it would change now or later.
+        let found = probe(&read);
+        if !found.is_empty() {
+            return Err(problems(found));
+        }
+        let changes = compare(running, &read);
+        self.make(changes).map_err(problems)
+    }
+
+    fn make(&self, changes: Changes) -> Result<Prepared, Vec<Problem>> {
+        let next = &changes.next;
+        let banned = next.blacklist.gather()?;
+        let tls = |error: &dyn fmt::Display| {
+            vec![problem("tls.certificates", error, "put certificate and key there that go together")]
+        };
+        let certificates =
+            self.terminator.certificates().load(&next.tls.source).map_err(|error| tls(&error))?;
+        let terminator = self.terminator.with_versions(next.tls.tls12).map_err(|error| tls(&error))?;
+        let settings = doors::settings(next, terminator);
+        let plan = self.changer.prepare(settings).map_err(|error| {
+            vec![problem(
+                "routes",
+                &error,
+                "correct the route; config.example.toml shows how they are written",
+            )]
+        })?;
+        let log = logging::Handle::prepare(&next.log)
+            .map_err(|error| vec![problem("log.level", &error, "write a filter such as \"info\"")])?;
+        Ok(Prepared { certificates, plan, banned, log, changes })
+    }
+
+    /// Nothing in here can fail.
+    fn put(&self, core: &Core, prepared: Prepared, running: &mut Running) -> view::Reloaded {
+        let Prepared { changes, certificates, plan, banned, log } = prepared;
+        let Changes { next, mut changed, restart } = changes;
+        let other = self.terminator.certificates().put(certificates);
+        self.changer.put(plan);
+        core.blacklist.configure(&banned);
+        self.source.log.put(log);
+        // Files whose content changed under the same names.
+        let mut content = |differs: bool, section: &str, key: &str| {
+            if differs && !changed.iter().any(|name| name.starts_with(section)) {
+                changed.push(key.to_owned());
+            }
+        };
+        content(other, "tls.", "tls.certificates");
+        content(banned != running.banned, "blacklist.", "blacklist.file");
+        let drain_timeout = next.limits.drain_timeout;
+        *running = Running { config: Arc::new(next), banned };
+        *self.told.lock() = Told { loaded_at: core.clock.now(), refused: None, drain_timeout };
+        tracing::info!(file = self.source.file, ?changed, ?restart, "the configuration was reloaded");
+        view::Reloaded { file: self.source.file.clone(), changed, restart }
+    }
+
+    fn refuse(&self, core: &Core, refused: &Refused) {
+        let why = match refused {
+            Refused::Wrong(problems) => {
+                for Problem { place, key, value, message, remedy } in &problems.problems {
+                    let value = value.as_deref().unwrap_or_default();
+                    tracing::error!(?place, key, value, message, remedy, "wrong in the configuration");
+                }
+                let count = problems.problems.len();
+                format!("{count} {} in it", if count == 1 { "problem" } else { "problems" })
+            }
+            Refused::Unrecorded(error) => format!("it could not be put on record: {error}"),
+            Refused::Broken => "reading it broke off".to_owned(),
+        };
+        tracing::error!(
+            file = self.source.file,
+            why,
+            "the configuration was not reloaded: the one before runs on"
+        );
+        self.told.lock().refused = Some((core.clock.now(), why));
+    }
+
+    fn name(&self) -> String {
+        self.source.file.clone().unwrap_or_else(|| "the development configuration".to_owned())
+    }
+}
+
+fn problem(key: &str, message: &dyn fmt::Display, remedy: &str) -> Problem {
+    Problem {
+        place: Place::Machine,
+        key: key.to_owned(),
+        value: None,
+        message: message.to_string(),
+        remedy: remedy.to_owned(),
+    }
+}

@@ -1,0 +1,300 @@
+//! What a new configuration changes in a running node: which keys take a reload, and which a restart.
+//!
+//! One table says it for every key and does it: what it does not name cannot change while running, and
+//! a test fails for a key that it does not name. Values of keys that need a restart stay as they were
+//! until then, so that a node never runs on a mixture of what it was started with and what it reads.
+
+use std::collections::BTreeSet;
+
+use super::Config;
+use super::secret;
+use super::tls::CertificateSource;
+
+/// What a new configuration comes to.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// What runs once it is put in place.
+    pub next: Config,
+    /// The keys that change with it, in the order of the example file.
+    pub changed: Vec<String>,
+    /// The keys that are different and stay as they were until a restart.
+    pub restart: Vec<String>,
+}
+
+/// A key, or several that only make sense together.
+struct Key {
+    /// As the reader knows them.
+    names: &'static [&'static str],
+    differ: Differ,
+    /// Takes the value over from the second; `None` for what needs a restart.
+    take: Option<fn(&mut Config, &Config)>,
+}
+
+/// How it is told whether a key is different.
+enum Differ {
+    /// It is not if this holds. It is called by the first of its names, or that one's list.
+    Unless(fn(&Config, &Config) -> bool),
+    /// Which of them are, by the names that an operator looks for.
+    Named(fn(&Config, &Config) -> Vec<String>),
+}
+
+impl Key {
+    fn different(&self, running: &Config, read: &Config) -> Vec<String> {
+        match self.differ {
+            Differ::Named(names) => names(running, read),
+            Differ::Unless(same) if same(running, read) => Vec::new(),
+            Differ::Unless(_) => self.names.first().into_iter().map(|name| list_of(name)).collect(),
+        }
+    }
+}
+
+/// `routes[].path` is one of `routes`.
+fn list_of(name: &str) -> String {
+    name.split_once("[]").map_or(name, |(list, _)| list).to_owned()
+}
+
+/// The keys of a section whose fields are called as they are.
+macro_rules! keys {
+    (@take reload $section:ident $field:ident) => {
+        Some(|into, from| into.$section.$field.clone_from(&from.$section.$field))
+    };
+    (@take restart $section:ident $field:ident) => { None };
+    ($takes:ident $section:ident: $($field:ident),+ $(,)?) => {
+        &[$(Key {
+            names: &[concat!(stringify!($section), ".", stringify!($field))],
+            differ: Differ::Unless(|a, b| a.$section.$field == b.$section.$field),
+            take: keys!(@take $takes $section $field),
+        }),+]
+    };
+}
+
+/// Every key there is, in the order of the example file. A new one belongs under `reload` only if the
+/// code that uses it reads it anew: from the edge's plan, or by `app::reload`.
+const TABLE: &[&[Key]] = &[
+    ROOT,
+    keys!(restart listen: https, http, internal, workers),
+    keys!(reload listen: trusted_proxies),
+    TLS,
+    keys!(reload tls: hsts),
+    keys!(reload limits: connections, connections_per_address, head_bytes, header_count, body_bytes,
+        http2_streams, handshake_timeout, head_timeout, idle_timeout, stall_timeout, connect_timeout,
+        response_timeout, drain_timeout),
+    keys!(reload blacklist: networks, file),
+    keys!(restart accounts: registration, password_min_length, password_max_length, invite_ttl,
+        sessions_per_account),
+    keys!(restart passwords: memory_kib, iterations, parallelism, threads, queue, queue_timeout),
+    keys!(restart tokens: issuer, audience, access_ttl, refresh_ttl, session_ttl, refresh_grace, leeway,
+        cache_entries),
+    keys!(restart keys: algorithm, rotate_every, jwks_max_age),
+    MASTER_KEY,
+    keys!(restart store: segment_bytes, checkpoint_every, session_cache, audit_head_every),
+    LOG_TARGET,
+    keys!(reload log: level, json, access),
+    ROUTES,
+];
+
+const ROOT: &[Key] = &[
+    Key {
+        names: &["environment"],
+        differ: Differ::Unless(|a, b| a.environment == b.environment),
+        take: None,
+    },
+    Key { names: &["data_dir"], differ: Differ::Unless(|a, b| a.data_dir == b.data_dir), take: None },
+];
+
+/// Between files and a local CA there is more to change than what is served: the CA's own folder.
+const TLS: &[Key] = &[
+    Key {
+        names: &["tls.source"],
+        differ: Differ::Unless(|a, b| same_kind(&a.tls.source, &b.tls.source)),
+        take: None,
+    },
+    Key {
+        names: &["tls.names", "tls.certificates[].certificate", "tls.certificates[].key"],
+        differ: Differ::Named(|a, b| match (&a.tls.source, &b.tls.source) {
+            (CertificateSource::LocalCa { names }, CertificateSource::LocalCa { names: other }) => {
+                named("tls.names", names == other)
+            }
+            (CertificateSource::Files(files), CertificateSource::Files(other)) => {
+                named("tls.certificates", files == other)
+            }
+            _ => Vec::new(),
+        }),
+        take: Some(|into, from| {
+            if same_kind(&into.tls.source, &from.tls.source) {
+                into.tls.source.clone_from(&from.tls.source);
+            }
+        }),
+    },
+    Key {
+        names: &["tls.min_version"],
+        differ: Differ::Unless(|a, b| a.tls.tls12 == b.tls.tls12),
+        take: Some(|into, from| into.tls.tls12 = from.tls.tls12),
+    },
+];
+
+const MASTER_KEY: &[Key] = &[Key {
+    names: &["keys.master_key"],
+    differ: Differ::Unless(|a, b| match (&a.keys.master_key, &b.keys.master_key) {
+        (None, None) => true,
+        (Some(one), Some(other)) => secret::same(one, other),
+        _ => false,
+    }),
+    take: None,
+}];
+
+const LOG_TARGET: &[Key] = &[Key {
+    names: &["log.target", "log.keep"],
+    differ: Differ::Unless(|a, b| a.log.target == b.log.target),
+    take: None,
+}];
+
+const ROUTES: &[Key] = &[
+    Key {
+        names: &[
+            "routes[].path",
+            "routes[].host",
+            "routes[].methods",
+            "routes[].upstream",
+            "routes[].api",
+            "routes[].auth",
+            "routes[].roles",
+            "routes[].scopes",
+            "routes[].body_bytes",
+        ],
+        differ: Differ::Unless(|a, b| a.routes == b.routes),
+        take: Some(|into, from| into.routes.clone_from(&from.routes)),
+    },
+    Key {
+        names: &["upstreams.*.servers", "upstreams.*.idle_connections", "upstreams.*.idle_timeout"],
+        differ: Differ::Named(|a, b| {
+            let names: BTreeSet<_> = a.upstreams.keys().chain(b.upstreams.keys()).collect();
+            let differ = names.into_iter().filter(|name| a.upstreams.get(*name) != b.upstreams.get(*name));
+            differ.map(|name| format!("upstreams.{name}")).collect()
+        }),
+        take: Some(|into, from| into.upstreams.clone_from(&from.upstreams)),
+    },
+];
+
+fn named(name: &str, same: bool) -> Vec<String> {
+    if same { Vec::new() } else { vec![name.to_owned()] }
+}
+
+const fn same_kind(one: &CertificateSource, other: &CertificateSource) -> bool {
+    matches!(
+        (one, other),
+        (CertificateSource::Files(_), CertificateSource::Files(_))
+            | (CertificateSource::LocalCa { .. }, CertificateSource::LocalCa { .. })
+    )
+}
+
+/// Compares what runs with what was read.
+pub fn compare(running: &Config, read: &Config) -> Changes {
+    let mut changes = Changes { next: running.clone(), changed: Vec::new(), restart: Vec::new() };
+    for key in TABLE.iter().copied().flatten() {
+        let different = key.different(running, read);
+        match key.take {
+            Some(take) => {
+                take(&mut changes.next, read);
+                changes.changed.extend(different);
+            }
+            None => changes.restart.extend(different),
+        }
+    }
+    changes
+}
+
+/// Every key that the table names.
+#[cfg(test)]
+pub(in crate::config) fn classified() -> Vec<&'static str> {
+    TABLE.iter().copied().flatten().flat_map(|key| key.names).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::read::parse;
+
+    const FILE: &str = r#"
+environment = "stage"
+data_dir = "/d"
+[tls]
+source = "files"
+[[tls.certificates]]
+certificate = "/c.pem"
+key = "/k.pem"
+[keys]
+master_key = { value = "hunter2" }
+[tokens]
+issuer = "https://id.example.com"
+[[routes]]
+path = "/"
+upstream = "app"
+[upstreams.app]
+servers = ["127.0.0.1:3000"]
+[upstreams.old]
+servers = ["127.0.0.1:3001"]
+"#;
+
+    fn read(text: &str) -> Config {
+        parse(text, "test", Vec::new()).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn changes(edits: &[(&str, &str)]) -> Changes {
+        let edited = edits.iter().fold(FILE.to_owned(), |text, (from, to)| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        });
+        compare(&read(FILE), &read(&edited))
+    }
+
+    #[test]
+    fn the_same_file_changes_nothing() {
+        let same = changes(&[]);
+        assert_eq!((same.changed, same.restart), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn what_takes_a_reload_is_taken_and_what_takes_a_restart_is_named_and_left() {
+        let found = changes(&[
+            (
+                "[tls]",
+                "[limits]\nbody_bytes = 5\n[log]\nlevel = \"debug\"\ntarget = \"files\"\n[tls]\nhsts = \"1d\"",
+            ),
+            ("/c.pem", "/new.pem"),
+            ("id.example.com", "new.example.com"),
+            ("/d", "/e"),
+            ("3000", "3002"),
+            ("upstreams.old", "upstreams.new"),
+            ("path = \"/\"", "path = \"/app\""),
+            ("hunter2", "hunter3"),
+        ]);
+        let changed = [
+            "tls.certificates",
+            "tls.hsts",
+            "limits.body_bytes",
+            "log.level",
+            "routes",
+            "upstreams.app",
+            "upstreams.new",
+            "upstreams.old",
+        ];
+        assert_eq!(found.changed, changed);
+        assert_eq!(found.restart, ["data_dir", "tokens.issuer", "keys.master_key", "log.target"]);
+        let (next, before) = (&found.next, read(FILE));
+        assert_eq!((next.limits.body_bytes, next.routes[0].path.as_str()), (5, "/app"));
+        assert!(next.upstreams.contains_key("new") && !next.upstreams.contains_key("old"));
+        assert_eq!((&next.data_dir, &next.tokens.issuer), (&before.data_dir, &before.tokens.issuer));
+        assert_eq!(next.log.target, before.log.target);
+        let again = compare(next, next);
+        assert_eq!((again.changed, again.restart), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn another_source_of_certificates_needs_a_restart_and_takes_nothing_with_it() {
+        let pair = "[[tls.certificates]]\ncertificate = \"/c.pem\"\nkey = \"/k.pem\"\n";
+        let found = changes(&[("source = \"files\"", "source = \"local-ca\""), (pair, "")]);
+        assert_eq!((found.changed, found.restart), (Vec::new(), vec!["tls.source".to_owned()]));
+        assert!(matches!(found.next.tls.source, CertificateSource::Files(_)));
+    }
+}

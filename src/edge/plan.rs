@@ -1,0 +1,203 @@
+//! What may change while the edge runs: routes, upstreams, limits, trusted proxies, TLS. All of it is
+//! one value, made whole and checked before anyone sees it, and put in place at once.
+//!
+//! A request takes one plan and keeps it to its end, so that what was checked is what is forwarded
+//! whatever is put in place meanwhile. A connection keeps the limits that it began with. Each edge
+//! thread lays a plan out for itself ([`LocalPlan`]); pools of servers that stay are taken along with
+//! their connections.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use ipnet::IpNet;
+
+use super::EdgeError;
+use super::accept::Budget;
+use super::guard::address::TrustedProxies;
+use super::protocols::Protocols;
+use super::proxy::pool::{Connections, Group};
+use super::respond;
+use super::route::Table;
+use super::tls::Terminator;
+use crate::config::limits::Limits;
+use crate::config::route::Route;
+use crate::config::upstream::Upstream;
+
+/// What a plan is made of.
+#[derive(Debug)]
+pub struct Settings {
+    /// Budgets.
+    pub limits: Limits,
+    /// Peers whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// TLS.
+    pub terminator: Terminator,
+    /// `max-age` of `Strict-Transport-Security`; zero sends none.
+    pub hsts: Duration,
+    /// Routes.
+    pub routes: Vec<Route>,
+    /// The groups that routes name.
+    pub upstreams: BTreeMap<String, Upstream>,
+}
+
+/// Everything about the edge that may change while it runs. Read-mostly: nothing in it is written for
+/// a request.
+#[derive(Debug)]
+pub struct Plan {
+    /// Apart, because a connection outlives plans and needs nothing else of them.
+    pub limits: Arc<Limits>,
+    /// Peers whose forwarding headers are believed.
+    pub trusted: TrustedProxies,
+    /// `Strict-Transport-Security`
+    pub hsts: Option<HeaderValue>,
+    /// TLS of connections to come.
+    pub terminator: Terminator,
+    /// Routes; their targets are places in `upstreams`.
+    pub routes: Table,
+    upstreams: Vec<(String, Upstream)>,
+    number: u64,
+}
+
+impl Plan {
+    fn compile(settings: Settings, number: u64) -> Result<Self, EdgeError> {
+        let Settings { limits, trusted_proxies, terminator, hsts, routes, upstreams } = settings;
+        if let Some((name, _)) = upstreams.iter().find(|(_, group)| group.servers.is_empty()) {
+            return Err(EdgeError::NoServers { name: name.clone() });
+        }
+        let upstreams: Vec<_> = upstreams.into_iter().collect();
+        let place = |name: &str| upstreams.iter().position(|(known, _)| known == name);
+        let routes = Table::compile(&routes, limits.body_bytes, place)?;
+        Ok(Self {
+            limits: Arc::new(limits),
+            trusted: TrustedProxies::new(trusted_proxies),
+            hsts: respond::hsts(hsts),
+            terminator,
+            routes,
+            upstreams,
+            number,
+        })
+    }
+
+    /// Tells this plan from every other of the process.
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether this peer's forwarding headers are believed.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.contains(address)
+    }
+}
+
+/// A plan that was checked and waits to be put in place, which cannot fail any more.
+#[derive(Debug)]
+#[must_use = "a plan does nothing until it is put in place"]
+pub struct Prepared(Plan);
+
+/// The plan in force, and the budgets that follow it.
+#[derive(Debug)]
+pub struct Plans {
+    current: ArcSwap<Plan>,
+    made: AtomicU64,
+    budget: Arc<Budget>,
+    upstream_connections: Arc<Connections>,
+}
+
+impl Plans {
+    /// The first plan.
+    pub fn start(settings: Settings) -> Result<Self, EdgeError> {
+        let plan = Plan::compile(settings, 0)?;
+        let limits = &plan.limits;
+        Ok(Self {
+            budget: Budget::new(limits.connections, limits.connections_per_address),
+            // One for each client connection; the descriptors were counted for two.
+            upstream_connections: Connections::new(limits.connections),
+            current: ArcSwap::from_pointee(plan),
+            made: AtomicU64::new(1),
+        })
+    }
+
+    /// Makes and checks a plan. Nothing changes yet.
+    pub fn prepare(&self, settings: Settings) -> Result<Prepared, EdgeError> {
+        Plan::compile(settings, self.made.fetch_add(1, Ordering::Relaxed)).map(Prepared)
+    }
+
+    /// Puts a plan in place: for every request that begins from now on, on every thread.
+    pub fn put(&self, Prepared(plan): Prepared) {
+        // What is open past a smaller budget stays; it only takes longer until somebody new comes in.
+        self.budget.resize(plan.limits.connections, plan.limits.connections_per_address);
+        self.upstream_connections.resize(plan.limits.connections);
+        self.current.store(Arc::new(plan));
+    }
+
+    /// The plan in force.
+    pub fn current(&self) -> Arc<Plan> {
+        self.current.load_full()
+    }
+
+    /// The connections that are open.
+    pub const fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+}
+
+/// A plan as one edge thread has laid it out: with that thread's own pools.
+#[derive(Debug)]
+pub struct LocalPlan {
+    /// What it follows.
+    pub plan: Arc<Plan>,
+    /// The pools of each upstream group, in the plan's order.
+    pub groups: Vec<Group>,
+    /// What new connections speak.
+    pub protocols: Protocols,
+}
+
+/// One thread's way to the plan in force.
+#[derive(Debug)]
+pub struct Follow {
+    plans: Arc<Plans>,
+    worker: usize,
+    local: RefCell<Rc<LocalPlan>>,
+}
+
+impl Follow {
+    /// For the thread of this number.
+    pub fn new(plans: Arc<Plans>, worker: usize) -> Self {
+        let local = RefCell::new(Rc::new(lay_out(&plans, plans.current(), None, worker)));
+        Self { plans, worker, local }
+    }
+
+    /// The plan in force, laid out. A few nanoseconds, but for the first time after a change.
+    pub fn now(&self) -> Rc<LocalPlan> {
+        let local = Rc::clone(&self.local.borrow());
+        let current = self.plans.current.load();
+        if Arc::ptr_eq(&current, &local.plan) {
+            return local;
+        }
+        let next = Rc::new(lay_out(&self.plans, Arc::clone(&current), Some(&local), self.worker));
+        self.local.replace(Rc::clone(&next));
+        next
+    }
+}
+
+fn lay_out(plans: &Plans, plan: Arc<Plan>, before: Option<&LocalPlan>, worker: usize) -> LocalPlan {
+    let known = |name: &str| {
+        before.and_then(|local| {
+            let at = local.plan.upstreams.iter().position(|(known, _)| known == name)?;
+            local.groups.get(at)
+        })
+    };
+    let group = |(name, config): &(String, Upstream)| {
+        Group::new(config, worker, &plans.upstream_connections, known(name))
+    };
+    let groups = plan.upstreams.iter().map(group).collect();
+    let protocols = Protocols::new(&plan.limits);
+    LocalPlan { plan, groups, protocols }
+}
