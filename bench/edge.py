@@ -23,6 +23,9 @@ source = "local-ca"
 names = ["localhost"]
 [limits]
 connections_per_address = 4096
+[rates]
+address = "1000000/s"
+user = "1000000/s"
 [accounts]
 registration = "open"
 [passwords]

@@ -22,6 +22,7 @@ use crate::config::upstream::Server;
 use crate::edge::body::ResponseBody;
 use crate::edge::local::LocalApi;
 use crate::edge::plan::Settings;
+use crate::edge::rates::limiter::Ticks;
 use crate::edge::start::{Edge, Parts, Running};
 use crate::edge::tls::Terminator;
 use crate::files;
@@ -111,6 +112,8 @@ pub(in crate::app) fn settings(config: &Config, terminator: Terminator) -> Setti
         hsts: config.tls.hsts,
         routes: config.routes.clone(),
         upstreams: config.upstreams.clone(),
+        rates: config.rates.clone(),
+        cors: config.cors.clone(),
     }
 }
 
@@ -134,6 +137,9 @@ pub(in crate::app) fn edge(
         limits: affordable(&config.limits),
         terminator: terminator.clone(),
         hsts: config.tls.hsts,
+        rates: config.rates.clone(),
+        cors: config.cors.clone(),
+        ticks: Ticks::monotonic(),
         routes: config.routes.clone(),
         upstreams: config.upstreams.clone(),
         verifier,

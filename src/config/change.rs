@@ -80,8 +80,12 @@ const TABLE: &[&[Key]] = &[
         http2_streams, handshake_timeout, head_timeout, idle_timeout, stall_timeout, connect_timeout,
         response_timeout, drain_timeout),
     keys!(reload blacklist: networks, file),
+    RATES,
+    keys!(restart rates: keys),
+    keys!(reload cors: origins, credentials, headers, max_age),
     keys!(restart accounts: registration, password_min_length, password_max_length, invite_ttl,
         sessions_per_account),
+    keys!(restart throttle: free, first_delay, max_delay, address_free, address_max_delay, entries, device_ttl),
     keys!(restart passwords: memory_kib, iterations, parallelism, threads, queue, queue_timeout),
     keys!(restart tokens: issuer, audience, access_ttl, refresh_ttl, session_ttl, refresh_grace, leeway,
         cache_entries),
@@ -133,6 +137,25 @@ const TLS: &[Key] = &[
     },
 ];
 
+/// A rate is one value with its burst.
+macro_rules! rate {
+    ($field:ident, $burst:literal) => {
+        Key {
+            names: &[concat!("rates.", stringify!($field)), $burst],
+            differ: Differ::Unless(|a, b| a.rates.$field == b.rates.$field),
+            take: Some(|into, from| into.rates.$field.clone_from(&from.rates.$field)),
+        }
+    };
+}
+
+const RATES: &[Key] = &[
+    rate!(address, "rates.address_burst"),
+    rate!(user, "rates.user_burst"),
+    rate!(session, "rates.session_burst"),
+    rate!(failed_verifications, "rates.failed_verifications_burst"),
+    rate!(ipv6_prefix, "rates.ipv6_prefix"),
+];
+
 const MASTER_KEY: &[Key] = &[Key {
     names: &["keys.master_key"],
     differ: Differ::Unless(|a, b| match (&a.keys.master_key, &b.keys.master_key) {
@@ -161,6 +184,9 @@ const ROUTES: &[Key] = &[
             "routes[].roles",
             "routes[].scopes",
             "routes[].body_bytes",
+            "routes[].rate",
+            "routes[].rate_burst",
+            "routes[].rate_by",
         ],
         differ: Differ::Unless(|a, b| a.routes == b.routes),
         take: Some(|into, from| into.routes.clone_from(&from.routes)),

@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod blacklist;
 pub mod change;
+pub mod cors;
 pub mod development;
 pub mod keys;
 pub mod limits;
@@ -12,6 +13,7 @@ pub mod log;
 pub mod passwords;
 pub mod probe;
 pub mod problem;
+pub mod rates;
 pub mod read;
 pub mod route;
 pub mod secret;
@@ -65,6 +67,10 @@ pub struct Config {
     pub limits: limits::Limits,
     /// `[blacklist]`
     pub blacklist: blacklist::Blacklist,
+    /// `[rates]`
+    pub rates: rates::Rates,
+    /// `[cors]`
+    pub cors: cors::Cors,
     /// `[[routes]]`, most specific first once loaded.
     pub routes: Vec<route::Route>,
     /// `[upstreams.NAME]`

@@ -1,5 +1,6 @@
 //! `[[routes]]`: which requests go where, and what they must show.
 
+use super::rates::RouteRate;
 use crate::model::role::Role;
 
 /// Whether a route wants a token.
@@ -42,4 +43,6 @@ pub struct Route {
     pub scopes: Vec<String>,
     /// Request body limit in bytes, in place of `limits.body_bytes`.
     pub body_bytes: Option<u64>,
+    /// How fast it may be asked, besides `[rates]`.
+    pub rate: Option<RouteRate>,
 }

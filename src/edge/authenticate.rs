@@ -15,7 +15,9 @@ use keepgate_guard::refusal::Refusal;
 use keepgate_guard::verifier::Verifier;
 
 use super::decisions::Denied;
+use super::guard::Admitted;
 use super::identity;
+use super::rates::Rates;
 use super::respond::Refused;
 use super::route::{Route, Routed};
 use crate::config::route::RouteAuth;
@@ -24,13 +26,20 @@ use crate::observe::metrics::Denial;
 
 /// From a token's text to claims: what the edge needs of a verifier. [`Verifier`] in the appliance.
 pub trait TokenCheck: Send + Sync + 'static {
-    /// Verifies one token at `now` (seconds since the epoch).
-    fn verify(&self, token: &str, now: i64) -> Result<Arc<Claims>, Refusal>;
+    /// What is remembered of a token at `now` (seconds since the epoch), which costs no signature.
+    fn recall(&self, token: &str, now: i64) -> Option<Result<Arc<Claims>, Refusal>>;
+
+    /// Verifies a token of which nothing is remembered.
+    fn verify_afresh(&self, token: &str, now: i64) -> Result<Arc<Claims>, Refusal>;
 }
 
 impl TokenCheck for Verifier {
-    fn verify(&self, token: &str, now: i64) -> Result<Arc<Claims>, Refusal> {
-        Self::verify(self, token, now)
+    fn recall(&self, token: &str, now: i64) -> Option<Result<Arc<Claims>, Refusal>> {
+        Self::recall(self, token, now)
+    }
+
+    fn verify_afresh(&self, token: &str, now: i64) -> Result<Arc<Claims>, Refusal> {
+        Self::verify_afresh(self, token, now)
     }
 }
 
@@ -86,6 +95,11 @@ impl Vetted {
         &self.who
     }
 
+    /// The request.
+    pub const fn admitted(&self) -> &Admitted {
+        self.routed.admitted()
+    }
+
     /// The route.
     pub const fn route(&self) -> &Arc<Route> {
         self.routed.route()
@@ -102,7 +116,11 @@ pub struct Stopped {
 }
 
 /// Lets a request pass, or says why not.
-pub fn authenticate(check: &dyn TokenCheck, routed: Routed, now: Timestamp) -> Result<Vetted, Stopped> {
+pub fn authenticate(
+    (check, rates): (&dyn TokenCheck, &Rates),
+    routed: Routed,
+    now: Timestamp,
+) -> Result<Vetted, Stopped> {
     let demand = routed.route().auth;
     if demand == RouteAuth::None {
         return Ok(Vetted { routed, who: Who::Anonymous(Anonymous::NotAsked) });
@@ -115,7 +133,14 @@ pub fn authenticate(check: &dyn TokenCheck, routed: Routed, now: Timestamp) -> R
         Ok(None) => return Ok(Vetted { routed, who: Who::Anonymous(Anonymous::NoToken) }),
         Err(refused) => return Err(Stopped { refused, denied: None }),
     };
-    let claims = match check.verify(token, now.as_secs()) {
+    let verified = match verify((check, rates), &routed, token, now) {
+        Ok(verified) => verified,
+        Err(refused) => {
+            let denied = Some(denied(&routed, "too_many_failures", None));
+            return Err(Stopped { refused, denied });
+        }
+    };
+    let claims = match verified {
         Ok(claims) => claims,
         Err(refusal) if insists => {
             let denied = Some(denied(&routed, refusal.word(), None));
@@ -153,6 +178,26 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
         _ if text.eq_ignore_ascii_case("bearer") => Ok(Some("")),
         _ => Ok(None),
     }
+}
+
+/// Verifies a token, unless it would cost a signature and too many from that address have failed: then
+/// the answer is 429 also where the route would let a bad token pass, because this one may be good.
+fn verify(
+    (check, rates): (&dyn TokenCheck, &Rates),
+    routed: &Routed,
+    token: &str,
+    now: Timestamp,
+) -> Result<Result<Arc<Claims>, Refusal>, Refused> {
+    if let Some(known) = check.recall(token, now.as_secs()) {
+        return Ok(known);
+    }
+    let address = routed.admitted().client().address;
+    rates.may_verify(address)?;
+    let verified = check.verify_afresh(token, now.as_secs());
+    if verified.is_err() {
+        rates.failed_to_verify(address);
+    }
+    Ok(verified)
 }
 
 /// RFC 6750 §3.1: without credentials the challenge carries no error.

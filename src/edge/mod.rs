@@ -1,8 +1,8 @@
 //! The edge: the path of every request, from the socket to the application or the local API.
 //!
 //! ```text
-//! accept → tls → guard → route → authenticate → ┬→ proxy → upstream
-//!                                               └→ local API
+//! accept → tls → guard → cors → rates → route → authenticate → rates → ┬→ proxy → upstream
+//!                                                                      └→ local API
 //! ```
 //!
 //! Each stage takes the value that only the stage before it can make ([`accept::Accepted`],
@@ -19,6 +19,7 @@ pub mod authenticate;
 pub mod body;
 pub mod certificates;
 pub mod connection;
+pub mod cors;
 pub mod decisions;
 pub mod drain;
 pub mod guard;
@@ -29,6 +30,7 @@ pub mod local_ca;
 pub mod plan;
 pub mod protocols;
 pub mod proxy;
+pub mod rates;
 pub mod redirect;
 pub mod request_ids;
 pub mod respond;
@@ -47,7 +49,7 @@ use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
 use self::access::Entry;
-use self::authenticate::{TokenCheck, Who};
+use self::authenticate::{Stopped, TokenCheck, Who};
 use self::body::Outgoing;
 use self::decisions::{Decisions, Denied};
 use self::guard::Arrival;
@@ -56,7 +58,7 @@ use self::identity::Identities;
 use self::local::LocalApi;
 use self::plan::{Follow, LocalPlan, Plans};
 use self::proxy::Proxy;
-use self::respond::Refused;
+use self::respond::{Beside, Refused};
 use self::route::{RouteError, Target};
 use crate::model::random::SharedRng;
 use crate::model::time::SharedClock;
@@ -102,7 +104,8 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// The request path, by the plan that was in force when the request came.
+    /// Answers a request, with the headers that the stages of [`Self::decide`] add to whatever the
+    /// answer is.
     async fn answer(
         &self,
         local: &LocalPlan,
@@ -110,6 +113,27 @@ impl Pipeline {
         request: Request<Incoming>,
         id_header: &HeaderValue,
         entry: &mut Entry,
+    ) -> Result<Response<Outgoing>, Refused> {
+        let mut beside = Beside::new();
+        match self.decide(local, arrival, request, id_header, (entry, &mut beside)).await {
+            Ok(mut response) => {
+                for (name, value) in beside {
+                    response.headers_mut().append(name, value);
+                }
+                Ok(response)
+            }
+            Err(refused) => Err(refused.beside(beside)),
+        }
+    }
+
+    /// The request path, by the plan that was in force when the request came.
+    async fn decide(
+        &self,
+        local: &LocalPlan,
+        arrival: Arrival<'_>,
+        request: Request<Incoming>,
+        id_header: &HeaderValue,
+        (entry, beside): (&mut Entry, &mut Beside),
     ) -> Result<Response<Outgoing>, Refused> {
         let (site, plan) = (&*self.site, &*local.plan);
         // Guard first: until the request is known to be one request, for one host and one path, from
@@ -125,22 +149,33 @@ impl Pipeline {
             }
         };
         entry.client = admitted.client().address;
+        // Which page may read the answer comes before anything that may refuse: a page must be able to
+        // read a refusal too.
+        let preflight = plan.cors.as_ref().and_then(|cors| cors.look(&admitted, &plan.routes, beside));
+        // The address's rate before anything that costs more than it.
+        if let Err(stopped) = plan.rates.address(&admitted) {
+            return Err(self.stop(stopped).await);
+        }
+        // A browser asks first, and asks without a token.
+        if let Some(preflight) = preflight {
+            return Ok(preflight.answer());
+        }
         // Route before authentication: the route says what must be shown. A pure look-up, so that
         // unknown paths cost an attacker's request no signature check.
         let routed = plan.routes.find(admitted)?;
         entry.route = Some(Arc::clone(&routed.route().name));
         // Authentication before a byte of the body is read and before the application hears of it.
-        let vetted = match authenticate::authenticate(&*site.check, routed, arrival.now) {
+        let vetted = match authenticate::authenticate((&*site.check, &plan.rates), routed, arrival.now) {
             Ok(vetted) => vetted,
-            Err(stopped) => {
-                if let Some(denied) = stopped.denied {
-                    self.record(*denied).await;
-                }
-                return Err(stopped.refused);
-            }
+            Err(stopped) => return Err(self.stop(stopped).await),
         };
         if let Who::Authenticated(somebody) = vetted.who() {
             entry.account = Some(somebody.claims().sub);
+        }
+        // The rates of whoever it turned out to be, and the route's own, while nothing of the body is
+        // read.
+        if let Err(stopped) = plan.rates.caller(&vetted, beside) {
+            return Err(self.stop(stopped).await);
         }
         match vetted.route().target {
             Target::Api => {
@@ -161,6 +196,14 @@ impl Pipeline {
     fn proxy<'a>(&'a self, local: &'a LocalPlan) -> Proxy<'a> {
         let Self { identities, counters, .. } = self;
         Proxy { limits: &local.plan.limits, identities, counters, groups: &local.groups }
+    }
+
+    /// Records the denial, if it is one, and gives the answer.
+    async fn stop(&self, stopped: Stopped) -> Refused {
+        if let Some(denied) = stopped.denied {
+            self.record(*denied).await;
+        }
+        stopped.refused
     }
 
     /// Makes a denial durable before its answer leaves. If it cannot be, the answer is no all the

@@ -20,12 +20,16 @@ use ipnet::IpNet;
 
 use super::EdgeError;
 use super::accept::Budget;
+use super::cors::Cors;
 use super::guard::address::TrustedProxies;
 use super::protocols::Protocols;
 use super::proxy::pool::{Connections, Group};
+use super::rates::limiter::{Limiters, Ticks};
+use super::rates::{Rates, RouteLimit};
 use super::respond;
 use super::route::Table;
 use super::tls::Terminator;
+use crate::config;
 use crate::config::limits::Limits;
 use crate::config::route::Route;
 use crate::config::upstream::Upstream;
@@ -45,6 +49,10 @@ pub struct Settings {
     pub routes: Vec<Route>,
     /// The groups that routes name.
     pub upstreams: BTreeMap<String, Upstream>,
+    /// How fast anybody may ask.
+    pub rates: config::rates::Rates,
+    /// Whose pages may read the API's answers.
+    pub cors: config::cors::Cors,
 }
 
 /// Everything about the edge that may change while it runs. Read-mostly: nothing in it is written for
@@ -61,25 +69,32 @@ pub struct Plan {
     pub terminator: Terminator,
     /// Routes; their targets are places in `upstreams`.
     pub routes: Table,
+    /// How fast anybody may ask.
+    pub rates: Rates,
+    /// Whose pages may read the API's answers, if anybody's.
+    pub cors: Option<Cors>,
     upstreams: Vec<(String, Upstream)>,
     number: u64,
 }
 
 impl Plan {
-    fn compile(settings: Settings, number: u64) -> Result<Self, EdgeError> {
-        let Settings { limits, trusted_proxies, terminator, hsts, routes, upstreams } = settings;
+    fn compile(settings: Settings, limiters: &Limiters, number: u64) -> Result<Self, EdgeError> {
+        let Settings { limits, trusted_proxies, terminator, hsts, routes, upstreams, rates, cors } = settings;
         if let Some((name, _)) = upstreams.iter().find(|(_, group)| group.servers.is_empty()) {
             return Err(EdgeError::NoServers { name: name.clone() });
         }
         let upstreams: Vec<_> = upstreams.into_iter().collect();
         let place = |name: &str| upstreams.iter().position(|(known, _)| known == name);
-        let routes = Table::compile(&routes, limits.body_bytes, place)?;
+        let limit = |route: &Route, name: &str| RouteLimit::of(route, name, rates.ipv6_prefix, limiters);
+        let routes = Table::compile(&routes, limits.body_bytes, place, limit)?;
         Ok(Self {
             limits: Arc::new(limits),
             trusted: TrustedProxies::new(trusted_proxies),
             hsts: respond::hsts(hsts),
             terminator,
             routes,
+            rates: Rates::new(&rates, limiters),
+            cors: Cors::new(&cors),
             upstreams,
             number,
         })
@@ -108,12 +123,15 @@ pub struct Plans {
     made: AtomicU64,
     budget: Arc<Budget>,
     upstream_connections: Arc<Connections>,
+    /// Buckets outlive plans: a client gains nothing by waiting for a reload.
+    limiters: Arc<Limiters>,
 }
 
 impl Plans {
     /// The first plan.
-    pub fn start(settings: Settings) -> Result<Self, EdgeError> {
-        let plan = Plan::compile(settings, 0)?;
+    pub fn start(settings: Settings, ticks: Ticks) -> Result<Self, EdgeError> {
+        let limiters = Arc::new(Limiters::new(settings.rates.keys, ticks));
+        let plan = Plan::compile(settings, &limiters, 0)?;
         let limits = &plan.limits;
         Ok(Self {
             budget: Budget::new(limits.connections, limits.connections_per_address),
@@ -121,12 +139,13 @@ impl Plans {
             upstream_connections: Connections::new(limits.connections),
             current: ArcSwap::from_pointee(plan),
             made: AtomicU64::new(1),
+            limiters,
         })
     }
 
     /// Makes and checks a plan. Nothing changes yet.
     pub fn prepare(&self, settings: Settings) -> Result<Prepared, EdgeError> {
-        Plan::compile(settings, self.made.fetch_add(1, Ordering::Relaxed)).map(Prepared)
+        Plan::compile(settings, &self.limiters, self.made.fetch_add(1, Ordering::Relaxed)).map(Prepared)
     }
 
     /// Puts a plan in place: for every request that begins from now on, on every thread.
@@ -140,6 +159,11 @@ impl Plans {
     /// The plan in force.
     pub fn current(&self) -> Arc<Plan> {
         self.current.load_full()
+    }
+
+    /// The rates' buckets.
+    pub const fn limiters(&self) -> &Arc<Limiters> {
+        &self.limiters
     }
 
     /// The connections that are open.

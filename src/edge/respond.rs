@@ -17,6 +17,9 @@ use crate::observe::metrics::Denial;
 /// `X-Request-Id`
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Headers that stages add to an answer whoever makes it, beside those of the same name.
+pub type Beside = Vec<(HeaderName, HeaderValue)>;
+
 /// A request that ends here.
 #[derive(Debug)]
 #[must_use = "a refusal is an answer that somebody waits for"]
@@ -28,7 +31,7 @@ struct Details {
     word: &'static str,
     title: &'static str,
     detail: Cow<'static, str>,
-    header: Option<(HeaderName, HeaderValue)>,
+    headers: Beside,
     close: bool,
     denial: Option<Denial>,
 }
@@ -38,7 +41,8 @@ impl Refused {
     pub fn new(status: StatusCode, word: &'static str, title: &'static str) -> Self {
         let denial = status.is_client_error().then_some(Denial::Malformed);
         let detail = Cow::Borrowed("");
-        Self(Box::new(Details { status, word, title, detail, header: None, close: false, denial }))
+        let headers = Vec::new();
+        Self(Box::new(Details { status, word, title, detail, headers, close: false, denial }))
     }
 
     /// 400: the request contradicts itself or the protocol.
@@ -67,7 +71,13 @@ impl Refused {
 
     /// Adds a header.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.0.header = Some((name, value));
+        self.0.headers.push((name, value));
+        self
+    }
+
+    /// Adds headers.
+    pub fn beside(mut self, beside: Beside) -> Self {
+        self.0.headers.extend(beside);
         self
     }
 
@@ -100,7 +110,7 @@ impl Refused {
 
     /// The answer.
     pub fn into_response(self, request: RequestId, version: Version) -> Response<Outgoing> {
-        let Details { status, word, title, detail, header, close, .. } = *self.0;
+        let Details { status, word, title, detail, headers: own, close, .. } = *self.0;
         let problem = Problem::new(status.as_u16(), word, title).detail(detail).instance(request);
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = Response::new(Outgoing::full(Bytes::from(body)));
@@ -108,8 +118,8 @@ impl Refused {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some((name, value)) = header {
-            headers.insert(name, value);
+        for (name, value) in own {
+            headers.append(name, value);
         }
         if close && version < Version::HTTP_2 {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -13,6 +13,7 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::guard::Admitted;
 use super::guard::target;
+use super::rates::RouteLimit;
 use super::respond::Refused;
 use crate::config::route::{Route as RouteConfig, RouteAuth, RouteTarget};
 use crate::model::role::Role;
@@ -41,6 +42,8 @@ pub struct Route {
     pub scopes: Vec<String>,
     /// Request body limit, bytes.
     pub body_bytes: u64,
+    /// How fast it may be asked.
+    pub limit: Option<RouteLimit>,
     methods: Vec<Method>,
 }
 
@@ -93,11 +96,13 @@ enum Found<'a> {
 }
 
 impl Table {
-    /// Compiles routes. `upstream` tells a group's place from its name.
+    /// Compiles routes. `upstream` tells a group's place from its name, `limit` makes or finds the
+    /// limiter of a route of that name.
     pub fn compile(
         routes: &[RouteConfig],
         default_body_bytes: u64,
         upstream: impl Fn(&str) -> Option<usize>,
+        limit: impl Fn(&RouteConfig, &str) -> Option<RouteLimit>,
     ) -> Result<Self, RouteError> {
         let mut table = Self::default();
         for config in routes {
@@ -118,6 +123,7 @@ impl Table {
             let node = table.node(config.host.as_deref(), &path);
             refuse_twice(&name, &node.routes, &methods)?;
             node.routes.push(Arc::new(Route {
+                limit: limit(config, &name),
                 name: name.into(),
                 target,
                 auth: config.auth,
@@ -154,6 +160,15 @@ impl Table {
             Some(route) => Found::Route(route),
             None if routes.is_empty() => Found::Nothing,
             None => Found::MethodNotAllowed(routes),
+        }
+    }
+
+    /// Whether a request like this would be the API's to answer, or to refuse.
+    pub fn leads_to_api(&self, host: &str, path: &str, method: &Method) -> bool {
+        match self.look_up(host, path, method) {
+            Found::Route(route) => route.target == Target::Api,
+            Found::MethodNotAllowed(routes) => routes.iter().any(|route| route.target == Target::Api),
+            Found::Nothing => false,
         }
     }
 
@@ -284,11 +299,12 @@ mod tests {
             roles: Vec::new(),
             scopes: Vec::new(),
             body_bytes: None,
+            rate: None,
         }
     }
 
     fn compile(routes: &[RouteConfig]) -> Result<Table, RouteError> {
-        Table::compile(routes, 10, |name| (name == "app").then_some(0))
+        Table::compile(routes, 10, |name| (name == "app").then_some(0), |_, _| None)
     }
 
     fn ask(table: &Table, host: &str, path: &str, method: Method) -> String {

@@ -15,11 +15,15 @@ use super::decisions::{AuditSink, Decisions};
 use super::guard::blacklist::Blacklist;
 use super::local::LocalApi;
 use super::plan::{Plans, Prepared, Settings};
+use super::rates::limiter::Ticks;
+use super::rates::measures::Crowd;
 use super::tls::Terminator;
 use super::worker::{self, Setup};
 use super::{EdgeError, Site, listen};
+use crate::config::cors;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
+use crate::config::rates::Rates;
 use crate::config::route::Route;
 use crate::config::upstream::Upstream;
 use crate::model::random::SharedRng;
@@ -36,6 +40,12 @@ pub struct Parts {
     pub terminator: Terminator,
     /// `max-age` of `Strict-Transport-Security`; zero sends none.
     pub hsts: Duration,
+    /// How fast anybody may ask.
+    pub rates: Rates,
+    /// Whose pages may read the API's answers.
+    pub cors: cors::Cors,
+    /// Where the rates get the time.
+    pub ticks: Ticks,
     /// Routes.
     pub routes: Vec<Route>,
     /// The groups that routes name.
@@ -82,6 +92,8 @@ impl Edge {
         let (http, mut http_listeners) = bind_all(&parts.listen.http, count, &every)?;
         let metrics = Arc::clone(&parts.metrics);
         let site = Arc::new(Site::new(parts, https.first().map_or(443, SocketAddr::port))?);
+        let crowd = Crowd(Arc::clone(site.plans.limiters()));
+        metrics.register(|registry| registry.register_collector(Box::new(crowd)));
         // What belongs to no thread is counted with the first one's.
         let first = metrics.edge_worker();
         let mut workers = Vec::with_capacity(count);
@@ -105,8 +117,10 @@ impl Edge {
 impl Site {
     fn new(parts: Parts, https_port: u16) -> Result<Self, EdgeError> {
         let Parts { listen, limits, terminator, hsts, routes, upstreams, .. } = parts;
+        let Parts { rates, cors, ticks, .. } = parts;
         let trusted_proxies = listen.trusted_proxies;
-        let plans = Plans::start(Settings { limits, trusted_proxies, terminator, hsts, routes, upstreams })?;
+        let settings = Settings { limits, trusted_proxies, terminator, hsts, routes, upstreams, rates, cors };
+        let plans = Plans::start(settings, ticks)?;
         Ok(Self {
             plans: Arc::new(plans),
             https_port,

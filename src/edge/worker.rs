@@ -298,6 +298,7 @@ impl Worker {
             }
             let failures = self.site().decisions.close_windows(Some(now)).await;
             self.counters().audit_failures.add(failures);
+            self.site().plans.limiters().sweep();
             if ticks.is_multiple_of(BAN_TICKS) {
                 self.site().blacklist.forget_lapsed(self.site().clock.now());
             }

@@ -107,6 +107,16 @@ labelled!(
         Forbidden => "forbidden",
         /// 403: a banned address behind a trusted proxy.
         Blacklist => "blacklist",
+        /// 429: too many requests from an address.
+        RateAddress => "rate_address",
+        /// 429: too many requests by an account.
+        RateUser => "rate_user",
+        /// 429: too many requests in a session.
+        RateSession => "rate_session",
+        /// 429: past a route's own rate.
+        RateRoute => "rate_route",
+        /// 429: too many tokens that did not verify, from an address.
+        RateFailures => "rate_failures",
         /// Another 4xx: malformed, too large, no route …
         Malformed => "malformed",
     }

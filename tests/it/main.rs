@@ -16,6 +16,7 @@ mod flow;
 mod kill;
 mod lifecycle;
 mod proxy;
+mod rates;
 mod reload;
 mod secrets;
 mod throttle;

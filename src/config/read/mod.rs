@@ -5,6 +5,7 @@
 //! [`super::probe`]'s business, so that a file can be checked on another machine.
 
 mod kind;
+mod limiting;
 mod routes;
 mod rules;
 mod section;
@@ -134,6 +135,8 @@ fn examine(
         tls: sections::tls(section.child("tls")),
         limits: sections::limits(section.child("limits")),
         blacklist: sections::blacklist(section.child("blacklist")),
+        rates: limiting::rates(section.child("rates")),
+        cors: limiting::cors(section.child("cors")),
         routes: Vec::new(),
         upstreams: routes::upstreams(section.child("upstreams")),
         accounts: sections::accounts(section.child("accounts")),

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::kind::{self, count, duration, flag, list, one_of, size, text, wrong};
+use super::limiting;
 use super::section::Section;
 use super::sections::{BODY, host};
 use super::tree::Node;
 use crate::config::problem::legible;
+use crate::config::rates::{RateBy, RouteRate};
 use crate::config::route::{Route, RouteAuth, RouteTarget};
 use crate::config::upstream::{Server, Upstream};
 use crate::model::role::Role;
@@ -52,9 +54,14 @@ fn route(mut section: Section<'_>) -> Option<Route> {
         );
     }
     let body_bytes = section.optional("body_bytes", size(BODY.0, BODY.1));
+    let rate = limiting::route(&mut section);
+    if auth == RouteAuth::None && matches!(rate, Some(RouteRate { by: RateBy::User | RateBy::Session, .. })) {
+        let remedy = "write \"address\" or \"route\", or let the route look at tokens";
+        section.problem("rate_by", None, "needs a token, which auth = \"none\" does not look at", remedy);
+    }
     section.finish();
     let (path, target) = (path?, target?);
-    host_read.then_some(Route { host, path, methods, target, auth, roles, scopes, body_bytes })
+    host_read.then_some(Route { host, path, methods, target, auth, roles, scopes, body_bytes, rate })
 }
 
 fn target(section: &mut Section<'_>) -> Option<RouteTarget> {

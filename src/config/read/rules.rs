@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::kind::span;
 use super::section::Report;
 use super::tree::Node;
+use crate::config::cors::Origins;
 use crate::config::problem::{Problem, legible};
 use crate::config::route::{Route, RouteTarget};
 use crate::config::secret::SecretSource;
@@ -29,6 +30,7 @@ impl Rules<'_> {
         self.issuer();
         self.lives();
         self.accounts();
+        self.cors();
         if self.config.environment == Environment::Production {
             self.production();
         }
@@ -161,8 +163,29 @@ impl Rules<'_> {
         }
     }
 
+    /// Fetch standard, "CORS check": with credentials browsers take no `*`. Reflecting whatever origin
+    /// asks instead would let any page act as the person who looks at it.
+    fn cors(&self) {
+        let cors = &self.config.cors;
+        if cors.credentials && cors.origins == Origins::Any {
+            let message = "lets every page on the web act with its visitor's credentials";
+            let remedy = "name the origins, or write credentials = false";
+            self.refuse("cors.origins", Some("[\"*\"]".to_owned()), message, remedy);
+        }
+    }
+
+    fn plain_origins(&self) {
+        let Origins::Listed(origins) = &self.config.cors.origins else { return };
+        if let Some(plain) = origins.iter().find(|origin| origin.starts_with("http:")) {
+            let message = "is a page that anybody on the way can change, in production";
+            let remedy = "serve the page over https, and write \"https://…\"";
+            self.refuse("cors.origins", Some(format!("{plain:?}")), message, remedy);
+        }
+    }
+
     fn production(&self) {
         self.hash_strength();
+        self.plain_origins();
         if matches!(self.config.tls.source, CertificateSource::LocalCa { .. }) {
             let remedy =
                 "set source = \"files\" and [[tls.certificates]]; local-ca is for development and stage";

@@ -96,6 +96,8 @@ fn values_that_the_example_shows_as_defaults_are_the_defaults() {
     same(&example.listen, &crate::config::listen::Listen::default());
     same(&example.limits, &crate::config::limits::Limits::default());
     same(&example.blacklist, &crate::config::blacklist::Blacklist::default());
+    same(&example.rates, &crate::config::rates::Rates::default());
+    same(&example.cors, &crate::config::cors::Cors::default());
     same(&example.accounts, &crate::config::accounts::Accounts::default());
     same(&example.passwords, &crate::config::passwords::Passwords::default());
     same(&example.keys, &crate::config::keys::Keys::default());
@@ -222,6 +224,65 @@ fn what_the_environment_cannot_set_is_named_by_its_variable() {
             ("KEEPGATE_LISTEN__INTERNAL", "nowhere"),
         ],
     ));
+}
+
+#[test]
+fn rates_and_origins_that_make_no_sense_are_named_with_what_to_write() {
+    let text = r#"
+[rates]
+address = "fast"
+user = "off"
+user_burst = 5
+session = "5/d"
+ipv6_prefix = 16
+keys = 1
+[cors]
+origins = ["https://app.example.com/", "app.example.com", "null", "ftp://x", "https://u@x.example", "*"]
+credentials = "yes"
+headers = ["*", "content type"]
+max_age = "2d"
+[[routes]]
+path = "/a"
+api = true
+rate_by = "user"
+[[routes]]
+path = "/b"
+api = true
+auth = "none"
+rate = "off"
+rate_burst = 0
+[[routes]]
+path = "/c"
+api = true
+auth = "none"
+rate = "1/s"
+rate_by = "session"
+"#;
+    insta::assert_snapshot!(report(&format!("{text}{LEAST}"), &[]));
+}
+
+#[test]
+fn any_origin_with_credentials_and_in_production_any_page_over_plain_http_is_refused() {
+    let with = |cors: &str| report(&format!("{LEAST}[cors]\n{cors}\n"), &[]);
+    insta::assert_snapshot!(with("origins = [\"*\"]\ncredentials = true"));
+    insta::assert_snapshot!(with("origins = [\"https://a.example\", \"http://localhost:3000\"]"));
+    assert!(with("origins = [\"*\", \"https://a.example\"]").contains("beside others"));
+    assert_eq!(with("origins = [\"*\"]"), "no problem");
+}
+
+#[test]
+fn an_origin_is_kept_as_browsers_write_it_and_a_rate_as_it_is_counted() {
+    let text = format!(
+        "{LEAST}rate = \"600/m\"\nrate_burst = 50\n[cors]\n\
+         origins = [\"https://App.Example.com:443\", \"https://[2001:DB8::1]:8443\"]\n[rates]\nuser_burst = 7\n"
+    );
+    let config = config(&text, &[("KEEPGATE_RATES__ADDRESS", "10/s"), ("KEEPGATE_RATES__KEYS", "2048")]);
+    let origins = ["https://app.example.com", "https://[2001:db8::1]:8443"].map(str::to_owned).to_vec();
+    assert_eq!(config.cors.origins, crate::config::cors::Origins::Listed(origins));
+    let of = |rate: Option<crate::config::rates::Rate>| rate.map(|r| (r.count.get(), r.burst.get()));
+    assert_eq!(of(config.rates.address), Some((10, 10)));
+    assert_eq!(of(config.rates.user), Some((200, 7)));
+    assert_eq!(of(config.routes[0].rate.map(|limit| limit.rate)), Some((600, 50)));
 }
 
 #[test]

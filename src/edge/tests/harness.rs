@@ -30,14 +30,17 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use uuid::Uuid;
 
+use crate::config::cors::Cors;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
+use crate::config::rates::Rates;
 use crate::config::route::{Route, RouteAuth, RouteTarget};
 use crate::config::tls::Tls;
 use crate::config::upstream::{Server, Upstream};
 use crate::edge::decisions::tests::Recorded;
 use crate::edge::guard::blacklist::Blacklist;
 use crate::edge::local::LocalApi;
+use crate::edge::rates::limiter::Ticks;
 use crate::edge::start::{Edge, Parts, Running};
 use crate::edge::tls::Terminator;
 use crate::model::ban::Ban;
@@ -59,6 +62,7 @@ pub fn route(path: &str, auth: RouteAuth) -> Route {
         roles: Vec::new(),
         scopes: Vec::new(),
         body_bytes: None,
+        rate: None,
     }
 }
 
@@ -133,6 +137,9 @@ impl Gate {
             limits: Limits::default(),
             terminator: terminator.clone(),
             hsts: Duration::from_secs(60),
+            rates: Rates::default(),
+            cors: Cors::default(),
+            ticks: Ticks::monotonic(),
             routes,
             upstreams: BTreeMap::from([("app".to_owned(), Upstream::of(servers))]),
             verifier: Arc::new(Verifier::new(expectations, keys, Arc::clone(&view))),
@@ -260,8 +267,19 @@ pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -
 
 /// The value of `Authorization` with a good token.
 pub fn token(roles: &[&str], scope: &str) -> String {
+    let roles = roles.iter().map(|&role| role.to_owned()).collect();
+    sign(Claims { roles, scope: scope.to_owned(), ..claims() })
+}
+
+/// The same for another account and session.
+pub fn token_of(account: u128, session: u128) -> String {
+    let jti = Uuid::from_u128(account << 64 | session);
+    sign(Claims { sub: Uuid::from_u128(account), sid: Uuid::from_u128(session), jti, ..claims() })
+}
+
+fn claims() -> Claims {
     let now = SystemClock.now().as_secs();
-    sign(Claims {
+    Claims {
         iss: "i".into(),
         aud: "a".into(),
         sub: Uuid::from_u128(1),
@@ -273,9 +291,9 @@ pub fn token(roles: &[&str], scope: &str) -> String {
         exp: now + 600,
         auth_time: now - 1,
         amr: vec![],
-        roles: roles.iter().map(|&role| role.to_owned()).collect(),
-        scope: scope.to_owned(),
-    })
+        roles: vec![],
+        scope: String::new(),
+    }
 }
 
 fn sign(claims: Claims) -> String {

@@ -3,8 +3,10 @@
 mod bodies;
 mod callers;
 mod connections;
+mod cors;
 mod forwarding;
 mod harness;
 mod hostile;
 mod plans;
+mod rates;
 mod upstreams;

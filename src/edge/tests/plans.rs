@@ -23,6 +23,8 @@ fn settings(gate: &Gate, routes: Vec<Route>, servers: Vec<Server>) -> Settings {
         hsts: Duration::ZERO,
         routes,
         upstreams: BTreeMap::from([("app".to_owned(), Upstream::of(servers))]),
+        rates: crate::config::rates::Rates::default(),
+        cors: crate::config::cors::Cors::default(),
     }
 }
 

@@ -36,6 +36,20 @@ fn a_remembered_token_is_refused_once_it_is_revoked_in_any_way() {
 }
 
 #[test]
+fn recall_answers_from_memory_alone() {
+    let world = World::new();
+    let token = world.good();
+    assert!(world.verifier.recall(&token, NOW).is_none(), "good, but not seen yet");
+    assert!(world.verifier.recall("garbage", NOW).is_none());
+    assert!(world.verifier.verify_afresh(&token, NOW).is_ok());
+    assert_eq!(*world.verifier.recall(&token, NOW).unwrap().unwrap(), claims());
+    world.view.apply(&revocation(11, Subject::Session(claims().sid)));
+    assert_eq!(world.verifier.recall(&token, NOW), Some(Err(Refusal::Revoked)));
+    assert!(world.verifier.recall(&token, NOW).is_none(), "forgotten with that");
+    assert_eq!(world.verifier.verify_afresh(&token, NOW), Err(Refusal::Revoked));
+}
+
+#[test]
 fn a_remembered_token_survives_the_revocation_of_others() {
     let (world, token) = warmed();
     for subject in
