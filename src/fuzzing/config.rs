@@ -4,9 +4,12 @@
 use crate::auth::password::hash::Parameters;
 use crate::config::problem::Problems;
 use crate::config::read::parse;
+use crate::config::route::Route;
 use crate::config::secret::SecretSource;
 use crate::config::tls::CertificateSource;
 use crate::config::{Config, Environment};
+use crate::edge::rates::limiter::{Limiters, Ticks};
+use crate::edge::rates::{Rates, RouteLimit};
 use crate::edge::route::Table;
 
 /// Stands between the file and the environment in an input.
@@ -58,9 +61,12 @@ pub fn target(bytes: &[u8]) {
 fn usable(config: &Config) {
     let names: Vec<&String> = config.upstreams.keys().collect();
     let place = |name: &str| names.iter().position(|known| *known == name);
-    if let Err(error) = Table::compile(&config.routes, config.limits.body_bytes, place) {
+    let limiters = Limiters::new(1, Ticks::monotonic());
+    let limit = |route: &Route, name: &str| RouteLimit::of(route, name, config.rates.ipv6_prefix, &limiters);
+    if let Err(error) = Table::compile(&config.routes, config.limits.body_bytes, place, limit) {
         panic!("the edge cannot use what the rules let through: {error}");
     }
+    drop(Rates::new(&config.rates, &limiters));
     if let Err(error) = Parameters::new(&config.passwords) {
         panic!("argon2id cannot use what the rules let through: {error}");
     }

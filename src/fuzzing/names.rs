@@ -1,4 +1,4 @@
-//! Names that people type: e-mail addresses, roles, ids, master keys. Each has one spelling, which is
+//! Names that people type: e-mail addresses, roles, ids, rates, master keys. Each has one spelling, which is
 //! read as itself, from text and from JSON.
 
 use std::fmt::Debug;
@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use crate::config::rates::{MOST, Rate};
 use crate::model::email::Email;
 use crate::model::id::AccountId;
 use crate::model::master_key::MasterKey;
@@ -37,6 +38,21 @@ pub fn target(bytes: &[u8]) {
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(Uuid::try_parse(text).ok(), Some(id.0));
         in_json(&id);
+    }
+    if let Ok(rate) = text.parse::<Rate>() {
+        let (count, unit) = text.split_once('/').unwrap_or_default();
+        assert_eq!(count.parse(), Ok(rate.count.get()), "{text:?}");
+        assert!(
+            rate.count.get() <= MOST && rate.burst == rate.count && !rate.interval().is_zero(),
+            "{rate:?}"
+        );
+        assert_eq!(
+            rate.per.as_secs(),
+            [("s", 1), ("m", 60), ("h", 3600)]
+                .iter()
+                .find(|(name, _)| *name == unit)
+                .map_or(0, |(_, seconds)| *seconds)
+        );
     }
     if let Ok(key) = MasterKey::from_base64(text) {
         let spelt = key.to_base64();
