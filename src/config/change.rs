@@ -86,7 +86,6 @@ const TABLE: &[&[Key]] = &[
     keys!(reload blacklist: networks, file),
     keys!(restart accounts: registration, password_min_length, password_max_length, invite_ttl,
         sessions_per_account),
-    keys!(restart throttle: free, first_delay, max_delay, address_free, address_max_delay, entries, device_ttl),
     keys!(restart passwords: memory_kib, iterations, parallelism, threads, queue, queue_timeout),
     keys!(restart throttle: free, first_delay, max_delay, address_free, address_max_delay, entries, device_ttl),
     keys!(restart tokens: issuer, audience, access_ttl, refresh_ttl, session_ttl, refresh_grace, leeway,
