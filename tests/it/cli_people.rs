@@ -60,9 +60,12 @@ fn the_life_of_an_account(gate: &Gate) {
         (&json!(ADA), &json!("Ada"), &json!(["editor"]), &json!("active"))
     );
     let id = ada["id"].as_str().expect("an id");
-    let shown = gate.cli_json(&["user", "show", id]);
-    assert_eq!(shown, ada);
-    assert_eq!(gate.cli_json(&["user", "show", "ADA@Example.com"]), ada);
+    for name in [id, "ADA@Example.com"] {
+        let mut shown = gate.cli_json(&["user", "show", name]);
+        let tries = shown.as_object_mut().and_then(|shown| shown.remove("throttle"));
+        assert_eq!(tries.map(|tries| tries["strangers_failures"].clone()), Some(json!(0)), "{shown}");
+        assert_eq!(shown, ada, "{name}");
+    }
     assert!(listed(gate).contains(&ada));
 
     assert_eq!(gate.cli_json(&["user", "disable", ADA])["status"], "disabled");
