@@ -32,6 +32,9 @@ source = "local-ca"
 names = ["localhost"]
 [limits]
 connections_per_address = 4096
+[rates]
+address = "off"
+user = "off"
 [accounts]
 registration = "open"
 [passwords]
