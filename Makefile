@@ -51,7 +51,7 @@ torture: setup ## The long forms of the disk model and the kill test
 	KEEPGATE_KILL_ROUNDS=1000 $(CARGO) test --release --test it kill
 
 month: ## A simulated month with more traffic than in `make test`; draws docs/month.svg
-	KEEPGATE_MONTH_VISITS=20 KEEPGATE_MONTH_SVG=$(CURDIR)/docs/month.svg $(CARGO) test --lib simulated_month -- --nocapture
+	KEEPGATE_MONTH_VISITS=5 KEEPGATE_MONTH_SVG=$(CURDIR)/docs/month.svg $(CARGO) test --lib simulated_month
 
 deny: ## Licences, banned crates, sources (cargo-deny)
 	cargo deny check bans licenses sources
