@@ -13,6 +13,8 @@ pub mod cli;
 pub mod config;
 pub mod edge;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod model;
 pub mod observe;
 pub mod store;

@@ -45,6 +45,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &["model", "config", "observe", "ops", "app"]),
+    // The fuzz targets, compiled for tests and fuzzers alone: they see all, nobody may see them.
+    ("fuzzing", &[]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -140,7 +142,7 @@ fn is_room(name: &str) -> bool {
 fn is_test_file(file: &Path) -> bool {
     file.iter().any(|part| {
         let part = part.to_string_lossy();
-        ["tests.rs", "tests", "conformance", "disk_model.rs"].contains(&&*part)
+        ["tests.rs", "tests", "conformance", "disk_model.rs", "fuzzing", "fuzz.rs"].contains(&&*part)
     })
 }
 
@@ -188,7 +190,8 @@ fn mentions_crate(line: &str, krate: &str) -> bool {
 
 fn rust_files(root: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    let mut folders: Vec<PathBuf> = ["src", "tests", "crates", "benches"].iter().map(PathBuf::from).collect();
+    let mut folders: Vec<PathBuf> =
+        ["src", "tests", "crates", "benches", "fuzz/fuzz_targets"].iter().map(PathBuf::from).collect();
     while let Some(folder) = folders.pop() {
         let Ok(entries) = fs::read_dir(root.join(&folder)) else { continue };
         for entry in entries {

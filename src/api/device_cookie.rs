@@ -27,7 +27,7 @@ impl<S: Sync> FromRequestParts<S> for DeviceCookies {
     }
 }
 
-fn read(headers: &HeaderMap) -> Vec<SecretString> {
+pub(in crate::api) fn read(headers: &HeaderMap) -> Vec<SecretString> {
     let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.filter(|(name, _)| *name == NAME).take(MOST).map(|(_, value)| value.into()).collect()

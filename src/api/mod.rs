@@ -13,6 +13,8 @@ mod condition;
 mod device_cookie;
 mod error;
 mod extract;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod grant;
 mod health;
 mod jwks;

@@ -69,10 +69,12 @@ pub(in crate::app) fn register(core: &Core, verifier: Arc<Verifier>, metrics: &M
         throttle: core.auth.throttle.clone(),
     };
     let stores = Arc::clone(&core.stores.meters);
+    let identity = Arc::clone(&core.auth.meters);
     let files = Files { data_dir: core.config.data_dir.clone() };
     metrics.register(|registry| {
         registry.register_collector(Box::new(measures));
         registry.register_collector(Box::new(stores));
+        registry.register_collector(Box::new(identity));
         registry.register_collector(Box::new(files));
     });
 }
@@ -102,6 +104,8 @@ impl Collector for Measures {
             MetricType::Counter,
         )?)?;
         let to = &mut to;
+        let help = "Always 1; the label says which Keepgate this is";
+        gauges(to, ("build_info", help, "version"), [(env!("CARGO_PKG_VERSION"), 1.0)])?;
         let tally = self.throttle.tally();
         let help = "Password tries that got a verdict, by who made them";
         counters(to, ("password_tries", help, "from"), tally.tried)?;

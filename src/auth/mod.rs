@@ -40,6 +40,7 @@ use crate::config;
 use crate::model::master_key::{MasterKey, Purpose};
 use crate::model::random::SharedRng;
 use crate::model::time::SharedClock;
+use crate::observe::identity::IdentityMeters;
 use crate::store::commit::Committer;
 use crate::store::namespace::{AuthStore, TokenStore};
 
@@ -81,6 +82,8 @@ pub struct Auth {
     pub denials: Arc<Folded<Trail>>,
     /// What clears away lapsed records.
     pub lapsed: Lapsed,
+    /// What hashing and signing cost.
+    pub meters: Arc<IdentityMeters>,
     /// How fast passwords may be guessed.
     pub throttle: Throttle,
 }
@@ -100,9 +103,10 @@ impl Auth {
         tokens: &config::tokens::Tokens,
     ) -> Result<Self, PasswordsError> {
         let refresh = RefreshKeys::new(&master.derive(Purpose::RefreshTokens));
-        let issuer = Issuer::new(parts.keys.live().clone(), tokens);
+        let meters = Arc::new(IdentityMeters::default());
+        let issuer = Issuer::new(parts.keys.live().clone(), tokens, Arc::clone(&meters));
         let throttle = Throttle::new(throttle, master, Arc::clone(&parts.clock), &*parts.rng);
-        let passwords = Passwords::start(accounts, passwords, Arc::clone(&parts.rng))?;
+        let passwords = Passwords::start(accounts, passwords, Arc::clone(&parts.rng), Arc::clone(&meters))?;
         let denials = Arc::new(Folded::new(parts.trail.clone()));
         let commands = Arc::new(Commands {
             auth: parts.auth,
@@ -137,6 +141,7 @@ impl Auth {
             keys: parts.keys,
             denials,
             throttle,
+            meters,
         })
     }
 }

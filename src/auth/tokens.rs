@@ -3,6 +3,7 @@
 //! Says what it is told to say. Whether it may be said, and that it is durable, was decided before.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use jsonwebtoken::{Algorithm, Header};
 use keepgate_guard::claims::Claims;
@@ -14,6 +15,7 @@ use crate::model::id::{AccountId, Seq, SessionId, TokenId};
 use crate::model::key::KeyAlgorithm;
 use crate::model::role::Role;
 use crate::model::time::Timestamp;
+use crate::observe::identity::IdentityMeters;
 
 /// `client_id` of every token: sessions of people are opened by the first-party client, Keepgate's own
 /// login API, and RFC 9068 §2.2 has no token without a client.
@@ -53,12 +55,14 @@ pub struct Issuer {
     keys: LiveKeys,
     issuer: Arc<str>,
     audience: Arc<str>,
+    meters: Arc<IdentityMeters>,
 }
 
 impl Issuer {
     /// Signs with whatever key of `keys` is active, as `tokens.issuer` for `tokens.audience`.
-    pub fn new(keys: LiveKeys, tokens: &Tokens) -> Self {
-        Self { keys, issuer: tokens.issuer.as_str().into(), audience: tokens.audience.as_str().into() }
+    pub fn new(keys: LiveKeys, tokens: &Tokens, meters: Arc<IdentityMeters>) -> Self {
+        let (issuer, audience) = (tokens.issuer.as_str().into(), tokens.audience.as_str().into());
+        Self { keys, issuer, audience, meters }
     }
 
     /// The token in compact form. `scope` is empty: sessions of people have roles.
@@ -70,7 +74,9 @@ impl Issuer {
         let mut header = Header::new(algorithm(signer.algorithm));
         header.typ = Some("at+jwt".into());
         header.kid = Some(signer.id.0.clone());
+        let begun = Instant::now();
         let token = jsonwebtoken::encode(&header, &self.claims(grant), &signer.key);
+        self.meters.sign.took(begun.elapsed());
         token.map(SecretString::from).map_err(|_| Unsigned)
     }
 

@@ -175,6 +175,16 @@ fn status() -> Reply {
     }))
 }
 
+fn documents() -> Vec<Reply> {
+    vec![
+        Reply::Documents(vec![document("settings", 17)]),
+        Reply::Document(data::DocumentBody {
+            document: document("evil", 24),
+            body: "{\"\u{9b}2J\":\n \"\u{202e}\"}".into(),
+        }),
+    ]
+}
+
 fn document(key: &str, bytes: u64) -> data::Document {
     data::Document { key: key.into(), bytes, version: 3, updated_at: AT.into() }
 }
@@ -218,17 +228,12 @@ fn replies() -> Vec<Reply> {
         request: Some(id()),
         count: 3,
     };
-    vec![
+    let mut replies = vec![
         Reply::Done,
         Reply::User(user("ada@example.com", "Ada", &["admin", "member"])),
         Reply::User(attacked(user("ada@example.com", "Ada", &[]))),
         Reply::Users(vec![user("ada@example.com", "Ada", &["admin"]), user("bob@example.com", "Bob ß", &[])]),
         Reply::Users(Vec::new()),
-        Reply::Documents(vec![document("settings", 17)]),
-        Reply::Document(data::DocumentBody {
-            document: document("evil", 24),
-            body: "{\"\u{9b}2J\":\n \"\u{202e}\"}".into(),
-        }),
         Reply::Invited {
             invite: view::Invite {
                 id: id(),
@@ -271,7 +276,9 @@ fn replies() -> Vec<Reply> {
         reloaded(Some("/etc/keepgate/config.toml"), &["routes", "upstreams.app"], &["tokens.issuer"]),
         reloaded(Some("/etc/keepgate/config.toml"), &[], &[]),
         reloaded(None, &[], &[]),
-    ]
+    ];
+    replies.extend(documents());
+    replies
 }
 
 #[test]

@@ -46,6 +46,11 @@ api = true
 auth = \"optional\"
 
 [[routes]]
+path = \"/users\"
+api = true
+auth = \"optional\"
+
+[[routes]]
 path = \"/.well-known\"
 api = true
 auth = \"optional\"

@@ -21,6 +21,26 @@ pub enum Place {
     Machine,
 }
 
+/// Longest part of a name that is shown, characters.
+const SHOWN: usize = 80;
+
+/// A name from the file or the environment as a message shows it: a terminal obeys nothing in it, and it
+/// fits a line.
+pub fn legible(name: &str) -> String {
+    let mut shown = String::new();
+    for (at, c) in name.chars().enumerate() {
+        match c {
+            _ if at == SHOWN => {
+                shown.push('…');
+                break;
+            }
+            c if c.is_control() => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {

@@ -289,7 +289,7 @@ impl Worker {
         let mut response = self.settle(answered, &mut entry);
         respond::seal(&mut response, local.plan.hsts.as_ref(), id_header);
         let took = started.elapsed();
-        self.counters().answered(response.status().as_u16(), took);
+        self.counters().answered(entry.route.as_ref(), response.status().as_u16(), took);
         entry.write(response.status().as_u16(), took);
         match response.body_mut().take_opening() {
             Some(opening) => busy.switch(Tunnel { opening, entry }),
@@ -311,7 +311,7 @@ impl Worker {
         // No HSTS: RFC 6797 §7.2 forbids it over plain HTTP.
         respond::seal(&mut response, None, id_header(id));
         let took = started.elapsed();
-        self.counters().answered(response.status().as_u16(), took);
+        self.counters().answered(entry.route.as_ref(), response.status().as_u16(), took);
         entry.write(response.status().as_u16(), took);
         busy.stay();
         response.map(|body| body.holding(busy))

@@ -7,6 +7,8 @@
 //! stays readable). `tests/fixtures/changes/` pins the bytes.
 
 pub mod codec;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 
 use std::collections::BTreeSet;
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -136,6 +136,7 @@ labelled!(
     }
 );
 
+mod routes;
 pub mod tunnels;
 
 /// What one edge worker counts.
@@ -167,24 +168,19 @@ pub struct EdgeCounters {
     pub audit_failures: Count,
     /// Tunnels, and what was cut while it was open.
     pub tunnels: tunnels::TunnelCounters,
-    responses: [Count; 5],
-    buckets: [Count; BOUNDS.len() + 1],
-    micros: Count,
+    responses: [Count; routes::CLASSES.len()],
+    routes: routes::RouteTimes,
 }
 
 impl EdgeCounters {
-    /// A request was answered: its status, and the time to the response's head.
-    pub fn answered(&self, status: u16, took: Duration) {
+    /// A request was answered: by which route, if one was found, its status, and the time to the
+    /// response's head.
+    pub fn answered(&self, route: Option<&Arc<str>>, status: u16, took: Duration) {
         let class = usize::from(status / 100).saturating_sub(1);
         if let Some(count) = self.responses.get(class) {
             count.up();
         }
-        let seconds = took.as_secs_f64();
-        let bucket = BOUNDS.partition_point(|bound| *bound < seconds);
-        if let Some(count) = self.buckets.get(bucket) {
-            count.up();
-        }
-        self.micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        self.routes.answered(route, status, took);
     }
 
     /// Answers so far of one class (`2` for 2xx).
@@ -318,24 +314,15 @@ fn connections(to: &mut DescriptorEncoder<'_>, workers: &[Arc<EdgeCounters>]) ->
 }
 
 fn requests(to: &mut DescriptorEncoder<'_>, workers: &[Arc<EdgeCounters>]) -> fmt::Result {
-    let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
     let by_class = |at: usize| {
         let worker = workers.get(at)?;
-        Some(classes.iter().copied().zip(worker.responses.iter().map(Count::total)))
+        Some(routes::CLASSES.iter().copied().zip(worker.responses.iter().map(Count::total)))
     };
     let responses = sum_labelled(workers, by_class);
     labelled(to, ("requests", "Requests answered, by class of status", "status"), &responses)?;
     let denials = sum_labelled(workers, |at| workers.get(at).map(|w| w.denials.labelled()));
     labelled(to, ("denials", "Requests refused by the edge itself", "reason"), &denials)?;
-
-    let bounds = BOUNDS.iter().copied().chain([f64::INFINITY]);
-    let bucket = |at: usize| workers.iter().filter_map(|w| w.buckets.get(at)).map(Count::total).sum();
-    let buckets: Vec<(f64, u64)> = bounds.enumerate().map(|(at, bound)| (bound, bucket(at))).collect();
-    let count = buckets.iter().map(|(_, count)| count).sum();
-    let seconds = Duration::from_micros(sum(workers, |w| &w.micros)).as_secs_f64();
-    let help = "Time from a request's head to its response's head";
-    let mut metric = to.encode_descriptor("request_duration_seconds", help, None, MetricType::Histogram)?;
-    metric.encode_histogram::<NoLabelSet>(seconds, count, &buckets, None)
+    routes::encode(to, workers)
 }
 
 fn upstreams(to: &mut DescriptorEncoder<'_>, workers: &[Arc<EdgeCounters>]) -> fmt::Result {
@@ -361,9 +348,9 @@ mod tests {
     fn a_scrape_adds_up_what_the_workers_counted() {
         let metrics = Metrics::new(Timestamp::default());
         let (one, two) = (metrics.edge_worker(), metrics.edge_worker());
-        one.answered(200, Duration::from_millis(3));
-        two.answered(204, Duration::from_millis(700));
-        two.answered(503, Duration::from_secs(100));
+        one.answered(None, 200, Duration::from_millis(3));
+        two.answered(Some(&"/app".into()), 204, Duration::from_millis(700));
+        two.answered(None, 503, Duration::from_secs(100));
         one.denials.up(Denial::BadToken);
         two.denials.up(Denial::BadToken);
         one.opened.add(3);
@@ -375,9 +362,9 @@ mod tests {
             r#"keepgate_denials_total{reason="bad_token"} 2"#,
             r#"keepgate_denials_total{reason="blacklist"} 0"#,
             "keepgate_connections_open 2",
-            r#"keepgate_request_duration_seconds_bucket{le="0.005"} 1"#,
-            r#"keepgate_request_duration_seconds_bucket{le="+Inf"} 3"#,
-            "keepgate_request_duration_seconds_count 3",
+            r#"keepgate_request_duration_seconds_bucket{le="0.005",route="none",status="2xx"} 1"#,
+            r#"keepgate_request_duration_seconds_bucket{le="+Inf",route="none",status="5xx"} 1"#,
+            r#"keepgate_request_duration_seconds_count{route="/app",status="2xx"} 1"#,
         ] {
             assert!(text.lines().any(|have| have == line), "no line {line:?} in\n{text}");
         }

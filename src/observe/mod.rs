@@ -6,6 +6,7 @@ pub mod exposition;
 pub mod files;
 pub mod health;
 pub mod histogram;
+pub mod identity;
 pub mod internal;
 pub mod logging;
 pub mod metrics;

@@ -153,3 +153,9 @@ impl Stores {
         self.running.close()
     }
 }
+
+/// The journal's fuzz target; the journal itself is nobody else's business.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_journal(bytes: &[u8]) {
+    journal::fuzz::target(bytes);
+}

@@ -56,7 +56,7 @@ fn what_init_makes_is_checked_and_starts_and_has_its_administrator() {
         |name: &str| folder.path().join(name).metadata().expect("it is there").permissions().mode() & 0o777;
     assert_eq!((mode("etc/config.toml"), mode("etc"), mode("data")), (0o600, 0o700, 0o700));
     let checked = run(command(folder.path(), &["check"]), "").expect(0);
-    assert!(checked.stdout.ends_with("is good: 3 routes, 1 upstream\n"), "{checked:?}");
+    assert!(checked.stdout.ends_with("is good: 4 routes, 1 upstream\n"), "{checked:?}");
     let list = run(command(folder.path(), &["user", "list", "--json"]), "").expect(0).json();
     assert_eq!((&list[0]["email"], &list[0]["roles"]), (&json!("root@example.com"), &json!(["admin"])));
 

@@ -246,31 +246,8 @@ async fn administrators_see_everything_and_the_audit_log_says_that_they_looked()
         (&json!("active"), &json!({"locale": "de"}))
     );
     assert_eq!(ask(&paths[3]).await.expect(200).text(), r#"{"a": "\u001b[2J"}"#);
-    let pages = |first: String, list: &'static str| {
-        let (client, root) = (client.clone(), root.clone());
-        async move {
-            let (mut names, mut next) = (Vec::new(), Some(String::new()));
-            while let Some(after) = next {
-                let path = if after.is_empty() {
-                    format!("{first}?limit=2")
-                } else {
-                    format!("{first}?limit=2&after={after}")
-                };
-                let page = client.get(&path).bearer(&root.access).send().await.expect(200).json();
-                let entries = page[list].as_array().expect("a list").clone();
-                assert!((1..=2).contains(&entries.len()));
-                names.extend(
-                    entries
-                        .iter()
-                        .map(|it| it["key"].as_str().or(it["email"].as_str()).expect("one").to_owned()),
-                );
-                next = page["next"].as_str().map(str::to_owned);
-            }
-            names
-        }
-    };
-    assert_eq!(pages(paths[2].clone(), "documents").await, ["a", "b", "c"]);
-    let accounts = pages(paths[0].clone(), "accounts").await;
+    assert_eq!(pages(&client, &root, &paths[2], "documents").await, ["a", "b", "c"]);
+    let accounts = pages(&client, &root, &paths[0], "accounts").await;
     assert_eq!(accounts.len(), 3, "the first administrator, too: {accounts:?}");
     for gone in [
         "/users/v1/accounts/01890a5d-ac96-774b-bcce-b302099a8057",
@@ -285,18 +262,15 @@ async fn administrators_see_everything_and_the_audit_log_says_that_they_looked()
         assert_eq!(refused.expect(405).header("allow"), Some("GET,HEAD"));
     }
 
-    let list = gate.cli_json(&["user", "data", "ada@example.com"]);
-    assert_eq!(list.as_array().map(Vec::len), Some(3));
-    let table = gate.cli(&["user", "data", "ada@example.com"]).expect(0).stdout;
-    assert!(table.starts_with("KEY") && table.lines().count() == 4, "{table}");
-    let one = gate.cli(&["user", "data", "ada@example.com", "a"]).expect(0).stdout;
-    assert_eq!(one, "{\"a\": \"\\u001b[2J\"}\n");
-    assert_eq!(gate.cli_json(&["user", "data", &ada.id, "b"])["body"], r#"{"b": "\u001b[2J"}"#);
-    assert_eq!(gate.cli_fails(&["user", "data", "ada@example.com", "z"], 4), "not_found");
-    assert_eq!(gate.cli_fails(&["user", "data", "ada@example.com", "../z"], 4), "invalid");
-
+    let table = the_console_sees_the_same(&gate, &ada);
     gate.stop();
     assert_eq!(gate.cli(&["user", "data", "ada@example.com"]).expect(0).stdout, table);
+    the_log_says_who_looked(&gate, &ada);
+    gate.verify_audit();
+}
+
+/// Each look is there once, with whose it was; refusals are counted.
+fn the_log_says_who_looked(gate: &Gate, ada: &Person) {
     let looks: Vec<_> = gate.audit().into_iter().filter(|event| event["intent"] == "data_read").collect();
     let of = |actor: &str, outcome: &str| {
         let mine = looks.iter().filter(|it| it["actor"].as_str().is_some_and(|it| it.starts_with(actor)));
@@ -314,5 +288,34 @@ async fn administrators_see_everything_and_the_audit_log_says_that_they_looked()
     assert_eq!(of("console:", "granted"), ["documents", "document", "documents"]);
     let targets = looks.iter().filter(|it| it["outcome"] == "granted" && it["reason"] != "accounts");
     assert!(targets.into_iter().all(|it| it["target"] == ada.id.as_str()), "{looks:?}");
-    gate.verify_audit();
+}
+
+/// The names in a list of two entries a page, page after page.
+async fn pages(client: &Client, root: &Person, first: &str, list: &str) -> Vec<String> {
+    let (mut names, mut next) = (Vec::new(), Some(String::new()));
+    while let Some(after) = next {
+        let after = if after.is_empty() { after } else { format!("&after={after}") };
+        let ask = client.get(&format!("{first}?limit=2{after}")).bearer(&root.access);
+        let page = ask.send().await.expect(200).json();
+        let entries = page[list].as_array().expect("a list").clone();
+        assert!((1..=2).contains(&entries.len()));
+        let name = |entry: &Value| entry["key"].as_str().or(entry["email"].as_str()).expect("one").to_owned();
+        names.extend(entries.iter().map(name));
+        next = page["next"].as_str().map(str::to_owned);
+    }
+    names
+}
+
+/// Gives the table that it shows.
+fn the_console_sees_the_same(gate: &Gate, ada: &Person) -> String {
+    let list = gate.cli_json(&["user", "data", "ada@example.com"]);
+    assert_eq!(list.as_array().map(Vec::len), Some(3));
+    let table = gate.cli(&["user", "data", "ada@example.com"]).expect(0).stdout;
+    assert!(table.starts_with("KEY") && table.lines().count() == 4, "{table}");
+    let one = gate.cli(&["user", "data", "ada@example.com", "a"]).expect(0).stdout;
+    assert_eq!(one, "{\"a\": \"\\u001b[2J\"}\n");
+    assert_eq!(gate.cli_json(&["user", "data", &ada.id, "b"])["body"], r#"{"b": "\u001b[2J"}"#);
+    assert_eq!(gate.cli_fails(&["user", "data", "ada@example.com", "z"], 4), "not_found");
+    assert_eq!(gate.cli_fails(&["user", "data", "ada@example.com", "../z"], 4), "invalid");
+    table
 }

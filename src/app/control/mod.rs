@@ -8,6 +8,8 @@
 pub mod client;
 pub mod command;
 pub mod data;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod proof;
 pub mod reply;
 pub mod server;

@@ -148,17 +148,22 @@ async fn command(stream: &mut UnixStream, peer: u32) -> io::Result<Result<Comman
         }
         Err(error) => return Err(error),
     };
-    let hello: Result<Hello, _> = wire::parse(&line);
+    Ok(understand(&line))
+}
+
+/// The command in a line.
+pub(super) fn understand(line: &[u8]) -> Result<Command, Failure> {
+    let hello: Result<Hello, _> = wire::parse(line);
     if let Ok(Hello { protocol }) = hello
         && protocol != PROTOCOL
     {
         let message = format!("the daemon speaks protocol {PROTOCOL}, the command line {protocol}");
-        return Ok(Err(Failure::new(Code::Refused, message).remedy("restart the daemon after an upgrade")));
+        return Err(Failure::new(Code::Refused, message).remedy("restart the daemon after an upgrade"));
     }
-    Ok(wire::parse::<Request>(&line).map(|request| request.command).map_err(|detail| {
+    wire::parse::<Request>(line).map(|request| request.command).map_err(|detail| {
         Failure::new(Code::Invalid, format!("the command is {detail}"))
             .remedy("use the command line of the daemon's version")
-    }))
+    })
 }
 
 /// Root could do it without us, and we could do it ourselves; nobody else.

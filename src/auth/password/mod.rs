@@ -23,6 +23,7 @@ use crate::config;
 use crate::model::account::PasswordHash;
 use crate::model::email::Email;
 use crate::model::random::SharedRng;
+use crate::observe::identity::IdentityMeters;
 
 /// The hashing threads could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -67,12 +68,13 @@ impl Passwords {
         accounts: &config::accounts::Accounts,
         passwords: &config::passwords::Passwords,
         rng: SharedRng,
+        meters: Arc<IdentityMeters>,
     ) -> Result<Self, PasswordsError> {
         let parameters = Parameters::new(passwords)?;
         Ok(Self {
             policy: Policy::new(accounts),
             decoy: Arc::new(parameters.decoy(&*rng)),
-            pool: HashingPool::start(passwords, parameters.blocks())?,
+            pool: HashingPool::start(passwords, parameters.blocks(), meters)?,
             parameters: Arc::new(parameters),
             rng,
             retry_after: passwords.queue_timeout.max(Duration::from_secs(1)),
@@ -175,7 +177,7 @@ mod tests {
             ..config::passwords::Passwords::default()
         };
         let accounts = config::accounts::Accounts::default();
-        Passwords::start(&accounts, &config, Arc::new(SeededRng::new(1))).unwrap()
+        Passwords::start(&accounts, &config, Arc::new(SeededRng::new(1)), Arc::default()).unwrap()
     }
 
     #[tokio::test]

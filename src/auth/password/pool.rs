@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rustix::process::{getpriority_process, setpriority_process};
@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use super::hash::Arena;
 use crate::config::passwords::Passwords;
+use crate::observe::identity::IdentityMeters;
 
 /// Why there is no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +93,10 @@ impl Queue {
         }
     }
 
+    fn waiting(&self) -> u64 {
+        (self.known.len() + self.strangers.len()) as u64
+    }
+
     fn is_empty(&self) -> bool {
         self.known.is_empty() && self.strangers.is_empty()
     }
@@ -135,6 +140,7 @@ pub struct HashingPool {
     capacity: usize,
     timeout: Duration,
     line: Line,
+    meters: Arc<IdentityMeters>,
 }
 
 impl HashingPool {
@@ -142,19 +148,20 @@ impl HashingPool {
     ///
     /// # Errors
     /// When the operating system gives no thread.
-    pub fn start(config: &Passwords, blocks: usize) -> std::io::Result<Self> {
+    pub fn start(config: &Passwords, blocks: usize, meters: Arc<IdentityMeters>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new() });
         // Made first, so that an error half-way ends the threads already started.
         let closer = Arc::new(Closer(Arc::clone(&shared)));
         let half = || std::thread::available_parallelism().map_or(1, |n| n.get() / 2).max(1);
         let threads = if config.threads == 0 { half() } else { config.threads };
         for index in 0..threads {
-            let shared = Arc::clone(&shared);
+            let (shared, meters) = (Arc::clone(&shared), Arc::clone(&meters));
             std::thread::Builder::new()
                 .name(format!("keepgate-hash-{index}"))
-                .spawn(move || work_until_closed(&shared, blocks))?;
+                .spawn(move || work_until_closed(&shared, blocks, &meters))?;
         }
-        Ok(Self { closer, capacity: config.queue, timeout: config.queue_timeout, line: Line::Strangers })
+        let (capacity, timeout) = (config.queue, config.queue_timeout);
+        Ok(Self { closer, capacity, timeout, line: Line::Strangers, meters })
     }
 
     /// The same threads, with a place in another line.
@@ -173,17 +180,24 @@ impl HashingPool {
     ) -> Result<T, PoolError> {
         let (answer, mut answered) = oneshot::channel();
         let asker = Asker(Claim::default());
+        let meters = Arc::clone(&self.meters);
         self.admit(Job {
             claim: asker.0.clone(),
             work: Box::new(move |arena| {
+                let begun = Instant::now();
+                let done = work(arena);
+                meters.hash.took(begun.elapsed());
                 // A receiver that is gone wants no answer.
-                let _ = answer.send(work(arena));
+                let _ = answer.send(done);
             }),
         })?;
         let result = match tokio::time::timeout(self.timeout, &mut answered).await {
             Ok(result) => result,
             // Too long in the queue; but if it has just begun, it is paid for.
-            Err(_) if asker.0.take(ABANDONED) => return Err(PoolError::Overloaded),
+            Err(_) if asker.0.take(ABANDONED) => {
+                self.meters.refused.up();
+                return Err(PoolError::Overloaded);
+            }
             Err(_) => answered.await,
         };
         result.map_err(|_| PoolError::Failed)
@@ -199,9 +213,11 @@ impl HashingPool {
                 line.retain(|job| !job.claim.is_abandoned());
             }
             if line.len() >= self.capacity {
+                self.meters.refused.up();
                 return Err(PoolError::Overloaded);
             }
             line.push_back(job);
+            self.meters.waiting.set(queue.waiting());
         }
         shared.filled.notify_one();
         Ok(())
@@ -224,10 +240,11 @@ fn step_back() {
     }
 }
 
-fn work_until_closed(shared: &Shared, blocks: usize) {
+fn work_until_closed(shared: &Shared, blocks: usize, meters: &IdentityMeters) {
     step_back();
     let mut arena = Arena::default();
     while let Some(job) = next_job(shared, IDLE, || arena.shrink(0)) {
+        meters.waiting.set(shared.queue.lock().waiting());
         if !job.claim.take(STARTED) {
             continue;
         }

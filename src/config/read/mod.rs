@@ -32,6 +32,8 @@ use super::{Config, Environment};
 
 /// Longest file that is read, bytes.
 const LONGEST: u64 = 1024 * 1024;
+/// Most problems that are told.
+const MOST_SHOWN: usize = 100;
 
 /// Reads the file at `path` and the process's `KEEPGATE_…` variables.
 pub fn load(path: &Path) -> Result<Config, Problems> {
@@ -96,7 +98,7 @@ fn whole(file: &str, message: String, remedy: &str) -> Problems {
 pub fn parse(text: &str, file: &str, environment: Vec<(String, String)>) -> Result<Config, Problems> {
     match examine(text, environment) {
         (Some(config), _, _) => Ok(config),
-        (None, problems, _) => Err(Problems { file: file.to_owned(), problems }),
+        (None, problems, _) => Err(Problems { file: file.to_owned(), problems: shown(problems) }),
     }
 }
 
@@ -121,6 +123,22 @@ pub fn keys() -> Vec<Known> {
         Known { key, takes, default, comment }
     };
     report.words().into_iter().map(known).collect()
+}
+
+/// As many as anyone reads at once. A file of another kind has one on every line.
+fn shown(mut problems: Vec<Problem>) -> Vec<Problem> {
+    let more = problems.len().saturating_sub(MOST_SHOWN);
+    if more > 0 {
+        problems.truncate(MOST_SHOWN);
+        problems.push(Problem {
+            place: Place::Unset,
+            key: String::new(),
+            value: None,
+            message: format!("and {more} more, which are not shown"),
+            remedy: "mend these first; is it the right file?".to_owned(),
+        });
+    }
+    problems
 }
 
 /// The configuration, if it is good, else its problems; and every key that was asked for.

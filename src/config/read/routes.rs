@@ -9,6 +9,7 @@ use super::limiting;
 use super::section::Section;
 use super::sections::{BODY, host};
 use super::tree::Node;
+use crate::config::problem::legible;
 use crate::config::rates::{RateBy, RouteRate};
 use crate::config::route::{Route, RouteAuth, RouteTarget};
 use crate::config::upstream::{Server, Upstream};
@@ -122,7 +123,7 @@ pub(super) fn upstreams(section: Section<'_>) -> BTreeMap<String, Upstream> {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
         if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
             let remedy = "use 1 to 64 of a-z, 0-9, '-' and '_'";
-            section.problem("", Some(format!("{name:?}")), "is not an upstream's name", remedy);
+            section.problem("", Some(format!("\"{}\"", legible(name))), "is not an upstream's name", remedy);
         }
         upstreams.insert(name.to_owned(), upstream(section));
     }

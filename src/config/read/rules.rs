@@ -9,7 +9,7 @@ use super::kind::span;
 use super::section::Report;
 use super::tree::Node;
 use crate::config::cors::Origins;
-use crate::config::problem::Problem;
+use crate::config::problem::{Problem, legible};
 use crate::config::route::{Route, RouteTarget};
 use crate::config::secret::SecretSource;
 use crate::config::tls::CertificateSource;
@@ -75,7 +75,7 @@ impl Rules<'_> {
                 && !self.config.upstreams.contains_key(name)
             {
                 let key = format!("routes[{index}].upstream");
-                let known: Vec<_> = self.config.upstreams.keys().map(String::as_str).collect();
+                let known: Vec<_> = self.config.upstreams.keys().take(10).map(|name| legible(name)).collect();
                 let have = if known.is_empty() {
                     String::new()
                 } else {

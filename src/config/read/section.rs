@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::kind::{self, Read};
 use super::tree::{Node, Value};
-use crate::config::problem::{Place, Problem};
+use crate::config::problem::{Place, Problem, legible};
 use crate::config::secret::SecretSource;
 
 /// What was found so far, over all sections.
@@ -261,7 +261,7 @@ impl<'t> Section<'t> {
                 place: node.place.clone(),
                 key: self.path_of(key),
                 value: None,
-                message: format!("unknown key `{key}`{hint}"),
+                message: format!("unknown key `{}`{hint}", legible(key)),
                 remedy: remedy.to_owned(),
             });
         }
@@ -287,9 +287,9 @@ impl<'t> Section<'t> {
 
 fn join(path: &str, key: &str) -> String {
     match (path, key) {
-        ("", key) => key.to_owned(),
+        ("", key) => legible(key),
         (path, "") => path.to_owned(),
-        (path, key) => format!("{path}.{key}"),
+        (path, key) => format!("{path}.{}", legible(key)),
     }
 }
 
@@ -318,7 +318,10 @@ fn wanted<T>(kind: &impl Fn(&Node) -> Read<T>) -> String {
 
 /// The known name that a typing slip away from `key`, if there is one.
 fn nearest(key: &str, known: &BTreeSet<&'static str>) -> Option<&'static str> {
-    let close = |name: &&'static str| distance(key, name) <= (name.len() / 3).clamp(1, 3);
+    let close = |name: &&'static str| {
+        // Far by their lengths alone: a key of a megabyte is not worth comparing.
+        key.len().abs_diff(name.len()) <= 3 && distance(key, name) <= (name.len() / 3).clamp(1, 3)
+    };
     known.iter().copied().filter(close).min_by_key(|name| distance(key, name))
 }
 

@@ -366,3 +366,35 @@ fn a_segment_is_no_larger_than_recovery_may_read_at_once() {
     let larger = report(&of("257MiB"), &[]);
     assert!(larger.contains("segment_bytes"), "{larger}");
 }
+
+/// Found by the fuzz target `config`.
+#[test]
+fn names_are_shown_short_and_so_that_no_terminal_obeys_them() {
+    let long = "k".repeat(100_000);
+    let text = format!("\"x\\u001b[2J\" = 1\n{long} = 1\n[upstreams.\"a\\nb\"]\nservers = []\n");
+    let said =
+        report(&text, &[("KEEPGATE_A\nB", "1"), ("KEEPGATE_ROUTES", "1"), ("KEEPGATE_TLS__\u{7}", "1")]);
+    assert!(!said.contains(|c: char| c.is_control() && c != '\n') && said.len() < 5000, "{said}");
+    for name in ["x\\u{1b}[2J (", "kkkk…", "upstreams.a\\nb", "environment KEEPGATE_A\\nB", "tls.\\u{7}"] {
+        assert!(said.contains(name), "{name} in {said}");
+    }
+}
+
+#[test]
+fn no_depth_of_a_key_overflows_the_stack() {
+    let deep = format!("{}a = 1\n", "a.".repeat(30_000));
+    let lists = format!("a = {}", "[".repeat(30_000));
+    let variable = format!("KEEPGATE_{}A", "A__".repeat(30_000));
+    for (text, environment) in
+        [(deep.as_str(), vec![]), (&lists, vec![]), ("", vec![(variable.as_str(), "1")])]
+    {
+        assert_ne!(report(text, &environment), "no problem");
+    }
+}
+
+/// Found by the fuzz target `config`: a report of half a million problems.
+#[test]
+fn a_file_of_another_kind_gets_a_report_that_can_be_read() {
+    let said = report(&"=\n".repeat(1000), &[]);
+    assert!(said.len() < 30_000 && said.contains(" more, which are not shown"), "{said}");
+}

@@ -10,12 +10,16 @@ use serde_json::Value as Json;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::problem::{Place, Problem};
+use crate::config::problem::{Place, Problem, legible};
 
 /// What overrides are called: `KEEPGATE_LISTEN__HTTPS` is `listen.https`.
 const PREFIX: &str = "KEEPGATE_";
 /// Variables with the prefix that are not keys: read by the command line.
 const NOT_KEYS: [&str; 1] = ["KEEPGATE_CONFIG"];
+
+/// More parts than any key has. Tables within tables are walked by recursion, so their depth is bounded
+/// (in the file by the parser).
+const DEEPEST: usize = 8;
 
 /// One value and where it was set.
 pub(super) struct Node {
@@ -126,22 +130,28 @@ pub(super) fn overlay(root: &mut Node, environment: Vec<(String, String)>) -> Ve
 
 fn override_one(root: &mut Node, name: String, value: String) -> Result<(), Problem> {
     let key = name.strip_prefix(PREFIX).unwrap_or(&name).to_lowercase().replace("__", ".");
+    let place = Place::Environment(legible(&name));
     let refuse = |message: &str, remedy: &str| Problem {
-        place: Place::Environment(name.clone()),
-        key: key.clone(),
+        place: place.clone(),
+        key: legible(&key),
         value: None,
         message: message.to_owned(),
         remedy: remedy.to_owned(),
     };
+    if key.split('.').nth(DEEPEST).is_some() {
+        return Err(refuse(
+            "goes deeper than any key",
+            "unset it; config.example.toml has every key there is",
+        ));
+    }
     let mut node = root;
     for part in key.split('.') {
         let Value::Table(table) = &mut node.value else {
             return Err(refuse("goes below a key that is not a table", "unset it, or set the key itself"));
         };
-        node = table.entry(part.to_owned()).or_insert_with(|| Node {
-            place: Place::Environment(name.clone()),
-            value: Value::Table(BTreeMap::new()),
-        });
+        node = table
+            .entry(part.to_owned())
+            .or_insert_with(|| Node { place: place.clone(), value: Value::Table(BTreeMap::new()) });
     }
     let tables = match &node.value {
         Value::Table(table) => !table.is_empty(),
@@ -151,7 +161,7 @@ fn override_one(root: &mut Node, name: String, value: String) -> Result<(), Prob
     if tables || key == "routes" {
         return Err(refuse("cannot be set by the environment", "set it in the file, and unset the variable"));
     }
-    *node = Node { place: Place::Environment(name), value: Value::Loose(value) };
+    *node = Node { place, value: Value::Loose(value) };
     Ok(())
 }
 

@@ -12,6 +12,8 @@
 //! a broken head is ended where it broke, see [`Cut`]. Only the oddest garbage in pieces still gets
 //! hyper's answer.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod lines;
 
 use memchr::memchr;
@@ -201,13 +203,14 @@ impl Framing {
 
     /// Takes bytes up to a line's end; returns the rest.
     fn feed_line<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], FramingRefused> {
+        // Binary garbage (TLS on the plain port) may never have a line's end. Refused for the same reason
+        // if it has one: which piece it comes in must make no difference.
+        let garbage = |first: &u8| !matches!(first, b'\r' | b'\n') && !is_token(*first);
+        if self.state == State::Start && self.pending.is_empty() && bytes.first().is_some_and(garbage) {
+            return Err(FramingRefused::RequestLine);
+        }
         let Some(end) = memchr(b'\n', bytes) else {
             self.fits(self.pending.len() + bytes.len())?;
-            // Binary garbage (TLS on the plain port) may never have a line's end.
-            let garbage = |first: &u8| self.pending.is_empty() && *first != b'\r' && !is_token(*first);
-            if self.state == State::Start && bytes.first().is_some_and(garbage) {
-                return Err(FramingRefused::RequestLine);
-            }
             self.pending.extend_from_slice(bytes);
             return Ok(&[]);
         };

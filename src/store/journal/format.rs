@@ -29,6 +29,8 @@ pub(super) const BATCH_HEADER: usize = 64;
 pub(super) const BATCH_TRAILER: usize = 32;
 /// The format this binary writes and the newest it reads.
 pub(super) const VERSION: u32 = 1;
+/// No segment's number and no position comes near this one.
+const FARTHEST: u64 = 1 << 62;
 /// The one type of record so far: a bundle, version 1.
 pub(super) const BUNDLE_V1: u16 = 1;
 
@@ -94,6 +96,8 @@ pub(super) enum HeaderFault {
     Damaged,
     /// A newer binary wrote it.
     Newer(u32),
+    /// A number or position that no journal comes to: counting on from it would overflow.
+    Impossible,
 }
 
 impl SegmentHeader {
@@ -125,7 +129,9 @@ impl SegmentHeader {
         if version != VERSION {
             return Err(HeaderFault::Newer(version));
         }
-        fields.segment().ok_or(HeaderFault::Damaged)
+        let header = fields.segment().ok_or(HeaderFault::Damaged)?;
+        let possible = [header.number, header.first.0].iter().all(|count| (1..FARTHEST).contains(count));
+        if possible { Ok(header) } else { Err(HeaderFault::Impossible) }
     }
 }
 

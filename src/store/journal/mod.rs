@@ -11,6 +11,8 @@
 #[cfg(test)]
 pub(in crate::store) mod disk_model;
 pub(in crate::store) mod format;
+#[cfg(any(test, fuzzing))]
+pub(in crate::store) mod fuzz;
 pub(in crate::store) mod io;
 pub(in crate::store) mod payload;
 pub(in crate::store) mod reader;

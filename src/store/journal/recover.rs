@@ -107,6 +107,9 @@ fn read_header(disk: &SharedDisk, first: Seq) -> Result<SegmentHeader, StoreErro
         Err(HeaderFault::Damaged) => {
             Err(damaged(disk, first, 0, "the header's checksum does not match".into()))
         }
+        Err(HeaderFault::Impossible) => {
+            Err(damaged(disk, first, 0, "its number or position is one that no journal comes to".into()))
+        }
         Err(HeaderFault::Newer(found)) => {
             Err(StoreError::NewerFormat { path: disk.path(&name), found, known: VERSION })
         }

@@ -206,6 +206,22 @@ fn a_newer_format_and_an_unknown_record_are_named() {
     assert!(matches!(refusal(&disk), StoreError::NewerRecord { kind: 9, .. }));
 }
 
+/// Found by the fuzz target `journal`: the next record's position would have overflowed.
+#[test]
+fn a_segment_that_begins_where_no_journal_comes_to_is_refused() {
+    for (number, first) in [(1, u64::MAX), (u64::MAX, 1), (0, 1), (1, 0)] {
+        let (journal, first) = (JournalId([7; 16]), Seq(first));
+        let (floor, chain) = (Timestamp::default(), Chain::default());
+        let header = SegmentHeader { journal, number, first, floor, chain };
+        let disk = ModelDisk::default();
+        let file = io::Disk::create(&disk, &segment::name(first)).unwrap();
+        file.write_at(&header.encode(), 0).unwrap();
+        file.write_at(&[0; 4096], SEGMENT_HEADER as u64).unwrap();
+        let StoreError::Damaged { offset: 0, detail, .. } = refusal(&disk) else { panic!() };
+        assert!(detail.contains("no journal comes to"), "{detail}");
+    }
+}
+
 #[test]
 fn an_unknown_kind_of_change_is_named_when_it_is_read() {
     let mut journal = try_open(Arc::new(Memory::default())).unwrap();

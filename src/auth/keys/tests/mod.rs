@@ -75,7 +75,7 @@ impl House {
     }
 
     fn sign(&self) -> SecretString {
-        Issuer::new(self.live.clone(), &Tokens::default()).sign(&self.grant()).unwrap()
+        Issuer::new(self.live.clone(), &Tokens::default(), Arc::default()).sign(&self.grant()).unwrap()
     }
 
     fn grant(&self) -> AccessGrant {

@@ -54,7 +54,7 @@ async fn a_token_says_what_was_granted() {
     let house = House::new();
     let ring = house.open(KeyAlgorithm::EdDSA).await;
     let grant = house.grant();
-    let token = Issuer::new(house.live.clone(), &Tokens::default()).sign(&grant).unwrap();
+    let token = Issuer::new(house.live.clone(), &Tokens::default(), Arc::default()).sign(&grant).unwrap();
     let claims = house.verifier(&ring).verify(token.expose_secret(), START.as_secs()).unwrap();
     assert_eq!((claims.sub, claims.sid, claims.jti), (grant.account.0, grant.session.0, grant.token.0));
     assert_eq!((claims.seq, claims.iat, claims.exp), (7, START.as_secs(), START.as_secs() + 600));
@@ -64,7 +64,7 @@ async fn a_token_says_what_was_granted() {
 #[tokio::test]
 async fn without_an_active_key_nothing_is_signed() {
     let house = House::new();
-    let issuer = Issuer::new(LiveKeys::default(), &Tokens::default());
+    let issuer = Issuer::new(LiveKeys::default(), &Tokens::default(), Arc::default());
     assert!(issuer.sign(&house.grant()).is_err());
 }
 

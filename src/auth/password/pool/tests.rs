@@ -21,7 +21,7 @@ fn a_thread_that_waits_long_gives_back_its_arena_and_works_on() {
 
 fn pool(queue: usize, queue_timeout: Duration) -> HashingPool {
     let config = Passwords { threads: 1, queue, queue_timeout, ..Passwords::default() };
-    HashingPool::start(&config, 8).unwrap()
+    HashingPool::start(&config, 8, Arc::default()).unwrap()
 }
 
 fn is_pending(future: &mut (impl Future + Unpin)) -> bool {

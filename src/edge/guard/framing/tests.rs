@@ -155,7 +155,7 @@ fn after_the_switch_nothing_is_judged_and_without_it_everything() {
     stays.stay();
     assert!(stays.is_held(2) && stays.breach().is_none());
     stays.stay();
-    assert_eq!(stays.breach(), Some(FramingRefused::Line));
+    assert_eq!(stays.breach(), Some(FramingRefused::RequestLine));
     assert!(!framing().switch(), "where nothing was asked for");
 }
 
@@ -170,6 +170,19 @@ fn what_is_held_is_bounded() {
     held.feed(b"x");
     assert_eq!(held.breach(), Some(FramingRefused::Early));
     assert!(!held.switch() && held.pending.is_empty());
+}
+
+/// Found by the fuzz target `request_head`.
+#[test]
+fn garbage_with_a_bare_line_feed_is_the_same_breach_whole_and_in_pieces() {
+    let bytes = b"\xe3\x03ET / HTTP/1.1\nHost: x\n\n";
+    let (mut whole, mut pieces) = (framing(), framing());
+    whole.feed(bytes);
+    for byte in bytes {
+        pieces.feed(&[*byte]);
+    }
+    assert_eq!(whole.breach(), Some(FramingRefused::RequestLine));
+    assert_eq!(pieces.breach(), whole.breach());
 }
 
 proptest! {
