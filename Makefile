@@ -4,7 +4,7 @@
 CARGO ?= cargo
 TARGET := x86_64-unknown-linux-gnu
 
-.PHONY: help test setup schemathesis lint static dist bench bench-full bench-setup storm torture fuzz deny docs fmt
+.PHONY: help test setup schemathesis lint static dist bench bench-full bench-setup storm torture fuzz month deny docs fmt
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ bench-setup:
 torture: setup ## The long forms of the disk model and the kill test
 	KEEPGATE_TORTURE_IMAGES=200000 $(CARGO) test --release --lib journal
 	KEEPGATE_KILL_ROUNDS=1000 $(CARGO) test --release --test it kill
+
+month: ## A simulated month with more traffic than in `make test`; draws docs/month.svg
+	KEEPGATE_MONTH_VISITS=5 KEEPGATE_MONTH_SVG=$(CURDIR)/docs/month.svg $(CARGO) test --lib simulated_month
 
 fuzz: ## The fuzz targets, FUZZ_SECONDS (600) each; see fuzz/README.md
 	fuzz/run

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use keepgate_guard::view::RevocationView;
 
+use super::disk::Disk;
 use super::error::AppError;
 use super::measures::Decisions;
 use super::people::AuthPeople;
@@ -55,6 +56,7 @@ pub(in crate::app) struct Core {
     pub retention: Retention,
     pub health: Health,
     pub watch: Watch,
+    pub disk: Disk,
     pub started_at: Timestamp,
     pub decisions: Decisions,
     /// Set once the house serves.
@@ -70,7 +72,7 @@ impl Core {
     }
 
     /// Opens it in the time of `clock`, as far as that does not go back.
-    async fn open_at(config: Config, clock: SharedClock) -> Result<Self, AppError> {
+    pub async fn open_at(config: Config, clock: SharedClock) -> Result<Self, AppError> {
         let floored = Arc::new(FlooredClock::new(clock));
         let (clock, rng): (SharedClock, SharedRng) = (floored.clone(), Arc::new(SystemRng));
         make_private(&config.data_dir)?;
@@ -111,6 +113,8 @@ impl Core {
         let health = Health::new();
         let watch = Watch::default();
         watch.register(&health, &stores);
+        let disk = Disk::of(&config);
+        disk.register(&health);
         let started_at = clock.now();
         Ok(Self {
             config,
@@ -127,6 +131,7 @@ impl Core {
             retention,
             health,
             watch,
+            disk,
             started_at,
             decisions,
             listeners: OnceLock::new(),
@@ -137,7 +142,7 @@ impl Core {
     /// Signs the audit chain's head, checkpoints the stores and lets the folder go.
     pub async fn close(self) -> Result<(), AppError> {
         // A node that went read-only cannot sign; that must not keep it from closing.
-        if self.stores.committer.read_only().is_none() {
+        if self.stores.committer.failed().is_none() {
             self.heads.sign_now().await?;
         }
         Ok(self.stores.close()?)

@@ -16,6 +16,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 
 use super::control::view::word;
 use super::core::Core;
+use super::disk::Disk;
 use crate::auth::throttle::Throttle;
 use crate::model::change::Change;
 use crate::model::event::{Intent, Outcome};
@@ -49,6 +50,7 @@ impl Decisions {
 struct Measures {
     decisions: Decisions,
     committer: Committer,
+    disk: Disk,
     revocations: Arc<RevocationView>,
     verifier: Arc<Verifier>,
     outside: Arc<AtomicU64>,
@@ -60,6 +62,7 @@ pub(in crate::app) fn register(core: &Core, verifier: Arc<Verifier>, metrics: &M
     let measures = Measures {
         decisions: core.decisions.clone(),
         committer: core.stores.committer.clone(),
+        disk: core.disk.clone(),
         revocations: core.revocations.view(),
         verifier,
         outside: core.heads.outside_failures(),
@@ -116,6 +119,9 @@ impl Collector for Measures {
         whole(to, "journal_segments", "Segments of the journal on disk", segments)?;
         let read_only = u64::from(self.committer.read_only().is_some());
         whole(to, "read_only", "1 if the node takes no writes", read_only)?;
+        let help =
+            "How short the disk is: 0 plenty, 1 below warn_free, 2 below stop_free, 3 below a quarter of it";
+        whole(to, "disk_short", help, self.disk.level() as u64)?;
         whole(to, "revocations", "Revocations in force", self.revocations.len() as u64)?;
         whole(to, "revocation_position", "Newest revocation's position", self.revocations.newest_seq())?;
         whole(to, "verified_tokens", "Verified tokens remembered", self.verifier.remembered() as u64)

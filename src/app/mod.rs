@@ -7,6 +7,7 @@
 pub mod control;
 mod core;
 mod descriptors;
+mod disk;
 mod doors;
 mod echo;
 pub mod error;
@@ -14,6 +15,8 @@ mod execute;
 mod first_administrator;
 mod measures;
 mod memory;
+#[cfg(test)]
+mod month;
 mod people;
 pub mod ready;
 pub mod reload;

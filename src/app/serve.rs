@@ -13,7 +13,8 @@ use super::doors;
 use super::error::AppError;
 use super::ready::{Listeners, Ready};
 use super::reload::{Reloader, Source};
-use super::{Orders, first_administrator, measures, upkeep};
+use super::upkeep::{self, steps};
+use super::{Orders, first_administrator, measures};
 use crate::audit::draft::Draft;
 use crate::config::tls::CertificateSource;
 use crate::edge::start::Running;
@@ -135,7 +136,9 @@ async fn until(mut flag: watch::Receiver<bool>) {
 
 async fn finish(core: Arc<Core>) -> Result<(), AppError> {
     // Nobody is left who could be refused.
-    upkeep::write_denials(&core, None).await;
+    // The last words are few and may use the room that is kept for them.
+    core.stores.committer.set_room(None);
+    steps::denials(&core, None).await;
     if core.stores.committer.read_only().is_none() {
         core.trail.record(Draft::new(Intent::Stop, Outcome::Granted).by(Actor::System)).await?;
     }

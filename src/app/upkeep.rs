@@ -4,7 +4,10 @@
 //! They end by a flag, between two steps: a step cut in the middle leaves its work half done (a head
 //! that is committed and not in the witness, a key that is sealed and not published).
 
+pub(in crate::app) mod steps;
+
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,36 +36,43 @@ const DENIALS: Duration = Duration::from_secs(5);
 const RETENTION: Duration = Duration::from_secs(600);
 /// How often the store drops what lapsed a day ago: it reads every revocation kept.
 const LAPSED: Duration = Duration::from_secs(3600);
-/// Sessions in one page of a sweep, and pages in one step: 1.2 million sessions an hour, while the
-/// records of expired ones wait for a day anyway.
-const PAGE: usize = 500;
-/// See [`PAGE`].
-const PAGES: usize = 40;
+/// How often the room on disk is asked for: often, because what is committed between two looks is
+/// what must fit above the hard floor.
+const DISK: Duration = Duration::from_secs(1);
 
 /// Raised when the house closes; a sender that is gone counts as raised.
 type Stopped = Receiver<bool>;
 
+/// One step of one task.
+type Step = fn(Arc<Core>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Starts the tasks. They end after the step they are at when the flag is raised: await them all.
 pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator, stopped: &Stopped) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    let this = Arc::clone(core);
-    tasks.spawn(every(HEADS, stopped.clone(), move || {
-        let core = Arc::clone(&this);
-        async move {
-            if core.stores.committer.read_only().is_none()
-                && let Err(error) = core.heads.sign_if_due().await
-            {
-                tracing::error!(%error, "the audit chain's head could not be signed");
-            }
-        }
+    let step = |period, step: Step| {
+        let core = Arc::clone(core);
+        every(period, stopped.clone(), move || step(Arc::clone(&core)))
+    };
+    tasks.spawn(step(HEADS, |core| Box::pin(async move { steps::heads(&core).await })));
+    tasks.spawn(step(LAPSED, |core| Box::pin(async move { steps::lapsed(&core).await })));
+    tasks.spawn(step(DENIALS, |core| {
+        Box::pin(async move { steps::denials(&core, Some(Instant::now())).await })
+    }));
+    tasks.spawn(step(MEMORY, |_| Box::pin(async { memory::give_back() })));
+    // A look that was interrupted is repeated soon enough.
+    tasks.spawn(step(WATCH, |core| {
+        Box::pin(async { drop(tokio::task::spawn_blocking(move || look(&core)).await) })
+    }));
+    tasks.spawn(step(DISK, |core| {
+        Box::pin(async {
+            drop(tokio::task::spawn_blocking(move || core.disk.look(&core.stores.committer)).await);
+        })
     }));
     let (this, terminator) = (Arc::clone(core), terminator.clone());
     tasks.spawn(every(KEYS, stopped.clone(), move || {
         let (core, terminator) = (Arc::clone(&this), terminator.clone());
         async move {
-            if let Err(error) = core.keys.tick().await {
-                tracing::error!(%error, "the signing keys could not be rotated on schedule");
-            }
+            steps::keys(&core).await;
             if let Err(error) = terminator.certificates().refresh() {
                 tracing::error!(%error, "certificates could not be renewed; those in use stay");
             }
@@ -70,81 +80,21 @@ pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator, stopped: 
     }));
     tasks.spawn(sweep(Arc::clone(core), stopped.clone()));
     tasks.spawn(prune(Arc::clone(core), stopped.clone()));
-    let this = Arc::clone(core);
-    tasks.spawn(every(LAPSED, stopped.clone(), move || {
-        let core = Arc::clone(&this);
-        async move {
-            if core.stores.committer.read_only().is_none()
-                && let Err(error) = core.auth.lapsed.forget().await
-            {
-                tracing::error!(%error, "lapsed records could not be removed");
-            }
-        }
-    }));
-    let this = Arc::clone(core);
-    tasks.spawn(every(WATCH, stopped.clone(), move || {
-        let core = Arc::clone(&this);
-        async move {
-            // A look that was interrupted is repeated soon enough.
-            let _ = tokio::task::spawn_blocking(move || look(&core)).await;
-        }
-    }));
-    let this = Arc::clone(core);
-    tasks.spawn(every(DENIALS, stopped.clone(), move || {
-        let core = Arc::clone(&this);
-        async move { write_denials(&core, Some(Instant::now())).await }
-    }));
-    tasks.spawn(every(MEMORY, stopped.clone(), || async { memory::give_back() }));
     tasks
 }
 
-/// Writes the counts of refusals whose windows have closed by `now` ([`None`]: all of them).
-pub(in crate::app) async fn write_denials(core: &Core, now: Option<Instant>) {
-    if core.stores.committer.read_only().is_some() {
-        return;
-    }
-    let failures = core.auth.denials.close_windows(now).await;
-    if failures > 0 {
-        tracing::error!(failures, "counts of refusals could not be written to the audit log yet");
-    }
-}
-
-/// Drops what has expired: revocations and failed tries from memory, sessions from the store.
 async fn sweep(core: Arc<Core>, stopped: Stopped) {
     let mut sweep = core.auth.sessions.sweep();
     let mut ticks = ticks(SWEEP);
     while next(&mut ticks, &stopped).await {
-        core.revocations.view().prune(core.clock.now().as_millis());
-        core.auth.throttle.purge();
-        if core.stores.committer.read_only().is_none()
-            && let Err(error) = sweep.step(PAGES, PAGE).await
-        {
-            tracing::error!(%error, "expired sessions could not be removed");
-        }
+        steps::sweep(&core, &mut sweep).await;
     }
 }
 
-/// Drops audit records that are older than `audit.keep`, and then the heads of them in the witness.
 async fn prune(core: Arc<Core>, stopped: Stopped) {
     let mut ticks = ticks(RETENTION);
     while next(&mut ticks, &stopped).await {
-        let mut through = None;
-        while core.stores.committer.read_only().is_none() && !*stopped.borrow() {
-            match core.retention.step().await {
-                Ok(Some(pruned)) => through = Some(pruned.through),
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::error!(%error, "old audit records could not be dropped");
-                    break;
-                }
-            }
-        }
-        if let Some(through) = through {
-            tracing::info!(through, "audit records older than audit.keep were dropped");
-            if let Err(error) = core.heads.forget(through).await {
-                tracing::error!(%error, "the heads of dropped audit records are still in the witness");
-            }
-        }
+        steps::prune(&core, || !*stopped.borrow()).await;
     }
 }
 

@@ -21,7 +21,7 @@ impl Watch {
     /// Adds a check for each store, and one for the journal, which says itself how it is.
     pub fn register(&self, health: &Health, stores: &Stores) {
         let committer = stores.committer.clone();
-        health.register("journal", move || match committer.read_only() {
+        health.register("journal", move || match committer.failed() {
             Some(reason) => Err(reason.to_string()),
             None => Ok(format!("durable through position {}", committer.durable())),
         });

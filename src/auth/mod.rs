@@ -16,7 +16,7 @@ pub mod password;
 pub mod revocation;
 pub mod sessions;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod throttle;
 pub mod tokens;
 

@@ -207,21 +207,12 @@ impl World {
 
     /// What an access token says, whether or not it is good now.
     pub fn says(&self, grant: &Grant) -> Claims {
-        let payload = grant.access_token.expose_secret().split('.').nth(1).unwrap();
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+        says(grant)
     }
 
     /// The caller that the edge would make of a grant's access token.
     pub fn caller(&self, grant: &Grant) -> Caller {
-        let says = self.says(grant);
-        Caller {
-            account: AccountId(says.sub),
-            session: SessionId(says.sid),
-            token: TokenId(says.jti),
-            roles: says.roles.iter().map(|role| role.parse().unwrap()).collect(),
-            scope: says.scope,
-            expires_at: Timestamp::from_millis(says.exp * 1000),
-        }
+        caller_of(grant)
     }
 
     /// Whether the edge lets a grant's access token pass now.
@@ -251,6 +242,24 @@ impl World {
     pub fn last_event(&self) -> (Intent, Outcome, String) {
         let event = events(&self.last()).pop().unwrap();
         (event.intent, event.outcome, event.reason)
+    }
+}
+
+fn says(grant: &Grant) -> Claims {
+    let payload = grant.access_token.expose_secret().split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}
+
+/// The caller that the edge would make of a grant's access token.
+pub fn caller_of(grant: &Grant) -> Caller {
+    let says = says(grant);
+    Caller {
+        account: AccountId(says.sub),
+        session: SessionId(says.sid),
+        token: TokenId(says.jti),
+        roles: says.roles.iter().map(|role| role.parse().unwrap()).collect(),
+        scope: says.scope,
+        expires_at: Timestamp::from_millis(says.exp * 1000),
     }
 }
 

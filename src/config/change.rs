@@ -93,7 +93,7 @@ const TABLE: &[&[Key]] = &[
         cache_entries),
     keys!(restart keys: algorithm, rotate_every, jwks_max_age),
     MASTER_KEY,
-    keys!(restart store: segment_bytes, checkpoint_every, session_cache),
+    keys!(restart store: segment_bytes, checkpoint_every, session_cache, warn_free, stop_free),
     keys!(restart audit: head_every, keep, witness_file, syslog),
     LOG_TARGET,
     keys!(reload log: level, json, access),

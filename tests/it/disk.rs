@@ -20,18 +20,19 @@ const ADA: &str = "ada@example.com";
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(folder: PathBuf) -> Self {
+    fn mount(folder: PathBuf, size: &str) -> Self {
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=24M,mode=0700", "tmpfs"]).arg(&folder);
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size},mode=0700"), "tmpfs"]).arg(&folder);
         run(mount, "").expect(0);
         Self(folder)
     }
 
-    /// Takes all the room there is, in a file that is no store's.
-    fn fill(&self) {
+    /// Takes the room there is but for `left` bytes, in a file that is no store's.
+    fn fill(&self, left: u64) {
         let chunk = vec![0; 4096];
         let mut file = fs::File::create(self.0.join("filler")).expect("writable");
-        while std::io::Write::write_all(&mut file, &chunk).is_ok() {}
+        let room = || rustix::fs::statvfs(&self.0).map(|it| it.f_bavail * it.f_frsize).expect("mounted");
+        while room() > left && std::io::Write::write_all(&mut file, &chunk).is_ok() {}
     }
 
     fn free(&self) {
@@ -125,12 +126,15 @@ async fn expect_all_there(gate: &mut Gate, ada: &Person) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_makes_the_gate_read_only_and_loses_nothing() {
     let mut gate = Gate::prepare(CHEAP);
+    // Without the marks that would stop it before.
+    gate.set("KEEPGATE_STORE__WARN_FREE=0");
+    gate.set("KEEPGATE_STORE__STOP_FREE=0");
     gate.make_data();
-    let disk = SmallDisk::mount(gate.data());
+    let disk = SmallDisk::mount(gate.data(), "24M");
     gate.restart();
     let client = gate.client();
     let mut ada = Person::join(&client, ADA).await;
-    disk.fill();
+    disk.fill(0);
     until_read_only(&client, &mut ada).await;
     expect_read_only(&gate, &ada).await;
     disk.free();
@@ -141,6 +145,56 @@ async fn a_full_disk_makes_the_gate_read_only_and_loses_nothing() {
     assert!(gate.stderr().contains("view.sqlite: database or disk is full"), "{}", gate.stderr());
     expect_all_there(&mut gate, &ada).await;
     gate.kill();
+}
+
+/// Asks for the readiness of the disk until it is as wanted.
+async fn until_disk_is(gate: &Gate, wanted: &str) {
+    for _ in 0..3000 {
+        let ready = plain(gate.port("internal"), "/ready").await.expect("answered").json();
+        let checks = ready["checks"].as_array().expect("checks");
+        let disk = checks.iter().find(|check| check["name"] == "disk").expect("a check of the disk");
+        if disk["status"] == wanted {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("the disk never was {wanted}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn short_of_room_the_gate_grants_nothing_revokes_all_the_same_and_comes_back_by_itself() {
+    let mut gate = Gate::prepare(CHEAP);
+    gate.set("KEEPGATE_STORE__WARN_FREE=24MiB");
+    gate.set("KEEPGATE_STORE__STOP_FREE=16MiB");
+    gate.make_data();
+    let disk = SmallDisk::mount(gate.data(), "64M");
+    gate.restart();
+    let client = gate.client();
+    let mut ada = Person::join(&client, ADA).await;
+    let first = ada.access.clone();
+    ada.take(&login(&client, ADA).await.expect(200).json());
+
+    disk.fill(12 << 20);
+    until_disk_is(&gate, "failing").await;
+    let refused = login(&client, ADA).await.expect(503);
+    assert_eq!(refused.problem(), "read-only");
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(refresh(&client, &ada.refresh).await.expect(503).problem(), "read-only");
+    client.get("/echo").bearer(&first).send().await.expect(200);
+    client.request("POST", "/auth/v1/logout").bearer(&first).send().await.expect(204);
+    client.get("/echo").bearer(&first).send().await.expect(401);
+    client.get("/echo").bearer(&ada.access).send().await.expect(200);
+    let status = gate.cli(&["status", "--json"]).expect(1).json().to_string();
+    assert!(status.contains("store.stop_free"), "{status}");
+
+    disk.free();
+    until_disk_is(&gate, "ok").await;
+    refresh(&client, &ada.refresh).await.expect(200);
+    login(&client, ADA).await.expect(200);
+    gate.stop();
+    gate.restart();
+    gate.client().get("/echo").bearer(&first).send().await.expect(401);
+    gate.verify_audit();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,7 +19,7 @@ impl Core {
     /// Waits for what was committed until now to be in the audit log, which commits do not wait for.
     pub(super) async fn log_is_complete(&self) {
         let committer = &self.stores.committer;
-        if committer.read_only().is_none()
+        if committer.failed().is_none()
             && let Err(error) = self.stores.logs.reached(committer.durable()).await
         {
             // What there is can be read all the same, and is wanted now more than ever.

@@ -30,6 +30,7 @@ impl Rules<'_> {
         self.issuer();
         self.lives();
         self.accounts();
+        self.room();
         self.cors();
         if self.config.environment == Environment::Production {
             self.production();
@@ -116,6 +117,14 @@ impl Rules<'_> {
             // is at the root alone, and a client that finds it there must reject it.
             let message = "has a path, but the issuer's metadata is served for the root only";
             self.refuse("tokens.issuer", value, message, remedy);
+        }
+    }
+
+    fn room(&self) {
+        let store = &self.config.store;
+        if store.warn_free < store.stop_free {
+            let message = "is less than store.stop_free: nobody would be warned";
+            self.refuse("store.warn_free", None, message, "write at least store.stop_free");
         }
     }
 

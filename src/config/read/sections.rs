@@ -246,6 +246,8 @@ pub(super) fn store(mut section: Section<'_>) -> Store {
     section.set("segment_bytes", size(MIB, 256 * MIB), &mut store.segment_bytes);
     section.set("checkpoint_every", duration(SECOND, HOUR), &mut store.checkpoint_every);
     section.set("session_cache", count(0, 100_000_000), &mut store.session_cache);
+    section.set("warn_free", size(0, 1024 * GIB), &mut store.warn_free);
+    section.set("stop_free", size(0, 1024 * GIB), &mut store.stop_free);
     section.finish();
     store
 }

@@ -189,6 +189,16 @@ api = true
 }
 
 #[test]
+fn who_is_stopped_by_a_full_disk_is_warned_before() {
+    let marks = [("KEEPGATE_STORE__WARN_FREE", "10MiB"), ("KEEPGATE_STORE__STOP_FREE", "20MiB")];
+    let report = report(&example(), &marks);
+    assert!(report.contains("store.warn_free") && report.contains("at least store.stop_free"), "{report}");
+    let never = [("KEEPGATE_STORE__WARN_FREE", "0"), ("KEEPGATE_STORE__STOP_FREE", "0")];
+    let store = config(&example(), &never).store;
+    assert_eq!((store.warn_free, store.stop_free), (0, 0));
+}
+
+#[test]
 fn an_issuer_with_a_path_is_refused_because_its_metadata_would_be_elsewhere() {
     let with = |issuer: &str| report(&LEAST.replace("https://id.example.com", issuer), &[]);
     for issuer in ["https://id.example.com", "https://id.example.com:8443"] {

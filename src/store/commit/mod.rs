@@ -9,11 +9,13 @@
 //! ```
 //!
 //! The first failure of the journal or of a view makes the node read-only, for good, with its
-//! reason; nothing is tried again.
+//! reason; nothing is tried again. Short of room on disk it is read-only *before* that, for as long
+//! as the room is short (`room.rs`).
 
 pub(in crate::store) mod appliers;
 mod queue;
 mod resolver;
+pub mod room;
 #[cfg(test)]
 mod tests;
 pub(in crate::store) mod thread;
@@ -21,6 +23,7 @@ pub(in crate::store) mod thread;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use parking_lot::RwLock;
 use tokio::sync::oneshot;
 
 use super::bundle::{Bundle, Committed};
@@ -33,6 +36,7 @@ use crate::model::id::Seq;
 use crate::model::time::Timestamp;
 use crate::observe::stores::StoreMeters;
 use queue::{Bounds, Queue, Refused};
+use room::Short;
 
 /// What may wait for the disk. With the group under way twice that, at most, is in memory.
 const WAITING: Bounds = Bounds { items: 4096, bytes: 64 * 1024 * 1024 };
@@ -73,6 +77,7 @@ impl Committer {
         let shared = &*self.0;
         let begun = Instant::now();
         shared.writable()?;
+        shared.has_room_for(&bundle)?;
         let awaited = Awaited::of(&bundle);
         let revokes =
             bundle.changes.iter().any(|change| matches!(change, Change::Token(TokenChange::Revoked(_))));
@@ -122,9 +127,20 @@ impl Committer {
         self.0.catalog.count()
     }
 
-    /// Why the node takes no writes, if it does not.
+    /// Why the node takes no writes, if it does not: because something failed, or because the disk
+    /// is short (then it still takes what takes away).
     pub fn read_only(&self) -> Option<Arc<str>> {
+        self.failed().or_else(|| self.0.short.read().as_ref().map(|short| Arc::clone(&short.reason)))
+    }
+
+    /// What failed, if something did: the node takes no writes until it is started again.
+    pub fn failed(&self) -> Option<Arc<str>> {
         self.0.read_only.get().cloned()
+    }
+
+    /// From now on takes only what fits the room there is; [`None`] is room enough.
+    pub fn set_room(&self, short: Option<Short>) {
+        *self.0.short.write() = short;
     }
 }
 
@@ -132,6 +148,7 @@ impl Committer {
 pub(in crate::store) struct Shared {
     queue: Queue<Pending>,
     read_only: OnceLock<Arc<str>>,
+    short: RwLock<Option<Short>>,
     catalog: Arc<Catalog>,
     auth: Arc<Progress>,
     user: Arc<Progress>,
@@ -145,7 +162,8 @@ impl Shared {
         user: Arc<Progress>,
         meters: Arc<StoreMeters>,
     ) -> Self {
-        Self { queue: Queue::new(WAITING), read_only: OnceLock::new(), catalog, auth, user, meters }
+        let (queue, short) = (Queue::new(WAITING), RwLock::new(None));
+        Self { queue, read_only: OnceLock::new(), short, catalog, auth, user, meters }
     }
 
     /// Takes no more bundles; those that wait are still committed.
@@ -164,6 +182,15 @@ impl Shared {
         match self.read_only.get() {
             Some(reason) => Err(CommitError::ReadOnly { reason: Arc::clone(reason) }),
             None => Ok(()),
+        }
+    }
+
+    fn has_room_for(&self, bundle: &Bundle) -> Result<(), CommitError> {
+        match &*self.short.read() {
+            Some(short) if !short.admits(&bundle.changes) => {
+                Err(CommitError::ReadOnly { reason: Arc::clone(&short.reason) })
+            }
+            _ => Ok(()),
         }
     }
 
