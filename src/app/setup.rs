@@ -76,6 +76,9 @@ impl Setup {
             self.emptied = Some(data.to_owned());
         }
         self.folder(data, None)?;
+        // One that was there, and empty: what will be in it is nobody else's to list.
+        let private = Permissions::from_mode(0o700);
+        fs::set_permissions(data, private).map_err(|source| SetupError { path: data.to_owned(), source })?;
         let above = config.parent().unwrap_or(Path::new("/"));
         self.folder(above, group)?;
         self.file(config, text, group).map_err(|source| SetupError { path: config.to_owned(), source })

@@ -69,6 +69,11 @@ impl Trail {
         self.subjects.erase(bundle, account);
     }
 
+    /// Whether an account of this id was erased. Its id is never used again.
+    pub fn is_erased(&self, account: AccountId) -> bool {
+        self.subjects.is_erased(account)
+    }
+
     /// Writes the event alone and waits until it is durable.
     pub async fn record(&self, draft: Draft) -> Result<(), CommitError> {
         let mut bundle = Bundle::new();

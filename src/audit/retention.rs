@@ -22,6 +22,8 @@ use crate::store::error::{CommitError, StoreError};
 /// knows one that was for another's work.
 pub const SHORTEST: Duration = Duration::from_secs(24 * 3600);
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// Records dropped in one step, about: one transaction of the log database.
 const AT_ONCE: u64 = 20_000;
 const CHUNK: usize = 512;
@@ -57,14 +59,24 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Drops the oldest records that are due, at most some ten thousand. None if none is.
-    pub async fn step(&self) -> Result<Option<Pruned>, PruneError> {
+    /// How far one run of steps may go, however much is due: a day past the oldest head there is. So a
+    /// clock that leaps ahead costs a day of the log for each run until somebody notices, not all of it.
+    pub fn limit(&self) -> Result<Timestamp, PruneError> {
+        let logs = &self.trail.logs;
+        let base = logs.base()?.map_or(0, |base| base.through);
+        let oldest = logs.signed_heads(base, 1)?.pop();
+        Ok(oldest.map_or(Timestamp::MAX, |head| head.at.plus(DAY)))
+    }
+
+    /// Drops the oldest records that are due and not younger than `limit`, at most some ten thousand.
+    /// None if none is.
+    pub async fn step(&self, limit: Timestamp) -> Result<Option<Pruned>, PruneError> {
         if self.keep.is_zero() {
             return Ok(None);
         }
         let (trail, key) = (self.trail.clone(), self.key);
         let now = trail.clock.now();
-        let due = now.minus(self.keep);
+        let due = now.minus(self.keep).min(limit);
         let found = tokio::task::spawn_blocking(move || find(&trail, &key, due, now));
         let Some(pruned) = found.await.map_err(|_| PruneError::Interrupted)?? else { return Ok(None) };
         let mut bundle = Bundle::new();

@@ -66,6 +66,10 @@ pub struct SignerParts<'a> {
     pub outside: Outside,
 }
 
+/// Heads that the log may have and the witness lack after a crash: the one whose append it interrupted,
+/// and one that was owed before it.
+const OWED: usize = 2;
+
 /// Signs heads. Calls may overlap; heads come out in order. A call that is given up is finished all
 /// the same: a head that the log has and the witness lacks, with later ones after it, would look like
 /// tampering for ever.
@@ -98,8 +102,9 @@ struct Last {
 }
 
 impl HeadSigner {
-    /// Opens the witness and appends what it lacks of the log's heads. Reads and syncs files: call
-    /// it where blocking is fine.
+    /// Opens the witness and appends the head that a crash may have kept from it. One that lacks more
+    /// was cut or replaced: it stays as it is, for `verify` to name. Reads and syncs files: call it
+    /// where blocking is fine.
     pub fn open(parts: SignerParts<'_>) -> Result<Self, SignError> {
         let SignerParts { logs, committer, clock, key, every, witness: path, outside } = parts;
         let failed = |source| SignError::Witness { path: path.to_owned(), source };
@@ -110,17 +115,26 @@ impl HeadSigner {
             other => other,
         };
         let mut last = newest.map_or_else(Last::default, |head| Last { count: head.count, at: head.at });
-        let mut after = last.count;
+        let (mut after, mut lacking) = (last.count, Vec::new());
         loop {
             let heads = logs.signed_heads(after, CHUNK)?;
             let Some(end) = heads.last() else { break };
             after = end.count;
             // A forged head must neither get into the witness nor keep the next from being signed;
             // `verify` finds it in the log.
-            for head in heads.iter().filter(|head| public.verifies(head)) {
-                witness.append(head).map_err(failed)?;
+            for head in heads.into_iter().filter(|head| public.verifies(head)) {
                 last = Last { count: head.count, at: head.at };
+                lacking.truncate(OWED);
+                lacking.push(head);
             }
+        }
+        if lacking.len() > OWED {
+            tracing::error!(
+                witness = %path.display(),
+                "the witness lacks heads that it once had; it is left as it is: run `keepgate audit verify`"
+            );
+        } else {
+            lacking.iter().try_for_each(|head| witness.append(head)).map_err(failed)?;
         }
         let witness = Arc::new(parking_lot::Mutex::new(witness));
         let state = tokio::sync::Mutex::new(State { witness, last, owed: None });

@@ -140,6 +140,21 @@ fn last_line(file: &mut File, end: u64) -> io::Result<Option<SignedHead>> {
     Ok(bytes.split(|byte| *byte == b'\n').rev().find(|line| !line.is_empty()).and_then(parse))
 }
 
+/// Whether the file, a copy from elsewhere, holds a head at all. What is no plain file is refused before it
+/// is opened: a pipe would be waited for.
+pub fn holds_a_head(path: &Path) -> io::Result<bool> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no plain file"));
+    }
+    let Some(reader) = Reader::open(path)? else { return Ok(false) };
+    for entry in reader {
+        if entry?.head.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// A line of the witness.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::audit) struct Entry {

@@ -156,7 +156,7 @@ mod tests {
     fn what_is_written_is_good_and_says_what_was_asked() {
         let config = read::parse(&first().text(), "config.toml", Vec::new()).unwrap();
         assert_eq!(config.tokens.issuer, "https://id.example.com");
-        assert_eq!((config.routes.len(), config.upstreams.len()), (3, 1));
+        assert_eq!((config.routes.len(), config.upstreams.len()), (4, 1));
         insta::assert_snapshot!(first().text());
     }
 

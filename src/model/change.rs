@@ -164,6 +164,13 @@ pub enum TokenChange {
     RevocationsForgotten { before: Timestamp },
 }
 
+impl LogChange {
+    /// Whether it adds or erases a subject's keys.
+    pub const fn is_about_keys(&self) -> bool {
+        matches!(self, Self::SubjectKeyAdded { .. } | Self::SubjectKeyErased { .. })
+    }
+}
+
 impl Change {
     /// The namespace it belongs to.
     pub const fn namespace(&self) -> Namespace {

@@ -78,7 +78,7 @@ fn status_tells_a_running_node_from_a_stopped_one() {
     assert_eq!(status["health"]["status"], "ok");
     let checks = status["health"]["checks"].as_array().expect("a list");
     let names: Vec<_> = checks.iter().map(|check| check["name"].as_str().expect("text")).collect();
-    assert_eq!(names, ["journal", "auth", "user", "logs", "tokens"]);
+    assert_eq!(names, ["journal", "auth", "user", "logs", "tokens", "disk"]);
     assert!(status["listeners"][0].as_str().is_some_and(|text| text.starts_with("https://")), "{status}");
     let text = gate.cli(&["status"]).expect(0).stdout;
     assert!(text.contains("running, ok") && text.contains(&gate.pid().to_string()), "{text}");

@@ -79,6 +79,17 @@ impl Core {
         self.log_is_complete().await;
         let (logs, history) = (self.stores.logs.clone(), self.stores.history.clone());
         let (own, key) = (witness::path(&self.config.data_dir), self.heads.public_key());
+        if let Some(copy) = &copy {
+            let place = copy.display();
+            let failure = |message: String| Failure::new(Code::Invalid, message);
+            match witness::holds_a_head(copy) {
+                Ok(true) => {}
+                Ok(false) => {
+                    return Err(failure(format!("{place} holds no signed head: it can prove nothing")));
+                }
+                Err(error) => return Err(failure(format!("the witness {place} cannot be read: {error}"))),
+            }
+        }
         let proof = tokio::task::spawn_blocking(move || {
             let (witness, copy) = (copy.as_deref().unwrap_or(&own), copy.is_some());
             verify(&Evidence { logs: &logs, history: &history, witness, copy, key })

@@ -37,7 +37,7 @@ impl Core {
 
     pub(super) async fn blacklist_remove(&self, network: IpNet, who: Who) -> Outcome {
         let done = self.auth.bans.remove(&network.to_string(), who.actor, &who.origin).await;
-        done.map_err(|error| missing(error, || format!("{network} is not on the blacklist")))?;
+        done.map_err(|error| missing(error, || format!("{network} is not among the bans that commands made; those of [blacklist] in the configuration are removed there")))?;
         Ok(Reply::Done)
     }
 

@@ -51,9 +51,13 @@ pub(in crate::app) async fn sweep(core: &Core, sweep: &mut Sweep) {
 /// Drops audit records that are older than `audit.keep`, for as long as `go_on` says so, and then
 /// the heads of them in the witness.
 pub(in crate::app) async fn prune(core: &Core, go_on: impl Fn() -> bool) {
+    let limit = match core.retention.limit() {
+        Ok(limit) => limit,
+        Err(error) => return tracing::error!(%error, "old audit records could not be looked for"),
+    };
     let mut through = None;
     while core.stores.committer.failed().is_none() && go_on() {
-        match core.retention.step().await {
+        match core.retention.step(limit).await {
             Ok(Some(pruned)) => through = Some(pruned.through),
             Ok(None) => break,
             Err(error) => {

@@ -79,7 +79,11 @@ impl Accounts {
                     return Ok(self.throttle.cookie(account.id, None, &*self.commands.rng));
                 }
                 Err(Setback::Overtaken) => {}
-                Err(Setback::Failed(error)) => return Err(error),
+                Err(Setback::Failed(error)) => {
+                    // The node's failure, right or wrong: the asker has learnt nothing.
+                    attempt.into_iter().for_each(Attempt::withdraw);
+                    return Err(error);
+                }
             }
         }
         Err(CommitError::Conflict.into())

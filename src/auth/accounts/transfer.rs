@@ -196,6 +196,10 @@ impl Accounts {
                 "id",
                 format!("the account {} has this id: leave the id out for a new one", account.email),
             ),
+            (None, None) if self.commands.trail.is_erased(id) => {
+                let detail = "an account of this id was deleted: leave the id out for a new one";
+                Ok(Standing::Clash(FieldError::new("id", "deleted", detail)))
+            }
             (None, None) => Ok(Standing::New),
         }
     }

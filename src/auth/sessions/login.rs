@@ -73,7 +73,11 @@ impl Sessions {
                     return Ok(Grant { device: Some(cookie), ..grant });
                 }
                 Err(Setback::Overtaken) => {}
-                Err(Setback::Failed(error)) => return Err(error),
+                Err(Setback::Failed(error)) => {
+                    // The node's failure, right or wrong: the asker has learnt nothing.
+                    attempt.withdraw();
+                    return Err(error);
+                }
             }
         }
         Err(CommitError::Conflict.into())

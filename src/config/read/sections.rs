@@ -318,9 +318,13 @@ pub(super) fn log(mut section: Section<'_>) -> Log {
 
 fn filter(node: &Node) -> kind::Read<String> {
     let directives = text(node)?;
+    // A bare word that is no level would be taken for a target, and silence everything else.
+    let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+    let means_something = |part: &str| part.contains(['=', ':', '[']) || is_level(part);
+    let good = directives.split(',').all(|part| means_something(part.trim()));
     match directives.parse::<tracing_subscriber::EnvFilter>() {
-        Ok(_) => Ok(directives),
-        Err(_) => {
+        Ok(_) if good => Ok(directives),
+        _ => {
             wrong(node, "is not a log filter", "write one such as \"info\" or \"info,keepgate::edge=debug\"")
         }
     }

@@ -145,3 +145,14 @@ async fn a_batch_is_bounded_and_an_export_is_on_record() {
     assert_eq!((event.intent, event.count as usize), (Intent::AccountExport, BATCH));
     assert_eq!(event.reason, "with_password_hashes");
 }
+
+#[tokio::test]
+async fn the_id_of_an_account_that_was_deleted_is_never_used_again() {
+    let world = World::new().await;
+    let ada = world.account("ada", &[]).await;
+    world.auth.accounts.delete(ada.id, Actor::Console(0), &here()).await.unwrap();
+    let again = Incoming { id: Some(ada.id), ..incoming("ada") };
+    let refused = import(&world, &[again], REFUSE).await;
+    assert_eq!((refused.created, said(&refused)), (0, vec![(0, "id", "deleted")]));
+    assert_eq!(import(&world, &[incoming("ada")], REFUSE).await.created, 1, "as a new account");
+}

@@ -10,13 +10,17 @@ async fn old_records_are_dropped_up_to_a_signed_head_and_the_rest_is_proven_afte
     let (trail, signer) = (node.trail(&stores, 7), node.signer(&stores));
     let keep = Duration::from_secs(24 * 3600);
     let retention = Retention { trail: trail.clone(), key: key().public(), keep };
-    assert_eq!(retention.step().await.unwrap(), None, "nothing is a day old");
+    assert_eq!(retention.step(Timestamp::MAX).await.unwrap(), None, "nothing is a day old");
     let forever = Retention { trail, key: key().public(), keep: Duration::ZERO };
     node.clock.advance(keep);
-    assert_eq!(forever.step().await.unwrap(), None);
-    let pruned = retention.step().await.unwrap().expect("eight records are under a head that is a day old");
+    assert_eq!(forever.step(Timestamp::MAX).await.unwrap(), None);
+    let pruned = retention
+        .step(Timestamp::MAX)
+        .await
+        .unwrap()
+        .expect("eight records are under a head that is a day old");
     assert_eq!(pruned.through, 8);
-    assert_eq!(retention.step().await.unwrap(), None);
+    assert_eq!(retention.step(Timestamp::MAX).await.unwrap(), None);
     signer.forget(pruned.through).await.unwrap();
     signer.sign_now().await.unwrap().expect("the event is new");
     assert_eq!(std::fs::read_to_string(node.witness()).unwrap().lines().count(), 2);
@@ -41,6 +45,23 @@ async fn old_records_are_dropped_up_to_a_signed_head_and_the_rest_is_proven_afte
 }
 
 #[tokio::test]
+async fn a_clock_that_leaps_costs_a_day_of_the_log_at_a_time() {
+    let node = Node::written().await;
+    let stores = node.open();
+    let day = Duration::from_secs(24 * 3600);
+    let retention = Retention { trail: node.trail(&stores, 7), key: key().public(), keep: day };
+    node.clock.advance(day * 700);
+    node.signer(&stores).sign_now().await.unwrap();
+    let limit = retention.limit().unwrap();
+    let oldest = stores.logs.signed_heads(0, 1).unwrap().pop().unwrap();
+    assert_eq!(limit, oldest.at.plus(day));
+    let pruned = retention.step(limit).await.unwrap().expect("the first day is long gone");
+    let last = stores.logs.signed_heads(pruned.through - 1, 1).unwrap();
+    assert!(last.iter().all(|head| head.at <= limit), "{last:?}");
+    assert_eq!(retention.step(limit).await.unwrap(), None, "no more than that in one run");
+}
+
+#[tokio::test]
 async fn nothing_is_dropped_from_a_log_that_its_heads_contradict() {
     let node = Node::written().await;
     node.sql("UPDATE events SET hash = zeroblob(32) WHERE idx = 8");
@@ -48,7 +69,7 @@ async fn nothing_is_dropped_from_a_log_that_its_heads_contradict() {
     let keep = Duration::from_secs(24 * 3600);
     node.clock.advance(keep);
     let retention = Retention { trail: node.trail(&stores, 7), key: key().public(), keep };
-    let error = retention.step().await.unwrap_err();
+    let error = retention.step(Timestamp::MAX).await.unwrap_err();
     assert!(error.to_string().contains("audit verify"), "{error}");
     assert_eq!(stores.logs.base().unwrap(), None);
 }
