@@ -4,7 +4,7 @@
 CARGO ?= cargo
 TARGET := x86_64-unknown-linux-gnu
 
-.PHONY: help test setup lint static dist bench bench-full bench-setup storm torture fuzz deny fmt
+.PHONY: help test setup lint static dist bench bench-full bench-setup storm torture fuzz deny docs fmt
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ fuzz: ## The fuzz targets, FUZZ_SECONDS (600) each; see fuzz/README.md
 
 deny: ## Licences, banned crates, sources (cargo-deny)
 	cargo deny check bans licenses sources
+
+docs: ## Write the pages that are made from the code
+	UPDATE_DOCS=1 $(CARGO) test --lib is_up_to_date
 
 fmt: ## Format everything
 	$(CARGO) fmt --all

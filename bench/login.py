@@ -23,6 +23,7 @@ def main():
         gate = lab.pinned(lab.PROXY_CORE, gate_binary, "serve", "--dev", "--data", data, "--https", f"127.0.0.1:{port}", "--http", "127.0.0.1:0",
                           "--internal", "127.0.0.1:0", stdout=subprocess.DEVNULL,
                           env={**os.environ, "KEEPGATE_PASSWORDS__THREADS": str(THREADS), "KEEPGATE_PASSWORDS__QUEUE": "64",
+                               "KEEPGATE_RATES__ADDRESS": "1000000/s", "KEEPGATE_RATES__USER": "1000000/s",
                                "KEEPGATE_LISTEN__WORKERS": "1", "KEEPGATE_LOG__TARGET": "files"})
         try:
             lab.wait_for_port(port, gate)

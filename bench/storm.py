@@ -11,7 +11,8 @@ import lab
 SECONDS = int(os.environ.get("STORM_SECONDS", "4"))
 ROUNDS = int(os.environ.get("STORM_ROUNDS", "7"))
 ATTACK_SECONDS = int(os.environ.get("STORM_ATTACK_SECONDS", "60"))
-CLIENTS, LINKS, HASH_MIB, PER_CONNECTION_KIB = 500, 8, 19, 64
+CLIENTS, LINKS, HASH_MIB, PER_CONNECTION_KIB = 500, 8, 19, 96
+HASHED, ANSWERED_5XX = 'keepgate_password_tries_total{from="stranger"}', 'keepgate_requests_total{status="5xx"}'
 OWNER = {"email": "ada@example.com", "password": "correct horse battery staple"}
 
 
@@ -86,9 +87,8 @@ def proxied(port, token):
     return lab.wrk(f"https://127.0.0.1:{port}/app/items", "paced.lua", SECONDS, 16, HOST_HEADER=f"localhost:{port}", TOKEN=token)[2]
 
 
-def storm_rounds(port, internal, pid, token):
+def storm_rounds(port, internal, pid, token, quiet_kib):
     rounds, start = [], 0
-    quiet_kib = status(pid, "VmRSS")
     for _ in range(ROUNDS + 1):
         found = {}
         for kind in random.sample(["quiet", "storm"], 2):
@@ -108,7 +108,7 @@ def storm_rounds(port, internal, pid, token):
     print(f"proxied p99 in quiet   {quiet['median']:>8.2f} ms ({quiet['min']:.2f}–{quiet['max']:.2f})")
     print(f"proxied p99 in storm   {stormy['median']:>8.2f} ms ({stormy['min']:.2f}–{stormy['max']:.2f})   {CLIENTS} clients, 1 hashing thread")
     print(f"storm / quiet          {ratio['median']:>8.2f}× ({ratio['min']:.2f}–{ratio['max']:.2f})   target ≤ 1.5×")
-    print(f"logins                 {seen['keepgate_password_tries_total{from=\"stranger\"}']} hashed, {seen['keepgate_requests_total{status=\"5xx\"}']} answered 503")
+    print(f"logins                 {seen[HASHED]} hashed, {seen[ANSWERED_5XX]} answered 503")
     print(f"memory at its highest  {status(pid, 'VmHWM') / 1024:>8.1f} MiB of {budget / 1024:.1f}: {quiet_kib / 1024:.1f} before, a hash, {PER_CONNECTION_KIB} KiB a connection")
 
 
@@ -124,8 +124,7 @@ def attack(port, ca, internal):
     owner = Client(port, ca)
     code, headers, grant = owner.ask("/auth/v1/login", OWNER, "203.0.113.1")
     cookie = headers["set-cookie"].split(";")[0]
-    hashed = 'keepgate_password_tries_total{from="stranger"}'
-    before, until = int(metrics(internal)[hashed]), time.monotonic() + ATTACK_SECONDS
+    before, until = int(metrics(internal)[HASHED]), time.monotonic() + ATTACK_SECONDS
     tallies = [{} for _ in range(LINKS)]
     threads = [threading.Thread(target=bots, args=(port, ca, share, until, tallies[share])) for share in range(LINKS)]
     [thread.start() for thread in threads]
@@ -138,7 +137,7 @@ def attack(port, ca, internal):
         seen["refresh"].append(code)
     [thread.join() for thread in threads]
     total = sum(sum(tally.values()) for tally in tallies)
-    print(f"guesses                {total} in {ATTACK_SECONDS} s from 1,000 addresses; {int(metrics(internal)[hashed]) - before} reached a hash")
+    print(f"guesses                {total} in {ATTACK_SECONDS} s from 1,000 addresses; {int(metrics(internal)[HASHED]) - before} reached a hash")
     for what, codes in seen.items():
         print(f"owner, {what:15} {codes.count(200)} of {len(codes)} got in")
 
@@ -152,10 +151,11 @@ def main():
         gate = lab.pinned(lab.PROXY_CORE, sys.argv[1], "serve", "--config", gate_config(folder, port, internal, upstream), stdout=subprocess.DEVNULL)
         running.append(gate)
         lab.wait_for_port(port, gate)
+        quiet_kib = status(gate.pid, "VmRSS")
         client = lab.Https(port, folder / "data/tls/ca.pem")
         client.post("/auth/v1/register", OWNER)
         token = client.post("/auth/v1/login", OWNER)["access_token"]
-        storm_rounds(port, internal, gate.pid, token)
+        storm_rounds(port, internal, gate.pid, token, quiet_kib)
         attack(port, folder / "data/tls/ca.pem", internal)
     finally:
         for process in reversed(running):

@@ -107,13 +107,13 @@ fn affordable(limits: &Limits) -> Limits {
 pub(in crate::app) fn settings(config: &Config, terminator: Terminator) -> Settings {
     Settings {
         limits: affordable(&config.limits),
+        rates: config.rates.clone(),
+        cors: config.cors.clone(),
         trusted_proxies: config.listen.trusted_proxies.clone(),
         terminator,
         hsts: config.tls.hsts,
         routes: config.routes.clone(),
         upstreams: config.upstreams.clone(),
-        rates: config.rates.clone(),
-        cors: config.cors.clone(),
     }
 }
 

@@ -17,6 +17,7 @@ mod memory;
 pub mod ready;
 pub mod reload;
 mod serve;
+pub mod setup;
 mod upkeep;
 mod watch;
 

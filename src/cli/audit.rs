@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::exit::{FAILED, Usage};
 use super::output::Reader;
+use super::progress::Progress;
 use super::{Console, output};
 use crate::app::control::command::{Command, PAGE};
 use crate::app::control::reply::Reply;
@@ -56,7 +57,10 @@ async fn tail(console: &mut Console, lines: u32, follow: bool) -> anyhow::Result
         }
         command = Command::AuditTail { after: Some(found.last), limit: PAGE };
         if found.events.len() + found.unreadable.len() < PAGE as usize {
-            tokio::time::sleep(PAUSE).await;
+            // An idle log writes nothing by which a closed pipe would be noticed.
+            if output::wait(PAUSE) == Reader::Gone {
+                return Ok(ExitCode::SUCCESS);
+            }
         }
     }
 }
@@ -72,7 +76,9 @@ fn json_lines(found: &Events) -> serde_json::Result<String> {
 }
 
 async fn verify(console: &mut Console) -> anyhow::Result<ExitCode> {
+    let progress = Progress::waiting("proving the audit log");
     let reply = console.node.execute(Command::AuditVerify).await?;
+    drop(progress);
     let Reply::Verified(found) = &reply else { return Err(output::unexpected(&reply)) };
     let intact = found.intact;
     console.show(&reply)?;

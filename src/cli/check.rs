@@ -20,7 +20,8 @@ pub(super) fn run(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
     let text = if json {
         output::pretty(&json!({ "file": file, "ok": true, "routes": routes, "upstreams": upstreams }))?
     } else {
-        format!("{file} is good: {routes} routes, {upstreams} upstreams\n")
+        let (routes, upstreams) = (output::count(routes, "route"), output::count(upstreams, "upstream"));
+        format!("{file} is good: {routes}, {upstreams}\n")
     };
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)

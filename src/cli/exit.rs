@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::line::BadLines;
 use super::output;
 use crate::app::control::client::SendError;
 use crate::app::control::reply::{Code, Failure};
@@ -38,6 +39,8 @@ pub(super) fn code(error: &anyhow::Error) -> u8 {
         CONFIGURATION
     } else if error.is::<Usage>() {
         USAGE
+    } else if error.is::<BadLines>() {
+        REFUSED
     } else if let Some(failure) = failure(error) {
         match failure.code {
             Code::Invalid | Code::NotFound | Code::Conflict | Code::Refused => REFUSED,
@@ -53,6 +56,9 @@ pub(super) fn as_text(error: &anyhow::Error) -> String {
     if let Some(problems) = error.downcast_ref::<Problems>() {
         return problems.to_string();
     }
+    if let Some(lines) = error.downcast_ref::<BadLines>() {
+        return lines.to_string();
+    }
     let remedy = remedy(error);
     // The chain, but not a cause that the line before it has said already.
     let mut text = error.to_string();
@@ -65,13 +71,17 @@ pub(super) fn as_text(error: &anyhow::Error) -> String {
     format!("keepgate: {text}{next}\n")
 }
 
-fn as_json(error: &anyhow::Error) -> String {
+pub(super) fn as_json(error: &anyhow::Error) -> String {
     let value = if let Some(problems) = error.downcast_ref::<Problems>() {
         json!({ "code": "configuration", "file": problems.file, "problems": problems.problems })
+    } else if let Some(lines) = error.downcast_ref::<BadLines>() {
+        let (message, remedy) = (lines.summary(), BadLines::REMEDY);
+        json!({ "code": Code::Invalid, "message": message, "remedy": remedy, "faults": lines.told() })
     } else {
+        let other = if error.is::<Usage>() { "usage" } else { "internal" };
         let code = failure(error).map(|failure| json!(failure.code));
         let message = format!("{error:#}");
-        json!({ "code": code.unwrap_or_else(|| json!("internal")), "message": message, "remedy": remedy(error) })
+        json!({ "code": code.unwrap_or_else(|| json!(other)), "message": message, "remedy": remedy(error) })
     };
     format!("{value}\n")
 }

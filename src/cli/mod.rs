@@ -5,24 +5,33 @@
 mod audit;
 mod blacklist;
 mod check;
+mod config;
 mod exit;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+mod generate;
+mod init;
 mod key;
+mod line;
 mod open;
 mod output;
 mod password;
 mod place;
+mod progress;
 mod reload;
 mod serve;
 mod session;
 mod status;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod user;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::app::control::command::Command;
 use crate::app::control::reply::Reply;
@@ -35,7 +44,7 @@ Exit codes:
   1  failed: it broke, or is not possible now; trying again may help
   2  the command line is wrong
   3  the configuration is wrong
-  4  refused: a rule forbids it, a value breaks a rule, or there is no such thing
+  4  refused: a rule forbids it, a value breaks one, it is there already, or there is no such thing
 
 Commands reach the running daemon through DATA_DIR/run/control.sock, as root or as keepgate's own
 user. When no daemon runs, they open the stores themselves.";
@@ -55,10 +64,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Set up a first node: configuration, folders, administrator
+    Init(Box<init::Init>),
     /// Run the gate
     Serve(serve::Serve),
     /// Name everything that is wrong with the configuration
     Check,
+    /// The configuration: every key, its value and where that was set
+    #[command(subcommand)]
+    Config(config::Config),
     /// Accounts and invitations
     #[command(subcommand)]
     User(user::User),
@@ -78,6 +92,10 @@ enum What {
     Reload,
     /// How the node stands; exit code 1 unless it runs and is ready
     Status,
+    /// Print completions for a shell
+    Completions(generate::Completions),
+    /// Print the manual page of keepgate, or write those of all commands
+    Man(generate::Manual),
 }
 
 /// Runs the command line, arguments beginning with the program's name, and says how it ended.
@@ -93,8 +111,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let json = cli.json;
     let ended = match cli.what {
+        What::Init(init) => init.run(&cli.place, json),
         What::Serve(serve) => serve.run(&cli.place),
         What::Check => check::run(&cli.place, json),
+        What::Config(config) => config.run(&cli.place, json),
+        What::Completions(completions) => completions.run(&mut Cli::command()),
+        What::Man(manual) => manual.run(Cli::command()),
         What::Reload => reload::run(&cli.place, json),
         other => command(&cli.place, json, other),
     };
@@ -116,7 +138,15 @@ fn command(place: &Place, json: bool, what: What) -> anyhow::Result<ExitCode> {
             What::Blacklist(blacklist) => blacklist.run(&mut console).await,
             What::Key(key) => key.run(&mut console).await,
             What::Audit(audit) => audit.run(&mut console).await,
-            What::Status | What::Serve(_) | What::Check | What::Reload => status::run(&mut console).await,
+            // The rest has been run without a node.
+            What::Status
+            | What::Init(_)
+            | What::Serve(_)
+            | What::Check
+            | What::Config(_)
+            | What::Reload
+            | What::Completions(_)
+            | What::Man(_) => status::run(&mut console).await,
         };
         let closed = console.node.close().await;
         // What the command came to matters more than how the stores were closed.
@@ -142,4 +172,9 @@ impl Console {
         output::print(&output::render(reply, self.json)?)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// An address as arguments name it.
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:8443 or [::1]:8443")
 }

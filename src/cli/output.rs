@@ -5,7 +5,9 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::app::control::reply::Reply;
@@ -33,6 +35,20 @@ pub(super) fn print(text: &str) -> io::Result<Reader> {
     }
 }
 
+/// Waits, and notices if nobody can read standard output any more. It blocks: who follows a
+/// log does nothing else.
+pub(super) fn wait(pause: Duration) -> Reader {
+    let out = io::stdout();
+    // No event is asked for: the end of the reader is always told. A file has no reader that ends.
+    let mut watched = [PollFd::new(&out, PollFlags::empty())];
+    let pause = Timespec::try_from(pause).ok();
+    match poll(&mut watched, pause.as_ref()) {
+        Ok(events) if events > 0 => Reader::Gone,
+        // A signal cut the wait short: then it is a short one.
+        Ok(_) | Err(_) => Reader::There,
+    }
+}
+
 /// A reply of another kind than the command's own: a defect, or a daemon of another version.
 pub(super) fn unexpected(reply: &Reply) -> anyhow::Error {
     let kind = serde_json::to_value(reply).ok().and_then(|value| value.get("reply").cloned());
@@ -42,6 +58,11 @@ pub(super) fn unexpected(reply: &Reply) -> anyhow::Error {
 /// Writes to standard error; if that fails there is nobody to tell.
 pub(super) fn complain(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// So many of a thing: "1 route", "2 routes".
+pub(super) fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A reply as text or as JSON without its envelope.
@@ -65,6 +86,8 @@ fn as_text(reply: &Reply) -> String {
         Reply::Done => "done\n".to_owned(),
         Reply::User(user) => one_user(user),
         Reply::Users(users) => table(["ID", "E-MAIL", "NAME", "ROLES", "STATUS", "CREATED"], users, user_row),
+        // Shown by whoever asked, in other words.
+        Reply::Exported(_) | Reply::Imported(_) => String::new(),
         Reply::Invited { invite, code } => {
             format!("{}\nThe code, shown this once:\n{code}\n", invites(std::slice::from_ref(invite)))
         }
@@ -91,7 +114,10 @@ fn one_user(user: &User) -> String {
         ("roles", user.roles.join(", ")),
         ("status", word(&user.status)),
         ("created", user.created_at.clone()),
-        ("password set", user.password_set_at.clone()),
+        (
+            "password set",
+            user.password_set_at.clone().unwrap_or_else(|| "never: nobody can log in".to_owned()),
+        ),
     ];
     rows.extend(user.throttle.as_ref().map(|throttle| ("failed logins", failed_logins(throttle))));
     fields(&rows)
@@ -242,7 +268,11 @@ fn fields(rows: &[(&str, String)]) -> String {
 
 /// Columns as wide as their widest cell. Nothing but a word where there are no rows, so that `grep`
 /// and eyes are not misled by a lonely heading.
-fn table<T, const N: usize>(head: [&str; N], items: &[T], row: impl Fn(&T) -> [String; N]) -> String {
+pub(super) fn table<T, const N: usize>(
+    head: [&str; N],
+    items: &[T],
+    row: impl Fn(&T) -> [String; N],
+) -> String {
     if items.is_empty() {
         return "none\n".to_owned();
     }
@@ -269,7 +299,7 @@ fn table<T, const N: usize>(head: [&str; N], items: &[T], row: impl Fn(&T) -> [S
 
 /// Text without control characters, which could command a terminal, and without the invisible ones
 /// that reorder a line.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let reorders =
         |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut shown = String::with_capacity(text.len());

@@ -1,13 +1,12 @@
 //! Which node is meant: a configuration file, a development folder, or both.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
-
-use anyhow::Context as _;
+use std::path::{Path, PathBuf};
 
 use super::exit::Usage;
-use crate::config::development::Listeners;
-use crate::config::{Config, read};
+use crate::config::development::{self, Listeners};
+use crate::config::setting::{Origin, Setting};
+use crate::config::{Config, DATA_DIR, read};
 
 const DEFAULT: &str = "/etc/keepgate/config.toml";
 /// Where `serve --dev` keeps its data if nothing else is said.
@@ -22,35 +21,67 @@ pub(super) struct Place {
     config: Option<PathBuf>,
     /// Data folder, in place of the configuration's `data_dir`. Without --config: a folder of
     /// `keepgate serve --dev`
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", visible_alias = "data-dir")]
     data: Option<PathBuf>,
 }
 
 impl Place {
     /// The configuration of the node that a command is for.
     pub(super) fn config(&self) -> anyhow::Result<Config> {
-        let data = self.data.as_ref().map(std::path::absolute).transpose()?;
-        match (&self.config, data) {
-            (None, Some(data)) => {
-                // A mistyped folder must not become a new, empty node.
-                let store = data.join("store");
-                match std::fs::metadata(&store) {
-                    // Someone else's node: the control socket says so, and who may come in.
-                    Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
-                    looked => {
-                        looked.with_context(|| {
-                            format!(
-                                "{} is not the data folder of a node: {}",
-                                data.display(),
-                                store.display()
-                            )
-                        })?;
-                    }
-                }
-                Ok(Config::development(&data, &Listeners::default(), read::environment()?)?)
-            }
-            (_, data) => self.file(data),
+        match self.folder_alone()? {
+            Some(data) => Ok(Config::development(&data, &Listeners::default(), read::environment()?)?),
+            None => self.file(self.absolute_data()?),
         }
+    }
+
+    /// Every key of [`Place::config`], and where it was set.
+    pub(super) fn settings(&self) -> anyhow::Result<Vec<Setting>> {
+        if let Some(data) = self.folder_alone()? {
+            let mut settings = development::explain(&data, read::environment()?)?;
+            set_by_argument(&mut settings, &data);
+            return Ok(settings);
+        }
+        let file = self.file_name();
+        let mut settings =
+            read::explain(&read::text(&file)?, &file.display().to_string(), read::environment()?)?;
+        if let Some(data) = self.absolute_data()? {
+            set_by_argument(&mut settings, &data);
+        }
+        Ok(settings)
+    }
+
+    fn absolute_data(&self) -> anyhow::Result<Option<PathBuf>> {
+        Ok(self.data.as_ref().map(std::path::absolute).transpose()?)
+    }
+
+    /// The development folder, if only that was given. It must be one: a mistyped name must not become
+    /// a new, empty node.
+    fn folder_alone(&self) -> anyhow::Result<Option<PathBuf>> {
+        let (None, Some(data)) = (&self.config, self.absolute_data()?) else { return Ok(None) };
+        let refuse = |message: String| Usage {
+            message,
+            remedy: "name the folder that `keepgate serve --dev` was given, or a configuration with --config",
+        };
+        match std::fs::metadata(data.join("store")) {
+            Ok(store) if store.is_dir() => {}
+            // Someone else's node: the control socket says so, and who may come in.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+            _ => {
+                let what = match std::fs::metadata(&data) {
+                    Err(error) if error.kind() == ErrorKind::NotFound => "is not there",
+                    Ok(found) if !found.is_dir() => "is a file, not the data folder of a node",
+                    _ => "is not the data folder of a node: it has no folder `store`",
+                };
+                return Err(refuse(format!("{} {what}", data.display())).into());
+            }
+        }
+        Ok(Some(data))
+    }
+
+    /// Where `init` puts a new node: its configuration and its data folder.
+    pub(super) fn new_node(&self) -> anyhow::Result<(PathBuf, PathBuf)> {
+        let data = self.absolute_data()?.unwrap_or_else(|| PathBuf::from(DATA_DIR));
+        Ok((std::path::absolute(self.file_name())?, data))
     }
 
     /// The configuration to serve with `--dev`. The folder is made if need be.
@@ -65,7 +96,7 @@ impl Place {
 
     /// The configuration to serve without `--dev`, which always comes from a file.
     pub(super) fn served(&self) -> anyhow::Result<Config> {
-        self.file(self.data.as_ref().map(std::path::absolute).transpose()?)
+        self.file(self.absolute_data()?)
     }
 
     /// What reports call the configuration that [`Place::config`] gives.
@@ -92,5 +123,12 @@ impl Place {
             config.data_dir = data;
         }
         Ok(config)
+    }
+}
+
+fn set_by_argument(settings: &mut [Setting], data: &Path) {
+    for setting in settings.iter_mut().filter(|setting| setting.key == "data_dir") {
+        setting.value = Some(data.display().to_string().into());
+        setting.origin = Origin::Argument("--data");
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::exit::FAILED;
 use super::place::Place;
-use super::{open, output};
+use super::{address, open, output};
 use crate::app::Orders;
 use crate::app::ready::{FirstAdministrator, Ready};
 use crate::app::reload::{Read, Source};
@@ -129,10 +129,6 @@ fn banner(ready: &Ready) -> String {
         text.push_str(&format!("  first administrator {email}, password (shown this once): {password}\n"));
     }
     text
-}
-
-fn address(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:8443 or [::1]:8443")
 }
 
 /// Resolves at the first SIGTERM or SIGINT. The second ends the process at once: the journal holds

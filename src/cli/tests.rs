@@ -36,27 +36,38 @@ fn help_names_every_command_and_the_exit_codes() {
     insta::assert_snapshot!(help(&[]));
 }
 
+/// The words that lead to every command, in the order of the help.
+fn commands(below: &clap::Command, path: &[String]) -> Vec<Vec<String>> {
+    let each = below.get_subcommands().filter(|command| command.get_name() != "help");
+    each.flat_map(|command| {
+        let path: Vec<_> = path.iter().cloned().chain([command.get_name().to_owned()]).collect();
+        std::iter::once(path.clone()).chain(commands(command, &path))
+    })
+    .collect()
+}
+
 #[test]
 fn every_command_has_help() {
-    let commands: [&[&str]; 9] = [
-        &["serve"],
-        &["check"],
-        &["user"],
-        &["user", "add"],
-        &["user", "invite"],
-        &["session"],
-        &["blacklist", "add"],
-        &["key", "retire"],
-        &["audit", "tail"],
-    ];
-    let all: String =
-        commands.iter().map(|path| format!("$ keepgate {}\n{}\n", path.join(" "), help(path))).collect();
-    insta::assert_snapshot!(all);
+    let shown = |path: Vec<String>| {
+        let path: Vec<_> = path.iter().map(String::as_str).collect();
+        // The options that every command has stand in keepgate's own help.
+        let help = help(&path);
+        let own = help.split("\nGlobal options:").next().unwrap_or_default();
+        format!("$ keepgate {} --help\n{}\n", path.join(" "), own.trim_end())
+    };
+    let all: Vec<_> = commands(&Cli::command(), &[]).into_iter().map(shown).collect();
+    insta::assert_snapshot!(all.join("\n"));
 }
 
 #[test]
 fn a_wrong_argument_is_named_with_what_is_right() {
-    let wrong: [&[&str]; 7] = [
+    let wrong: [&[&str]; 13] = [
+        &[],
+        &["user", "export", "extra"],
+        &["init", "--domain", "https://id.example.com"],
+        &["init", "--environment", "live", "--http", "80"],
+        &["init", "--certificate", "/c.pem"],
+        &["completions", "tcsh"],
         &["user", "add", "ada"],
         &["user", "add", "ada@example.com", "--role", "Admin"],
         &["user", "add", "ada@example.com", "--generate", "--password-stdin"],
@@ -91,7 +102,11 @@ fn a_data_folder_alone_is_a_development_node_but_must_be_there() {
     assert_eq!(config.data_dir, dir.path());
     let missing = format!("{folder}/mistyped");
     let error = place(&["--data", &missing]).config().unwrap_err();
-    assert!(exit::as_text(&error).contains("mistyped is not the data folder of a node"), "{error:#}");
+    assert!(exit::as_text(&error).contains("mistyped is not there"), "{error:#}");
+    assert_eq!(exit::code(&error), exit::USAGE);
+    std::fs::write(dir.path().join("plain"), "").unwrap();
+    let error = place(&["--data", &format!("{folder}/plain")]).config().unwrap_err();
+    assert!(exit::as_text(&error).contains("plain is a file, not the data folder"), "{error:#}");
     assert!(!dir.path().join("mistyped").exists());
 }
 
@@ -118,7 +133,7 @@ fn user(email: &str, name: &str, roles: &[&str]) -> view::User {
         roles: roles.iter().map(|role| (*role).to_owned()).collect(),
         status: AccountStatus::Active,
         created_at: AT.into(),
-        password_set_at: AT.into(),
+        password_set_at: Some(AT.into()),
         throttle: None,
     }
 }
@@ -260,6 +275,21 @@ fn replies_are_tables_for_people() {
 #[test]
 fn replies_are_json_for_scripts() {
     let all: String = replies().iter().map(|reply| output::render(reply, true).unwrap() + "---\n").collect();
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn an_error_is_json_for_scripts_with_the_same_words() {
+    let bad = line::BadLine { line: 7, field: "email".into(), detail: "is missing".into() };
+    let errors: [anyhow::Error; 4] = [
+        Failure::new(Code::Conflict, "that e-mail address is taken").into(),
+        exit::Usage { message: "/x is not there".into(), remedy: "name another" }.into(),
+        line::BadLines { file: "people.jsonl".into(), bad: vec![bad], created: 0 }.into(),
+        Problems { file: "config.toml".into(), problems: Vec::new() }.into(),
+    ];
+    let codes: Vec<_> = errors.iter().map(exit::code).collect();
+    assert_eq!(codes, [exit::REFUSED, exit::USAGE, exit::REFUSED, exit::CONFIGURATION]);
+    let all: String = errors.iter().map(exit::as_json).collect();
     insta::assert_snapshot!(all);
 }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{Console, output, password};
+use super::{Console, output, password, transfer};
 use crate::app::control::command::{Command, PAGE};
 use crate::app::control::reply::Reply;
 use crate::model::email::Email;
@@ -72,6 +72,15 @@ pub(super) enum User {
         /// E-mail address or id
         user: String,
     },
+    /// List an account's sessions
+    Sessions {
+        /// E-mail address or id
+        user: String,
+    },
+    /// Write all accounts as JSON, one object a line
+    Export(transfer::Export),
+    /// Create accounts from a file of JSON, one object a line; all are checked first
+    Import(transfer::Import),
     /// Make an invitation to register
     Invite {
         /// The only e-mail address it can be used with; any if left out
@@ -110,6 +119,9 @@ impl User {
                 return Ok(code);
             }
             Self::List => return list(console).await,
+            Self::Export(export) => return export.run(console).await,
+            Self::Import(import) => return import.run(console).await,
+            Self::Sessions { user } => Command::SessionList { user },
             Self::Show { user } => Command::UserShow { user },
             Self::Disable { user } => Command::UserDisable { user },
             Self::Enable { user } => Command::UserEnable { user },

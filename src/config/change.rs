@@ -78,15 +78,17 @@ const TABLE: &[&[Key]] = &[
     keys!(reload tls: hsts),
     keys!(reload limits: connections, connections_per_address, head_bytes, header_count, body_bytes,
         http2_streams, handshake_timeout, head_timeout, idle_timeout, stall_timeout, connect_timeout,
-        response_timeout, drain_timeout),
-    keys!(reload blacklist: networks, file),
+        response_timeout, tunnel_idle_timeout, tunnel_lifetime, drain_timeout),
     RATES,
+    keys!(reload rates: ipv6_prefix),
     keys!(restart rates: keys),
     keys!(reload cors: origins, credentials, headers, max_age),
+    keys!(reload blacklist: networks, file),
     keys!(restart accounts: registration, password_min_length, password_max_length, invite_ttl,
         sessions_per_account),
     keys!(restart throttle: free, first_delay, max_delay, address_free, address_max_delay, entries, device_ttl),
     keys!(restart passwords: memory_kib, iterations, parallelism, threads, queue, queue_timeout),
+    keys!(restart throttle: free, first_delay, max_delay, address_free, address_max_delay, entries, device_ttl),
     keys!(restart tokens: issuer, audience, access_ttl, refresh_ttl, session_ttl, refresh_grace, leeway,
         cache_entries),
     keys!(restart keys: algorithm, rotate_every, jwks_max_age),
@@ -137,24 +139,18 @@ const TLS: &[Key] = &[
     },
 ];
 
-/// A rate is one value with its burst.
+/// A rate and its burst are one value.
 macro_rules! rate {
-    ($field:ident, $burst:literal) => {
+    ($field:ident) => {
         Key {
-            names: &[concat!("rates.", stringify!($field)), $burst],
+            names: &[concat!("rates.", stringify!($field)), concat!("rates.", stringify!($field), "_burst")],
             differ: Differ::Unless(|a, b| a.rates.$field == b.rates.$field),
-            take: Some(|into, from| into.rates.$field.clone_from(&from.rates.$field)),
+            take: Some(|into, from| into.rates.$field = from.rates.$field),
         }
     };
 }
 
-const RATES: &[Key] = &[
-    rate!(address, "rates.address_burst"),
-    rate!(user, "rates.user_burst"),
-    rate!(session, "rates.session_burst"),
-    rate!(failed_verifications, "rates.failed_verifications_burst"),
-    rate!(ipv6_prefix, "rates.ipv6_prefix"),
-];
+const RATES: &[Key] = &[rate!(address), rate!(user), rate!(session), rate!(failed_verifications)];
 
 const MASTER_KEY: &[Key] = &[Key {
     names: &["keys.master_key"],

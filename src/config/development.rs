@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use super::Config;
 use super::problem::Problems;
 use super::read;
+use super::setting::{Origin, Setting};
 
 /// The upstream that `serve --dev` runs inside the process.
 pub const ECHO: &str = "echo";
 
+/// What messages call it.
+const NAME: &str = "the development configuration";
 const TEXT: &str = include_str!("development.toml");
 
 /// Listeners that the command line may set.
@@ -54,23 +57,38 @@ impl Config {
         listeners: &Listeners,
         environment: Vec<(String, String)>,
     ) -> Result<Self, Problems> {
-        let https = listeners.https.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
-        let issuer = match https.port() {
-            0 | 443 => "https://localhost".to_owned(),
-            port => format!("https://localhost:{port}"),
-        };
-        let quoted = |text: String| toml::Value::String(text).to_string();
-        let server = format!("unix:{}", echo_socket(data_dir).display());
-        let text = format!(
-            "data_dir = {}\n{TEXT}\n[tokens]\nissuer = {}\n[upstreams.{ECHO}]\nservers = [{}]\n",
-            quoted(data_dir.display().to_string()),
-            quoted(issuer),
-            quoted(server),
-        );
-        let mut config = read::parse(&text, "the development configuration", environment)?;
+        let mut config = read::parse(&text(data_dir, listeners), NAME, environment)?;
         listeners.apply(&mut config);
         Ok(config)
     }
+}
+
+/// Every key of development in `data_dir`, its value, and where that was set.
+pub fn explain(data_dir: &Path, environment: Vec<(String, String)>) -> Result<Vec<Setting>, Problems> {
+    let mut settings = read::explain(&text(data_dir, &Listeners::default()), NAME, environment)?;
+    for setting in &mut settings {
+        // The lines of a text that nobody has would help nobody.
+        if matches!(setting.origin, Origin::File(_)) {
+            setting.origin = Origin::Development;
+        }
+    }
+    Ok(settings)
+}
+
+fn text(data_dir: &Path, listeners: &Listeners) -> String {
+    let https = listeners.https.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
+    let issuer = match https.port() {
+        0 | 443 => "https://localhost".to_owned(),
+        port => format!("https://localhost:{port}"),
+    };
+    let quoted = |text: String| toml::Value::String(text).to_string();
+    let server = format!("unix:{}", echo_socket(data_dir).display());
+    format!(
+        "data_dir = {}\n{TEXT}\n[tokens]\nissuer = {}\n[upstreams.{ECHO}]\nservers = [{}]\n",
+        quoted(data_dir.display().to_string()),
+        quoted(issuer),
+        quoted(server),
+    )
 }
 
 #[cfg(test)]

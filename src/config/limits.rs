@@ -29,6 +29,10 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// Waiting for an upstream's response head.
     pub response_timeout: Duration,
+    /// Tunnel (an accepted upgrade) in which nothing moves.
+    pub tunnel_idle_timeout: Duration,
+    /// Tunnel or streaming response: longest life, whatever moves in it.
+    pub tunnel_lifetime: Duration,
     /// Finishing open requests at shutdown.
     pub drain_timeout: Duration,
 }
@@ -48,6 +52,8 @@ impl Default for Limits {
             stall_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(60),
+            tunnel_idle_timeout: Duration::from_secs(3600),
+            tunnel_lifetime: Duration::from_secs(24 * 3600),
             drain_timeout: Duration::from_secs(30),
         }
     }

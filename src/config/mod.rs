@@ -6,6 +6,7 @@ pub mod blacklist;
 pub mod change;
 pub mod cors;
 pub mod development;
+pub mod first;
 pub mod keys;
 pub mod limits;
 pub mod listen;
@@ -17,6 +18,7 @@ pub mod rates;
 pub mod read;
 pub mod route;
 pub mod secret;
+pub mod setting;
 pub mod store;
 pub mod throttle;
 pub mod tls;
@@ -65,12 +67,12 @@ pub struct Config {
     pub tls: tls::Tls,
     /// `[limits]`
     pub limits: limits::Limits,
-    /// `[blacklist]`
-    pub blacklist: blacklist::Blacklist,
     /// `[rates]`
     pub rates: rates::Rates,
     /// `[cors]`
     pub cors: cors::Cors,
+    /// `[blacklist]`
+    pub blacklist: blacklist::Blacklist,
     /// `[[routes]]`, most specific first once loaded.
     pub routes: Vec<route::Route>,
     /// `[upstreams.NAME]`

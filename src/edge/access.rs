@@ -1,4 +1,5 @@
-//! The access log: one event for each request, when its response's head is ready.
+//! The access log: one event for each request, when its response's head is ready; and one more for a
+//! tunnel, when it ends.
 //!
 //! Target `keepgate::access`, so that a filter turns it off. The query is left out: it is where
 //! tokens and personal data end up. Formatting and writing are the subscriber's, off this thread.
@@ -63,6 +64,23 @@ impl Entry {
             account = self.account.map(tracing::field::display),
             route = self.route.as_deref(),
             refused = self.refused,
+        );
+    }
+
+    /// Writes the end of the tunnel that the request became: how, the bytes that the client and the
+    /// upstream sent, and how long it was open. The request's id joins it to its first line.
+    pub fn write_tunnel(&self, end: &'static str, (sent, received): (u64, u64), took: Duration) {
+        tracing::info!(
+            target: "keepgate::access",
+            tunnel = end,
+            path = self.uri.path(),
+            bytes_from_client = sent,
+            bytes_from_upstream = received,
+            micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            client = %self.client,
+            request = %self.request.0,
+            account = self.account.map(tracing::field::display),
+            route = self.route.as_deref(),
         );
     }
 }

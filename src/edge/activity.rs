@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::guard::framing::{Cut, Framing, FramingRefused, HeadLimits};
+use super::upgrade::tunnel::Tunnel;
 use crate::config::limits::Limits;
 
 /// What a connection is doing.
@@ -20,6 +21,10 @@ pub struct Activity {
     /// socket, which [`ClientIo`](super::connection::ClientIo) sees; in HTTP/2 it need only close a stream's window and go on
     /// answering pings.
     streams: RefCell<Vec<Stream>>,
+    /// HTTP/1 only: requests begun so far, so that one that asks to switch is told from one before it.
+    begun: Cell<u64>,
+    asked_to_switch: Cell<bool>,
+    tunnel: RefCell<Option<Box<Tunnel>>>,
 }
 
 /// What the body of a stream's response is doing.
@@ -43,6 +48,9 @@ impl Activity {
             head_since: Cell::new(None),
             framing: http1.map(|limits| RefCell::new(Framing::new(limits))),
             streams: RefCell::default(),
+            begun: Cell::new(0),
+            asked_to_switch: Cell::new(false),
+            tunnel: RefCell::default(),
         })
     }
 
@@ -68,6 +76,16 @@ impl Activity {
     /// Whether a head has begun and is not complete.
     pub const fn is_head_begun(&self) -> bool {
         self.head_since.get().is_some()
+    }
+
+    /// Whether a request on this connection asked to switch protocols, whatever came of it.
+    pub const fn has_asked_to_switch(&self) -> bool {
+        self.asked_to_switch.get()
+    }
+
+    /// What the connection becomes after its last response.
+    pub fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+        self.tunnel.take()
     }
 
     fn add_stream(&self) -> Option<usize> {
@@ -113,6 +131,7 @@ impl Busy {
     pub fn start(activity: &Rc<Activity>) -> Rc<Self> {
         activity.requests.set(activity.requests.get() + 1);
         activity.head_since.set(None);
+        activity.begun.set(activity.begun.get() + 1);
         Rc::new(Self { activity: Rc::clone(activity), stream: activity.add_stream() })
     }
 
@@ -121,6 +140,33 @@ impl Busy {
         if let Some(place) = self.stream {
             let now = if frame { Stream::HandedOut(Instant::now()) } else { Stream::Fetching };
             self.activity.set_stream(place, now);
+        }
+    }
+
+    /// Whether this request asks to switch protocols, and what follows it waits for the answer.
+    pub fn may_switch(&self) -> bool {
+        let Activity { framing, begun, asked_to_switch, .. } = &*self.activity;
+        let may = framing.as_ref().is_some_and(|framing| framing.borrow().is_held(begun.get()));
+        if may {
+            asked_to_switch.set(true);
+        }
+        may
+    }
+
+    /// It does switch, once its 101 is written.
+    pub fn switch(&self, tunnel: Tunnel) {
+        let framing = self.activity.framing.as_ref().filter(|_| self.may_switch());
+        if framing.is_some_and(|framing| framing.borrow_mut().switch()) {
+            self.activity.tunnel.replace(Some(Box::new(tunnel)));
+        }
+    }
+
+    /// It does not: what follows it is the next request.
+    pub fn stay(&self) {
+        if self.may_switch()
+            && let Some(framing) = &self.activity.framing
+        {
+            framing.borrow_mut().stay();
         }
     }
 

@@ -12,7 +12,8 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use keepgate_guard::claims::Claims;
 use keepgate_guard::refusal::Refusal;
-use keepgate_guard::verifier::Verifier;
+use keepgate_guard::verifier::{Verified, Verifier};
+use keepgate_guard::view::Listener;
 
 use super::decisions::Denied;
 use super::guard::Admitted;
@@ -27,32 +28,51 @@ use crate::observe::metrics::Denial;
 /// From a token's text to claims: what the edge needs of a verifier. [`Verifier`] in the appliance.
 pub trait TokenCheck: Send + Sync + 'static {
     /// What is remembered of a token at `now` (seconds since the epoch), which costs no signature.
-    fn recall(&self, token: &str, now: i64) -> Option<Result<Arc<Claims>, Refusal>>;
+    fn recall(&self, token: &str, now: i64) -> Option<Result<Verified, Refusal>>;
 
     /// Verifies a token of which nothing is remembered.
-    fn verify_afresh(&self, token: &str, now: i64) -> Result<Arc<Claims>, Refusal>;
+    fn verify_afresh(&self, token: &str, now: i64) -> Result<Verified, Refusal>;
+
+    /// Whether what was begun with a token may go on: see [`Verifier::still_holds`].
+    fn still_holds(&self, verified: &Verified) -> Result<(), Refusal>;
+
+    /// Tells `listener`, while it is kept, when that may have changed.
+    fn on_change(&self, listener: &Listener);
 }
 
 impl TokenCheck for Verifier {
-    fn recall(&self, token: &str, now: i64) -> Option<Result<Arc<Claims>, Refusal>> {
+    fn recall(&self, token: &str, now: i64) -> Option<Result<Verified, Refusal>> {
         Self::recall(self, token, now)
     }
 
-    fn verify_afresh(&self, token: &str, now: i64) -> Result<Arc<Claims>, Refusal> {
+    fn verify_afresh(&self, token: &str, now: i64) -> Result<Verified, Refusal> {
         Self::verify_afresh(self, token, now)
+    }
+
+    fn still_holds(&self, verified: &Verified) -> Result<(), Refusal> {
+        Self::still_holds(self, verified)
+    }
+
+    fn on_change(&self, listener: &Listener) {
+        Self::on_change(self, listener);
     }
 }
 
 /// A caller whose token was verified, and who may use the route.
 #[derive(Debug)]
 pub struct Authenticated {
-    claims: Arc<Claims>,
+    verified: Verified,
 }
 
 impl Authenticated {
     /// The token's claims.
-    pub const fn claims(&self) -> &Arc<Claims> {
-        &self.claims
+    pub fn claims(&self) -> &Arc<Claims> {
+        self.verified.claims()
+    }
+
+    /// For what stays open after the request.
+    pub fn into_verified(self) -> Verified {
+        self.verified
     }
 }
 
@@ -140,8 +160,8 @@ pub fn authenticate(
             return Err(Stopped { refused, denied });
         }
     };
-    let claims = match verified {
-        Ok(claims) => claims,
+    let verified = match verified {
+        Ok(verified) => verified,
         Err(refusal) if insists => {
             let denied = Some(denied(&routed, refusal.word(), None));
             return Err(Stopped { refused: bad_token(refusal), denied });
@@ -151,10 +171,10 @@ pub fn authenticate(
             return Ok(Vetted { routed, who: Who::Anonymous(Anonymous::BadToken(refusal, denied)) });
         }
     };
-    match missing(routed.route(), &claims) {
-        None => Ok(Vetted { routed, who: Who::Authenticated(Authenticated { claims }) }),
+    match missing(routed.route(), verified.claims()) {
+        None => Ok(Vetted { routed, who: Who::Authenticated(Authenticated { verified }) }),
         Some((reason, refused)) => {
-            let denied = Some(denied(&routed, reason, Some(&claims)));
+            let denied = Some(denied(&routed, reason, Some(verified.claims())));
             Err(Stopped { refused, denied })
         }
     }
@@ -187,7 +207,7 @@ fn verify(
     routed: &Routed,
     token: &str,
     now: Timestamp,
-) -> Result<Result<Arc<Claims>, Refusal>, Refused> {
+) -> Result<Result<Verified, Refusal>, Refused> {
     if let Some(known) = check.recall(token, now.as_secs()) {
         return Ok(known);
     }

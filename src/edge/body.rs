@@ -16,6 +16,8 @@ use tokio::time::Sleep;
 
 use super::activity::Busy;
 use super::proxy::answer::UpstreamBody;
+use super::upgrade::tunnel::Opening;
+use crate::observe::metrics::tunnels::Cut;
 
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -35,6 +37,9 @@ pub enum BodyError {
     /// No byte for too long.
     #[error("the body made no progress")]
     Stalled,
+    /// It may not go on.
+    #[error("the response was cut: {}", .0.word())]
+    Cut(Cut),
     /// The connection failed.
     #[error("the body could not be read: {0}")]
     Broken(#[from] hyper::Error),
@@ -212,6 +217,8 @@ enum Source {
     Full(Bytes),
     Api(ResponseBody),
     Upstream(UpstreamBody),
+    /// The body of a 101: none, and then a tunnel.
+    Opening(Box<Opening>),
 }
 
 impl Outgoing {
@@ -235,6 +242,23 @@ impl Outgoing {
         Self { source: Source::Upstream(body), busy: None }
     }
 
+    /// None, and then a tunnel.
+    pub const fn opening(opening: Box<Opening>) -> Self {
+        Self { source: Source::Opening(opening), busy: None }
+    }
+
+    /// The tunnel that follows, if one does.
+    pub fn take_opening(&mut self) -> Option<Box<Opening>> {
+        // Looked at first: nearly every response is something else, and large to move.
+        if !matches!(self.source, Source::Opening(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut self.source, Source::Empty) {
+            Source::Opening(opening) => Some(opening),
+            _ => None,
+        }
+    }
+
     /// Keeps the connection marked busy until the body has gone.
     pub fn holding(mut self, busy: Rc<Busy>) -> Self {
         self.busy = Some(busy);
@@ -251,7 +275,7 @@ impl Body for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = match &mut self.source {
-            Source::Empty => Poll::Ready(None),
+            Source::Empty | Source::Opening(_) => Poll::Ready(None),
             Source::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 self.source = Source::Empty;
@@ -269,7 +293,7 @@ impl Body for Outgoing {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Empty => true,
+            Source::Empty | Source::Opening(_) => true,
             Source::Full(bytes) => bytes.is_empty(),
             Source::Api(body) => body.is_end_stream(),
             Source::Upstream(body) => body.is_end_stream(),
@@ -278,7 +302,7 @@ impl Body for Outgoing {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Empty => SizeHint::with_exact(0),
+            Source::Empty | Source::Opening(_) => SizeHint::with_exact(0),
             Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Api(body) => body.size_hint(),
             Source::Upstream(body) => body.size_hint(),

@@ -90,6 +90,11 @@ impl<T> ClientIo<T> {
         Self { inner, stall: Stall::new(stall), activity, closing: None }
     }
 
+    /// The stream itself, for what is no longer HTTP: nothing more is judged, and it closes at once.
+    pub fn into_inner(self) -> T {
+        self.inner
+    }
+
     fn watch<R>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if result.is_ready() {
             self.stall.progress(1);
@@ -178,7 +183,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Runs a connection to its end, or to its deadline.
 pub struct Serve<'a, C> {
-    connection: Pin<Box<C>>,
+    connection: Option<Pin<Box<C>>>,
     finish: fn(Pin<&mut C>),
     activity: Rc<Activity>,
     limits: &'a Limits,
@@ -189,7 +194,7 @@ pub struct Serve<'a, C> {
     finishing: bool,
 }
 
-impl<'a, C: Future> Serve<'a, C> {
+impl<'a, C: Future<Output = hyper::Result<()>>> Serve<'a, C> {
     /// Runs `connection` until it ends, falls silent, or is told to finish by `drain`. `finish` makes
     /// it take no more requests: `Connection: close` in HTTP/1, GOAWAY in HTTP/2.
     pub fn new(
@@ -200,7 +205,7 @@ impl<'a, C: Future> Serve<'a, C> {
     ) -> Self {
         let timer = Box::pin(tokio::time::sleep(limits.idle_timeout.min(limits.stall_timeout)));
         Self {
-            connection: Box::pin(connection),
+            connection: Some(Box::pin(connection)),
             finish,
             activity,
             limits,
@@ -221,7 +226,9 @@ impl<'a, C: Future> Serve<'a, C> {
 
     fn finish(&mut self) {
         self.finishing = true;
-        (self.finish)(self.connection.as_mut());
+        if let Some(connection) = &mut self.connection {
+            (self.finish)(connection.as_mut());
+        }
     }
 
     fn arm(&mut self, at: Instant, cx: &mut Context<'_>) {
@@ -265,10 +272,11 @@ enum Verdict {
     Cut,
 }
 
-impl<C: Future> Future for Serve<'_, C> {
-    type Output = ();
+impl<C: Future<Output = hyper::Result<()>>> Future for Serve<'_, C> {
+    /// The connection, if it came to an end of its own.
+    type Output = Option<Pin<Box<C>>>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if !self.started {
             self.start(cx);
         }
@@ -276,16 +284,18 @@ impl<C: Future> Future for Serve<'_, C> {
             self.finish();
         }
         loop {
+            let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
             // How a connection ended is its peer's business; failures worth knowing are counted where
             // they happen.
-            if self.connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                let connection = self.connection.take();
+                return Poll::Ready(connection.filter(|_| ended.is_ok()));
             }
             match self.verdict(cx) {
                 Verdict::GoOn => return Poll::Pending,
                 // The connection must be polled again to act on it.
                 Verdict::Finish => self.finish(),
-                Verdict::Cut => return Poll::Ready(()),
+                Verdict::Cut => return Poll::Ready(None),
             }
         }
     }

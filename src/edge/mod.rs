@@ -37,12 +37,15 @@ pub mod respond;
 pub mod route;
 pub mod start;
 pub mod tls;
+pub mod upgrade;
+pub mod watch;
 pub mod worker;
 
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderValue, Request, Response};
@@ -60,6 +63,7 @@ use self::plan::{Follow, LocalPlan, Plans};
 use self::proxy::Proxy;
 use self::respond::{Beside, Refused};
 use self::route::{RouteError, Target};
+use self::watch::Watchlist;
 use crate::model::random::SharedRng;
 use crate::model::time::SharedClock;
 use crate::observe::metrics::{Denial, EdgeCounters};
@@ -88,6 +92,7 @@ pub struct Site {
     plans: Arc<Plans>,
     https_port: u16,
     check: Arc<dyn TokenCheck>,
+    stir: watch::Stir,
     api: LocalApi,
     decisions: Decisions,
     blacklist: Arc<Blacklist>,
@@ -100,6 +105,7 @@ pub struct Pipeline {
     site: Arc<Site>,
     follow: Follow,
     identities: Identities,
+    watchlist: Rc<Watchlist>,
     counters: Arc<EdgeCounters>,
 }
 
@@ -194,8 +200,8 @@ impl Pipeline {
     }
 
     fn proxy<'a>(&'a self, local: &'a LocalPlan) -> Proxy<'a> {
-        let Self { identities, counters, .. } = self;
-        Proxy { limits: &local.plan.limits, identities, counters, groups: &local.groups }
+        let Self { identities, watchlist, counters, .. } = self;
+        Proxy { limits: &local.plan.limits, identities, counters, groups: &local.groups, watchlist }
     }
 
     /// Records the denial, if it is one, and gives the answer.

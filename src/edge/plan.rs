@@ -1,4 +1,4 @@
-//! What may change while the edge runs: routes, upstreams, limits, trusted proxies, TLS. All of it is
+//! What may change while the edge runs: routes, upstreams, limits, rates, CORS, trusted proxies, TLS. All of it is
 //! one value, made whole and checked before anyone sees it, and put in place at once.
 //!
 //! A request takes one plan and keeps it to its end, so that what was checked is what is forwarded
@@ -24,13 +24,14 @@ use super::cors::Cors;
 use super::guard::address::TrustedProxies;
 use super::protocols::Protocols;
 use super::proxy::pool::{Connections, Group};
-use super::rates::limiter::{Limiters, Ticks};
+use super::rates::limiter::Limiters;
 use super::rates::{Rates, RouteLimit};
 use super::respond;
 use super::route::Table;
 use super::tls::Terminator;
-use crate::config;
+use crate::config::cors::Cors as CorsConfig;
 use crate::config::limits::Limits;
+use crate::config::rates as config;
 use crate::config::route::Route;
 use crate::config::upstream::Upstream;
 
@@ -39,6 +40,10 @@ use crate::config::upstream::Upstream;
 pub struct Settings {
     /// Budgets.
     pub limits: Limits,
+    /// How fast anybody may ask; `keys` is read at the start only.
+    pub rates: config::Rates,
+    /// Whose pages may read the API's answers.
+    pub cors: CorsConfig,
     /// Peers whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// TLS.
@@ -49,10 +54,6 @@ pub struct Settings {
     pub routes: Vec<Route>,
     /// The groups that routes name.
     pub upstreams: BTreeMap<String, Upstream>,
-    /// How fast anybody may ask.
-    pub rates: config::rates::Rates,
-    /// Whose pages may read the API's answers.
-    pub cors: config::cors::Cors,
 }
 
 /// Everything about the edge that may change while it runs. Read-mostly: nothing in it is written for
@@ -67,19 +68,19 @@ pub struct Plan {
     pub hsts: Option<HeaderValue>,
     /// TLS of connections to come.
     pub terminator: Terminator,
-    /// Routes; their targets are places in `upstreams`.
-    pub routes: Table,
     /// How fast anybody may ask.
     pub rates: Rates,
     /// Whose pages may read the API's answers, if anybody's.
     pub cors: Option<Cors>,
+    /// Routes; their targets are places in `upstreams`.
+    pub routes: Table,
     upstreams: Vec<(String, Upstream)>,
     number: u64,
 }
 
 impl Plan {
-    fn compile(settings: Settings, limiters: &Limiters, number: u64) -> Result<Self, EdgeError> {
-        let Settings { limits, trusted_proxies, terminator, hsts, routes, upstreams, rates, cors } = settings;
+    fn compile(settings: Settings, number: u64, limiters: &Limiters) -> Result<Self, EdgeError> {
+        let Settings { limits, rates, cors, trusted_proxies, terminator, hsts, routes, upstreams } = settings;
         if let Some((name, _)) = upstreams.iter().find(|(_, group)| group.servers.is_empty()) {
             return Err(EdgeError::NoServers { name: name.clone() });
         }
@@ -92,9 +93,9 @@ impl Plan {
             trusted: TrustedProxies::new(trusted_proxies),
             hsts: respond::hsts(hsts),
             terminator,
-            routes,
             rates: Rates::new(&rates, limiters),
             cors: Cors::new(&cors),
+            routes,
             upstreams,
             number,
         })
@@ -123,15 +124,13 @@ pub struct Plans {
     made: AtomicU64,
     budget: Arc<Budget>,
     upstream_connections: Arc<Connections>,
-    /// Buckets outlive plans: a client gains nothing by waiting for a reload.
     limiters: Arc<Limiters>,
 }
 
 impl Plans {
     /// The first plan.
-    pub fn start(settings: Settings, ticks: Ticks) -> Result<Self, EdgeError> {
-        let limiters = Arc::new(Limiters::new(settings.rates.keys, ticks));
-        let plan = Plan::compile(settings, &limiters, 0)?;
+    pub fn start(settings: Settings, limiters: Arc<Limiters>) -> Result<Self, EdgeError> {
+        let plan = Plan::compile(settings, 0, &limiters)?;
         let limits = &plan.limits;
         Ok(Self {
             budget: Budget::new(limits.connections, limits.connections_per_address),
@@ -145,7 +144,8 @@ impl Plans {
 
     /// Makes and checks a plan. Nothing changes yet.
     pub fn prepare(&self, settings: Settings) -> Result<Prepared, EdgeError> {
-        Plan::compile(settings, &self.limiters, self.made.fetch_add(1, Ordering::Relaxed)).map(Prepared)
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        Plan::compile(settings, number, &self.limiters).map(Prepared)
     }
 
     /// Puts a plan in place: for every request that begins from now on, on every thread.
@@ -161,7 +161,7 @@ impl Plans {
         self.current.load_full()
     }
 
-    /// The rates' buckets.
+    /// What rates remember of clients, which outlives plans.
     pub const fn limiters(&self) -> &Arc<Limiters> {
         &self.limiters
     }

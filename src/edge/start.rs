@@ -15,12 +15,13 @@ use super::decisions::{AuditSink, Decisions};
 use super::guard::blacklist::Blacklist;
 use super::local::LocalApi;
 use super::plan::{Plans, Prepared, Settings};
-use super::rates::limiter::Ticks;
+use super::rates::limiter::{Limiters, Ticks};
 use super::rates::measures::Crowd;
 use super::tls::Terminator;
+use super::watch::Stir;
 use super::worker::{self, Setup};
 use super::{EdgeError, Site, listen};
-use crate::config::cors;
+use crate::config::cors::Cors;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
 use crate::config::rates::Rates;
@@ -43,7 +44,7 @@ pub struct Parts {
     /// How fast anybody may ask.
     pub rates: Rates,
     /// Whose pages may read the API's answers.
-    pub cors: cors::Cors,
+    pub cors: Cors,
     /// Where the rates get the time.
     pub ticks: Ticks,
     /// Routes.
@@ -116,12 +117,13 @@ impl Edge {
 
 impl Site {
     fn new(parts: Parts, https_port: u16) -> Result<Self, EdgeError> {
-        let Parts { listen, limits, terminator, hsts, routes, upstreams, .. } = parts;
-        let Parts { rates, cors, ticks, .. } = parts;
+        let Parts { listen, limits, rates, cors, terminator, hsts, routes, upstreams, .. } = parts;
+        let limiters = Arc::new(Limiters::new(rates.keys, parts.ticks));
         let trusted_proxies = listen.trusted_proxies;
-        let settings = Settings { limits, trusted_proxies, terminator, hsts, routes, upstreams, rates, cors };
-        let plans = Plans::start(settings, ticks)?;
+        let settings = Settings { limits, rates, cors, trusted_proxies, terminator, hsts, routes, upstreams };
+        let plans = Plans::start(settings, limiters)?;
         Ok(Self {
+            stir: Stir::new(&*parts.verifier),
             plans: Arc::new(plans),
             https_port,
             check: parts.verifier,

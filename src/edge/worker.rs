@@ -3,16 +3,18 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::accept::Accepted;
@@ -29,7 +31,10 @@ use super::plan::{Follow, LocalPlan};
 use super::redirect;
 use super::request_ids::RequestIds;
 use super::respond::{self, Refused};
+use super::upgrade::tunnel::Tunnel;
+use super::watch::Watchlist;
 use super::{Pipeline, Site};
+use crate::config::limits::Limits;
 use crate::model::caller::Origin;
 use crate::observe::metrics::{EdgeCounters, Turned};
 
@@ -74,6 +79,8 @@ pub async fn run(setup: Setup) -> usize {
         worker.clone().listen(listener, Worker::serve_http);
     }
     tokio::task::spawn_local(Rc::clone(&worker).look_after(number == 0));
+    let watchlist = Rc::clone(&worker.pipeline.watchlist);
+    tokio::task::spawn_local(watchlist.keep_watch(worker.site().stir.subscribe()));
     let patience = drain.await.unwrap_or(Duration::ZERO);
     worker.drain.run(patience).await
 }
@@ -82,7 +89,8 @@ impl Worker {
     fn new(site: Arc<Site>, number: usize, counters: Arc<EdgeCounters>) -> Self {
         let request_ids = RequestIds::new(Arc::clone(&site.rng));
         let follow = Follow::new(Arc::clone(&site.plans), number);
-        let pipeline = Pipeline { site, follow, identities: Identities::default(), counters };
+        let watchlist = Watchlist::new((&site.check, &site.blacklist), &site.clock, &counters);
+        let pipeline = Pipeline { site, follow, identities: Identities::default(), watchlist, counters };
         Self { pipeline, drain: Rc::default(), request_ids }
     }
 
@@ -199,8 +207,31 @@ impl Worker {
         } else {
             let connection = local.protocols.http1.serve_connection(io, service);
             drop(local);
-            let finish = http1::Connection::graceful_shutdown;
-            Serve::new((connection, finish), activity, &limits, &self.drain).await;
+            self.serve_http1(connection, activity, &limits).await;
+        }
+    }
+
+    /// HTTP/1, and what it may switch to.
+    async fn serve_http1<T, S>(
+        &self,
+        connection: http1::Connection<TokioIo<ClientIo<T>>, S>,
+        activity: Rc<Activity>,
+        limits: &Limits,
+    ) where
+        T: AsyncRead + AsyncWrite + Unpin,
+        S: Service<Request<Incoming>, Response = Response<Outgoing>, Error = Infallible>,
+    {
+        let finish = http1::Connection::graceful_shutdown;
+        let serving = Serve::new((connection, finish), Rc::clone(&activity), limits, &self.drain);
+        let Some(connection) = serving.await else { return };
+        let parts = Pin::into_inner(connection).into_parts();
+        let mut io = parts.io.into_inner();
+        if let Some(tunnel) = activity.take_tunnel() {
+            let idle = limits.tunnel_idle_timeout;
+            tunnel.run(io.into_inner(), parts.read_buf, idle, self.counters()).await;
+        } else if activity.has_asked_to_switch() {
+            // hyper leaves the closing to us, even where the answer was no.
+            let _ = io.shutdown().await;
         }
     }
 
@@ -221,8 +252,7 @@ impl Worker {
         };
         let connection = local.protocols.http1.serve_connection(io, service);
         drop(local);
-        let finish = http1::Connection::graceful_shutdown;
-        Serve::new((connection, finish), activity, &limits, &self.drain).await;
+        self.serve_http1(connection, activity, &limits).await;
     }
 
     /// One request from head to head: whatever happens, there is an answer, a count and a log line.
@@ -240,7 +270,8 @@ impl Worker {
         let id = guard::request_id(request.headers(), &peer, self.request_ids.next(now));
         let id_header = id_header(id);
         let mut entry = Entry::of(&request, peer.address, id);
-        let arrival = guard::Arrival { peer: &peer, framing: busy.framing(), now };
+        let may_switch = busy.may_switch() && !self.drain.is_draining();
+        let arrival = guard::Arrival { peer: &peer, framing: busy.framing(), may_switch, now };
         let answering = self.pipeline.answer(&local, arrival, request, &id_header, &mut entry);
         let answered = AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|_| {
             // The panic hook has logged the place and a backtrace.
@@ -248,11 +279,22 @@ impl Worker {
             tracing::error!(request = %id.0, "a request panicked");
             Err(Refused::internal())
         });
+        let answered = answered.and_then(|response| match busy.framing() {
+            // Too much came before the 101 for it to be passed on.
+            Some(breach) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                Err(guard::misframed(breach, &local.plan.limits))
+            }
+            _ => Ok(response),
+        });
         let mut response = self.settle(answered, &mut entry);
         respond::seal(&mut response, local.plan.hsts.as_ref(), id_header);
         let took = started.elapsed();
         self.counters().answered(response.status().as_u16(), took);
         entry.write(response.status().as_u16(), took);
+        match response.body_mut().take_opening() {
+            Some(opening) => busy.switch(Tunnel { opening, entry }),
+            None => busy.stay(),
+        }
         Ok(response.map(|body| body.holding(busy)))
     }
 
@@ -271,6 +313,7 @@ impl Worker {
         let took = started.elapsed();
         self.counters().answered(response.status().as_u16(), took);
         entry.write(response.status().as_u16(), took);
+        busy.stay();
         response.map(|body| body.holding(busy))
     }
 
@@ -293,6 +336,7 @@ impl Worker {
             let now = Instant::now();
             // A thread without requests hears of a new plan here.
             self.plan().groups.iter().for_each(|group| group.sweep(now));
+            self.pipeline.watchlist.look();
             if !first {
                 continue;
             }

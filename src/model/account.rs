@@ -14,6 +14,18 @@ use super::time::Timestamp;
 #[serde(transparent)]
 pub struct PasswordHash(pub String);
 
+impl PasswordHash {
+    /// Of an account that has no password yet: no password matches.
+    pub const fn none() -> Self {
+        Self(String::new())
+    }
+
+    /// Whether there is no password.
+    pub const fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl std::fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("PasswordHash(…)")

@@ -62,6 +62,8 @@ pub enum Intent {
     Reload,
     /// Forget the failed password tries at an account.
     ThrottleClear,
+    /// Take accounts elsewhere.
+    AccountExport,
 }
 
 /// How it ended.

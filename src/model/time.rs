@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
+use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
 /// Milliseconds since 1970-01-01T00:00:00Z. Serialises as that number in the journal; APIs show it
@@ -49,6 +50,12 @@ impl Timestamp {
     /// How long after `earlier` this is; zero if it is not.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// From RFC 3339 with any offset; below a millisecond it is cut. `None` if it is not that.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Self)
     }
 
     /// As RFC 3339 in UTC with milliseconds, always three digits: `2026-11-22T10:53:05.120Z`.
@@ -172,6 +179,16 @@ impl Clock for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_offsets_are_taken_into_account() {
+        let at = Timestamp::from_millis(1_795_344_785_120);
+        assert_eq!(Timestamp::from_rfc3339(&at.rfc3339()), Some(at));
+        assert_eq!(Timestamp::from_rfc3339("1970-01-01T01:00:00+01:00"), Some(Timestamp(0)));
+        for wrong in ["", "yesterday", "2026-11-22", "2026-11-22T10:53:05", "2026-13-01T00:00:00Z"] {
+            assert_eq!(Timestamp::from_rfc3339(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_floored_clock_set_back_stays_at_its_floor_and_goes_on_at_half_the_pace() {

@@ -136,6 +136,8 @@ labelled!(
     }
 );
 
+pub mod tunnels;
+
 /// What one edge worker counts.
 #[derive(Debug, Default)]
 pub struct EdgeCounters {
@@ -163,6 +165,8 @@ pub struct EdgeCounters {
     pub panics: Count,
     /// Audit events of the edge that could not be written.
     pub audit_failures: Count,
+    /// Tunnels, and what was cut while it was open.
+    pub tunnels: tunnels::TunnelCounters,
     responses: [Count; 5],
     buckets: [Count; BOUNDS.len() + 1],
     micros: Count,
@@ -290,6 +294,7 @@ impl Collector for EdgeWorkers {
         connections(to, &workers)?;
         requests(to, &workers)?;
         upstreams(to, &workers)?;
+        tunnels::encode(to, &workers)?;
         counter(to, "panics", "Requests that panicked", sum(&workers, |w| &w.panics))?;
         let failures = sum(&workers, |w| &w.audit_failures);
         counter(to, "edge_audit_failures", "Audit events of the edge that could not be written", failures)

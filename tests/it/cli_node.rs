@@ -133,6 +133,18 @@ fn the_audit_log_is_followed_as_it_grows() {
 }
 
 #[test]
+fn who_follows_an_idle_log_notices_that_nobody_reads_any_more() {
+    let gate = Gate::start_cheap();
+    let mut following = gate.subcommand(&["audit", "tail", "-n", "1", "--follow"]);
+    let mut following = following.stdout(std::process::Stdio::piped()).spawn().expect("it starts");
+    let mut reader = BufReader::new(following.stdout.take().expect("piped"));
+    reader.read_line(&mut String::new()).expect("a line");
+    drop(reader);
+    // Nothing is written meanwhile: it would wait for ever.
+    assert!(following.wait().expect("it is ours").success());
+}
+
+#[test]
 fn a_changed_audit_record_is_found() {
     let mut gate = Gate::start_cheap();
     gate.cli(&["user", "add", "ada@example.com", "--generate"]).expect(0);
@@ -229,8 +241,8 @@ fn another_user_is_refused_even_where_file_modes_would_let_them_in() {
 #[test]
 fn a_folder_that_is_not_there_is_not_made_by_a_command() {
     let gate = Gate::prepare(&[]);
-    let said = gate.cli(&["user", "list"]).expect(1);
-    assert!(said.stderr.contains(&gate.data().display().to_string()), "{said:?}");
+    let said = gate.cli(&["user", "list"]).expect(2);
+    assert!(said.stderr.contains(&format!("{} is not there", gate.data().display())), "{said:?}");
     assert!(!gate.data().exists());
 }
 

@@ -110,7 +110,6 @@ async fn a_thousand_addresses_guess_at_one_account_and_its_owner_gets_in() {
     assert!((hashed..=bound).contains(&usize::try_from(counted).expect("few")), "{counted}");
     let refused = metric(&gate, r#"keepgate_password_throttled_total{by="stranger"}"#).await;
     assert!(refused as usize >= tries - hashed, "{refused}");
-    println!("{tries} guesses from 1,000 addresses in {:?}: {hashed} reached a hash", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,7 +146,7 @@ fn peak(gate: &Gate) -> u64 {
 }
 
 /// Memory of the node without logins, of one hash, and of 500 connections (docs/throttling.md).
-const BUDGET: u64 = (64 + 19 + 500 / 8) * 1024;
+const BUDGET: u64 = (64 + 19) * 1024 + 500 * 96;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_hundred_logins_at_once_stay_within_the_memory_and_those_who_are_known_do_not_notice() {
@@ -190,5 +189,4 @@ async fn five_hundred_logins_at_once_stay_within_the_memory_and_those_who_are_kn
     assert!(hashed > 0 && turned_away > 0, "{hashed} hashed, {turned_away} turned away");
     let peak = peak(&gate);
     assert!(peak <= BUDGET, "{peak} KiB, the budget is {BUDGET}");
-    println!("{hashed} hashed, {turned_away} turned away, VmHWM {peak} KiB of {BUDGET}");
 }

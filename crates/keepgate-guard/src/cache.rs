@@ -46,8 +46,8 @@ impl Tokens {
         self.0.get(&Presented(token))
     }
 
-    pub fn remember(&self, token: &str, remembered: Remembered) {
-        self.0.insert(Text(token.into()), Arc::new(remembered));
+    pub fn remember(&self, token: &str, remembered: Arc<Remembered>) {
+        self.0.insert(Text(token.into()), remembered);
     }
 
     pub fn forget(&self, token: &str) {

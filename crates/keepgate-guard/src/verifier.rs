@@ -20,7 +20,7 @@ use crate::claims::{Claims, Payload};
 use crate::jws::{self, Jws};
 use crate::keys::{self, KeySet, VerificationKey};
 use crate::refusal::Refusal;
-use crate::view::RevocationView;
+use crate::view::{Listener, RevocationView};
 
 /// The greatest leeway a verifier can be given, seconds. [`RevocationView::prune`] relies on it.
 pub const MAX_LEEWAY: i64 = 300;
@@ -48,6 +48,18 @@ pub struct Verifier {
     generation: AtomicU64,
     replacing: Mutex<()>,
     tokens: Option<Tokens>,
+}
+
+/// A token that was verified. Whoever opens something that outlives its request keeps it, and asks
+/// [`Verifier::still_holds`] whether that may go on.
+#[derive(Clone, Debug)]
+pub struct Verified(Arc<Remembered>);
+
+impl Verified {
+    /// The token's claims.
+    pub fn claims(&self) -> &Arc<Claims> {
+        &self.0.claims
+    }
 }
 
 #[derive(Debug)]
@@ -79,6 +91,7 @@ impl Verifier {
         let generation = self.keys.load().generation + 1;
         self.keys.store(Arc::new(Keys { set: keys, generation }));
         self.generation.store(generation, Ordering::Release);
+        self.view.tell();
     }
 
     /// Verifies one token at `now` (seconds since the epoch).
@@ -86,20 +99,44 @@ impl Verifier {
     /// # Errors
     /// A [`Refusal`] that says why; the first that applies, in the order of the checks.
     pub fn verify(&self, token: &str, now: i64) -> Result<Arc<Claims>, Refusal> {
+        self.check(token, now).map(|verified| Arc::clone(verified.claims()))
+    }
+
+    /// Whether what was begun with a token may go on: the token is not revoked and its key is still one
+    /// of the keys. Its expiry is not looked at: it bounds beginnings. Costs three loads while nothing
+    /// was revoked in between.
+    ///
+    /// # Errors
+    /// [`Refusal::Revoked`], or [`Refusal::UnknownKey`] if its key is gone.
+    pub fn still_holds(&self, verified: &Verified) -> Result<(), Refusal> {
+        self.not_withdrawn(&verified.0).unwrap_or(Err(Refusal::UnknownKey))
+    }
+
+    /// Calls `listener` after everything that may turn an answer of [`Self::still_holds`] from yes to no,
+    /// for as long as it is kept: see [`RevocationView::on_change`].
+    pub fn on_change(&self, listener: &Listener) {
+        self.view.on_change(listener);
+    }
+
+    /// As [`Self::verify`], for whoever asks again later.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that says why; the first that applies, in the order of the checks.
+    pub fn check(&self, token: &str, now: i64) -> Result<Verified, Refusal> {
         self.recall(token, now).unwrap_or_else(|| self.verify_afresh(token, now))
     }
 
-    /// The first half of [`Self::verify`]: what is remembered of a token, with all that a remembered
+    /// The first half of [`Self::check`]: what is remembered of a token, with all that a remembered
     /// token still has to prove. `None`: nothing is, and only a signature can tell.
     ///
     /// Apart from the second half for whoever wants to bound the work that strangers can ask for: a
     /// caller whose tokens fail again and again can be turned away between the two, while tokens that
     /// were good before are served as ever.
-    pub fn recall(&self, token: &str, now: i64) -> Option<Result<Arc<Claims>, Refusal>> {
+    pub fn recall(&self, token: &str, now: i64) -> Option<Result<Verified, Refusal>> {
         let tokens = self.tokens.as_ref()?;
         let remembered = tokens.find(token)?;
-        match self.still_holds(&remembered, now) {
-            Some(Ok(())) => Some(Ok(Arc::clone(&remembered.claims))),
+        match self.remembered_holds(&remembered, now) {
+            Some(Ok(())) => Some(Ok(Verified(remembered))),
             Some(Err(Refusal::NotYetValid)) => Some(Err(Refusal::NotYetValid)),
             Some(Err(refusal)) => {
                 tokens.forget(token);
@@ -119,10 +156,15 @@ impl Verifier {
     }
 
     /// What a remembered token still has to prove; `None` if its key is gone.
-    fn still_holds(&self, remembered: &Remembered, now: i64) -> Option<Result<(), Refusal>> {
+    fn remembered_holds(&self, remembered: &Remembered, now: i64) -> Option<Result<(), Refusal>> {
         if let Err(refusal) = self.check_time(&remembered.claims, remembered.not_before, now) {
             return Some(Err(refusal));
         }
+        self.not_withdrawn(remembered)
+    }
+
+    /// Whether the token was revoked since it was last looked at; `None` if its key is gone.
+    fn not_withdrawn(&self, remembered: &Remembered) -> Option<Result<(), Refusal>> {
         if remembered.generation.load(Ordering::Relaxed) != self.generation.load(Ordering::Acquire) {
             let keys = self.keys.load();
             let known = keys.set.key(&remembered.key.kid);
@@ -140,12 +182,12 @@ impl Verifier {
         Some(Ok(()))
     }
 
-    /// The second half of [`Self::verify`]: verifies a token as if nobody had seen it before, which
+    /// The second half of [`Self::check`]: verifies a token as if nobody had seen it before, which
     /// costs a signature (tens of microseconds) unless its form is wrong, and remembers it if it is good.
     ///
     /// # Errors
     /// As [`Self::verify`]'s.
-    pub fn verify_afresh(&self, token: &str, now: i64) -> Result<Arc<Claims>, Refusal> {
+    pub fn verify_afresh(&self, token: &str, now: i64) -> Result<Verified, Refusal> {
         let keys = self.keys.load();
         let version = self.view.version();
         let jws = Jws::parse(token, |alg| keys::algorithm(alg).is_some())?;
@@ -161,18 +203,17 @@ impl Verifier {
         if self.view.is_revoked(&claims, &key.kid).is_some() {
             return Err(Refusal::Revoked);
         }
-        let claims = Arc::new(claims);
+        let remembered = Arc::new(Remembered {
+            claims: Arc::new(claims),
+            not_before,
+            key: Arc::clone(key),
+            generation: AtomicU64::new(keys.generation),
+            checked: AtomicU64::new(version),
+        });
         if let Some(tokens) = &self.tokens {
-            let remembered = Remembered {
-                claims: Arc::clone(&claims),
-                not_before,
-                key: Arc::clone(key),
-                generation: AtomicU64::new(keys.generation),
-                checked: AtomicU64::new(version),
-            };
-            tokens.remember(token, remembered);
+            tokens.remember(token, Arc::clone(&remembered));
         }
-        Ok(claims)
+        Ok(Verified(remembered))
     }
 
     /// RFC 7519 §4.1.4–6: good from `iat` and `nbf` on, and strictly before `exp`, give or take the

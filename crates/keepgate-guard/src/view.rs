@@ -9,8 +9,9 @@
 //! seen by the asking or moves the version past the one remembered: it cannot be missed.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
@@ -30,8 +31,10 @@ const MAX_CAUSES: usize = 64;
 /// the next start.
 const KEPT_LONGER: i64 = 24 * 60 * 60 * 1000;
 
+/// What is called when something was revoked. Short, and never back into the view.
+pub type Listener = Arc<dyn Fn() + Send + Sync>;
+
 /// What is revoked now. Shared by one follower that applies and many verifiers that ask.
-#[derive(Debug)]
 pub struct RevocationView {
     version: AtomicU64,
     newest: AtomicU64,
@@ -40,6 +43,14 @@ pub struct RevocationView {
     /// Few and rarely changed: copied on write, so that asking takes no lock.
     rest: ArcSwap<Rest>,
     causes: Mutex<Vec<Arc<str>>>,
+    /// Weak: who no longer listens need not say so.
+    listeners: RwLock<Vec<Weak<dyn Fn() + Send + Sync>>>,
+}
+
+impl fmt::Debug for RevocationView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RevocationView").field("version", &self.version()).finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +93,7 @@ impl Default for RevocationView {
             ids: (0..SHARDS).map(|_| RwLock::default()).collect(),
             rest: ArcSwap::default(),
             causes: Mutex::default(),
+            listeners: RwLock::default(),
         }
     }
 }
@@ -107,6 +119,22 @@ impl RevocationView {
             }),
         }
         self.newest.fetch_max(revocation.seq, Ordering::AcqRel);
+        self.tell();
+    }
+
+    /// Calls `listener` after each record taken in, for as long as the caller keeps it. Whoever holds
+    /// something open on the strength of a token is woken by it, and asks again; who begins to listen
+    /// asks once more after that, and misses nothing.
+    pub fn on_change(&self, listener: &Listener) {
+        let mut listeners = self.listeners.write();
+        listeners.retain(|known| known.strong_count() > 0);
+        listeners.push(Arc::downgrade(listener));
+    }
+
+    pub(crate) fn tell(&self) {
+        for listener in self.listeners.read().iter().filter_map(Weak::upgrade) {
+            listener();
+        }
     }
 
     /// The greatest position taken in; 0 before the first.

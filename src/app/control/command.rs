@@ -11,10 +11,12 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::model::account::{AccountStatus, PasswordHash};
 use crate::model::email::Email;
 use crate::model::id::{AccountId, InviteId, SessionId};
 use crate::model::key::KeyId;
 use crate::model::role::Role;
+use crate::model::time::Timestamp;
 
 /// Most entries one reply carries; lists longer than this come in pages.
 pub const PAGE: u32 = 500;
@@ -85,6 +87,24 @@ pub enum Command {
         /// Id or e-mail address.
         user: String,
     },
+    /// Accounts with everything needed to have them elsewhere, in order of id. → `Reply::Exported`
+    UserExport {
+        /// Those after this id; from the start if `None`.
+        after: Option<AccountId>,
+        /// At most this many, at most [`PAGE`].
+        limit: u32,
+        /// With their password hashes.
+        hashes: bool,
+    },
+    /// Create accounts from elsewhere, all or none. → `Reply::Imported`
+    UserImport {
+        /// At most [`PAGE`].
+        users: Vec<NewUser>,
+        /// Leave out those that are there already, instead of refusing all.
+        skip_existing: bool,
+        /// Say only what would come of it.
+        check: bool,
+    },
     /// Make an invitation. → `Reply::Invited`
     InviteCreate {
         /// The only address it can be used with; any if `None`.
@@ -152,6 +172,28 @@ pub enum Command {
     },
     /// Prove the audit chain from its start. → `Reply::Verified`
     AuditVerify,
+}
+
+/// An account from elsewhere.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewUser {
+    /// Its id there; a new one if `None`.
+    pub id: Option<AccountId>,
+    /// Its address.
+    pub email: Email,
+    /// May be empty.
+    pub name: String,
+    /// What it may do.
+    pub roles: BTreeSet<Role>,
+    /// Whether it may be used.
+    pub status: AccountStatus,
+    /// Now if `None`.
+    pub created_at: Option<Timestamp>,
+    /// PHC string; without it a password must be set before anybody can log in.
+    pub password_hash: Option<PasswordHash>,
+    /// When it was created if `None`.
+    pub password_set_at: Option<Timestamp>,
 }
 
 /// A password on its way to be hashed. It has a wire form because that way leads over a socket that

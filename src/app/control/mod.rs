@@ -13,6 +13,7 @@ pub mod reply;
 pub mod server;
 #[cfg(test)]
 mod tests;
+pub mod transfer;
 pub mod view;
 mod wire;
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::transfer::{Exported, Imported};
 use super::view::{Ban, Events, Invite, Key, Reloaded, Session, Status, User, Verification};
 use crate::config::problem::Problems;
 
@@ -15,6 +16,10 @@ pub enum Reply {
     User(User),
     /// Accounts; if as many as asked for, there may be more.
     Users(Vec<User>),
+    /// Accounts to take elsewhere; if as many as asked for, there may be more.
+    Exported(Vec<Exported>),
+    /// What came of a batch of accounts from elsewhere.
+    Imported(Imported),
     /// An invitation and its code, which is shown this once.
     Invited {
         /// The invitation.

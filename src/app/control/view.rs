@@ -30,8 +30,8 @@ pub struct User {
     pub status: AccountStatus,
     /// RFC 3339.
     pub created_at: String,
-    /// RFC 3339.
-    pub password_set_at: String,
+    /// RFC 3339; `None` while it has no password.
+    pub password_set_at: Option<String>,
     /// How its password is being guessed; left out of lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle: Option<Throttle>,
@@ -72,7 +72,7 @@ impl From<&Account> for User {
             roles: account.roles.iter().map(ToString::to_string).collect(),
             status: account.status,
             created_at: account.created_at.rfc3339(),
-            password_set_at: account.password_set_at.rfc3339(),
+            password_set_at: (!account.password.is_none()).then(|| account.password_set_at.rfc3339()),
             throttle: None,
         }
     }

@@ -14,6 +14,7 @@ use super::control::command::Command;
 use super::control::reply::Reply;
 use super::control::{Executor, Outcome};
 use super::core::Core;
+use crate::auth::accounts::transfer::Manner;
 use crate::model::caller::{Actor, Origin};
 use crate::model::id::RequestId;
 
@@ -49,6 +50,10 @@ impl Core {
             Command::UserUnthrottle { user } => self.user_unthrottle(&user, who).await,
             Command::UserRoles { user, roles } => self.user_roles(&user, roles, who).await,
             Command::UserDelete { user } => self.user_delete(&user, who).await,
+            Command::UserExport { after, limit, hashes } => self.user_export(after, limit, hashes, who).await,
+            Command::UserImport { users, skip_existing, check } => {
+                self.user_import(users, Manner { check, skip_existing }, who).await
+            }
             Command::InviteCreate { email, roles, ttl_seconds } => {
                 self.invite_create(email, roles, ttl_seconds, who).await
             }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::control::Outcome;
-use super::super::control::command::{PAGE, Password};
+use super::super::control::command::{NewUser, PAGE, Password};
 use super::super::control::reply::{Code, Failure, Reply};
+use super::super::control::transfer::Exported;
 use super::super::control::view::{Throttle, User};
 use super::super::core::Core;
 use super::Who;
@@ -13,6 +14,7 @@ use super::refused::{missing, refused};
 use secrecy::ExposeSecret as _;
 
 use crate::auth::accounts::NewAccount;
+use crate::auth::accounts::transfer::{Incoming, Manner};
 use crate::auth::error::AuthError;
 use crate::auth::invites::NewInvite;
 use crate::model::email::Email;
@@ -76,6 +78,35 @@ impl Core {
     pub(super) async fn user_delete(&self, user: &str, who: Who) -> Outcome {
         self.auth.accounts.delete(self.find(user)?, who.actor, &who.origin).await.map_err(refused)?;
         Ok(Reply::Done)
+    }
+
+    pub(super) async fn user_export(
+        &self,
+        after: Option<AccountId>,
+        limit: u32,
+        hashes: bool,
+        who: Who,
+    ) -> Outcome {
+        let limit = limit.min(PAGE) as usize;
+        let page = self.auth.accounts.export(after, limit, hashes, who.actor, &who.origin).await;
+        let page = page.map_err(refused)?;
+        Ok(Reply::Exported(page.iter().map(|account| Exported::new(account, hashes)).collect()))
+    }
+
+    pub(super) async fn user_import(&self, users: Vec<NewUser>, manner: Manner, who: Who) -> Outcome {
+        let incoming = |user: NewUser| Incoming {
+            id: user.id,
+            email: user.email,
+            name: user.name,
+            roles: user.roles,
+            status: user.status,
+            created_at: user.created_at,
+            password: user.password_hash,
+            password_set_at: user.password_set_at,
+        };
+        let batch: Vec<_> = users.into_iter().map(incoming).collect();
+        let done = self.auth.accounts.import(&batch, manner, who.actor, &who.origin).await;
+        Ok(Reply::Imported((&done.map_err(refused)?).into()))
     }
 
     pub(super) async fn invite_create(

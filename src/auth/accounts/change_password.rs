@@ -58,7 +58,9 @@ impl Accounts {
                 Ok(verification) => verification,
                 Err(error) => {
                     // Before the first verdict there is nothing that the asker could have learnt.
-                    attempt.filter(|_| verified == 0).map(Attempt::withdraw);
+                    if let Some(attempt) = attempt.filter(|_| verified == 0) {
+                        attempt.withdraw();
+                    }
                     return Err(error);
                 }
             };
@@ -70,7 +72,9 @@ impl Accounts {
             match decided.await {
                 Ok((verdict, _)) => {
                     verdict?;
-                    attempt.map(Attempt::right);
+                    if let Some(attempt) = attempt {
+                        attempt.right();
+                    }
                     // Older cookies ended with the old password.
                     return Ok(self.throttle.cookie(account.id, None, &*self.commands.rng));
                 }

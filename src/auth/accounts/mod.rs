@@ -11,6 +11,7 @@ mod look;
 mod register;
 #[cfg(test)]
 mod tests;
+pub mod transfer;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -61,6 +62,16 @@ pub struct NewAccount {
     pub roles: BTreeSet<Role>,
 }
 
+/// The rule that a name, trimmed, breaks.
+fn name_fault(name: &str) -> Option<FieldError> {
+    if name.chars().count() > LONGEST_NAME {
+        let detail = format!("use at most {LONGEST_NAME} characters");
+        return Some(FieldError::new("name", "too_long", detail));
+    }
+    name.contains(char::is_control)
+        .then(|| FieldError::new("name", "invalid", "leave out control characters"))
+}
+
 /// Registers, changes, finds and removes accounts. Cheap to clone.
 #[derive(Clone)]
 pub struct Accounts {
@@ -97,12 +108,7 @@ impl Accounts {
         }
         faults.extend(self.passwords.faults("password", password, email.as_ref().ok()));
         let name = name.trim();
-        if name.chars().count() > LONGEST_NAME {
-            let detail = format!("use at most {LONGEST_NAME} characters");
-            faults.push(FieldError::new("name", "too_long", detail));
-        } else if name.contains(char::is_control) {
-            faults.push(FieldError::new("name", "invalid", "leave out control characters"));
-        }
+        faults.extend(name_fault(name));
         match email {
             Ok(email) if faults.is_empty() => Ok((email, name.to_owned())),
             _ => Err(faults),

@@ -28,6 +28,19 @@ pub enum HashError {
     /// The stored text is no argon2id PHC string within the bounds.
     #[error("the stored password hash is not one that can be verified")]
     Stored,
+    /// A hash from elsewhere is not one to compute with.
+    #[error(
+        "not an argon2id hash like $argon2id$v=19$m=19456,t=2,p=1$SALT$HASH within m={memory}, t={passes}, \
+         p={lanes}: leave it out, and set a password later"
+    )]
+    Incoming {
+        /// Most memory, KiB.
+        memory: u32,
+        /// Most passes.
+        passes: u32,
+        /// Most lanes.
+        lanes: u32,
+    },
     /// The configured parameters are none that argon2id accepts.
     #[error(
         "[passwords] memory_kib, iterations and parallelism are not parameters of argon2id: \
@@ -133,9 +146,8 @@ impl Parameters {
         let (salt, out) = parsed.salt.zip(parsed.hash).ok_or(HashError::Stored)?;
         let kind = parsed.algorithm.as_str() == Algorithm::Argon2id.as_str()
             && parsed.version == Some(Version::V0x13.into());
-        let bounded = params.m_cost() <= self.0.m_cost().max(MOST_STORED_KIB)
-            && params.t_cost() <= self.0.t_cost().max(MOST_STORED_PASSES)
-            && params.p_cost() <= self.0.p_cost().max(MOST_STORED_LANES);
+        let (memory, passes, lanes) = self.most();
+        let bounded = params.m_cost() <= memory && params.t_cost() <= passes && params.p_cost() <= lanes;
         let plain = params.keyid().is_empty() && params.data().is_empty();
         // A short output would be guessed; a short salt is refused by argon2 itself.
         if kind && bounded && plain && out.len() >= 16 {
@@ -143,6 +155,21 @@ impl Parameters {
         } else {
             Err(HashError::Stored)
         }
+    }
+
+    /// Most KiB, passes and lanes that a stored hash may ask for.
+    fn most(&self) -> (u32, u32, u32) {
+        (
+            self.0.m_cost().max(MOST_STORED_KIB),
+            self.0.t_cost().max(MOST_STORED_PASSES),
+            self.0.p_cost().max(MOST_STORED_LANES),
+        )
+    }
+
+    /// The refusal of a hash from elsewhere, with the bounds it must keep.
+    pub fn incoming(&self) -> HashError {
+        let (memory, passes, lanes) = self.most();
+        HashError::Incoming { memory, passes, lanes }
     }
 
     /// Whether a hash should be made anew: the configuration now asks for more in any respect.

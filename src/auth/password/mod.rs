@@ -108,6 +108,14 @@ impl Passwords {
             .map_err(|_| AuthError::Internal("the password could not be hashed"))
     }
 
+    /// Whether a hash from elsewhere can be verified here, at a bearable cost.
+    ///
+    /// # Errors
+    /// [`HashError::Incoming`] if not.
+    pub fn usable(&self, hash: &PasswordHash) -> Result<(), HashError> {
+        self.parameters.read(hash).map(|_| ()).map_err(|_| self.parameters.incoming())
+    }
+
     /// Verifies a password against a stored hash; without one, or with one that cannot be read,
     /// does the same work for nothing, so that the time does not tell which accounts exist.
     ///
@@ -118,13 +126,14 @@ impl Passwords {
         password: &SecretString,
         stored: Option<&PasswordHash>,
     ) -> Result<Verification, AuthError> {
-        let stored = stored.and_then(|stored| match self.parameters.read(stored) {
-            Ok(stored) => Some(stored),
-            Err(error) => {
-                tracing::error!(%error, "an account cannot log in until its password is set anew");
-                None
-            }
-        });
+        let stored =
+            stored.filter(|stored| !stored.is_none()).and_then(|stored| match self.parameters.read(stored) {
+                Ok(stored) => Some(stored),
+                Err(error) => {
+                    tracing::error!(%error, "an account cannot log in until its password is set anew");
+                    None
+                }
+            });
         let real = stored.is_some();
         let stored = stored.unwrap_or_else(|| Stored::clone(&self.decoy));
         let outgrown = self.parameters.outgrow(&stored);

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use rustix::process::{getpriority_process, setpriority_process};
 use tokio::sync::oneshot;
 
 use super::hash::Arena;
@@ -211,7 +212,20 @@ impl HashingPool {
 /// node's.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// Added to the hashing threads' niceness: a request that is proxied at the same time goes first. Not
+/// the most there is, so that a machine that is busy for long still lets people log in.
+const NICENESS: i32 = 10;
+
+/// Lowers the priority of this thread, which on Linux is a thread's own.
+fn step_back() {
+    let lowered = getpriority_process(None).and_then(|own| setpriority_process(None, own + NICENESS));
+    if let Err(error) = lowered {
+        tracing::debug!(%error, "the hashing threads keep their priority");
+    }
+}
+
 fn work_until_closed(shared: &Shared, blocks: usize) {
+    step_back();
     let mut arena = Arena::default();
     while let Some(job) = next_job(shared, IDLE, || arena.shrink(0)) {
         if !job.claim.take(STARTED) {
@@ -248,137 +262,4 @@ fn next_job(shared: &Shared, patience: Duration, mut on_idle: impl FnMut()) -> O
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-    use std::sync::mpsc;
-
-    use super::*;
-
-    #[test]
-    fn a_thread_that_waits_long_gives_back_its_arena_and_works_on() {
-        let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new() });
-        let (tell, idle) = mpsc::channel();
-        let worker = std::thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || next_job(&shared, Duration::ZERO, || tell.send(()).unwrap()).is_some()
-        });
-        idle.recv().unwrap();
-        shared.queue.lock().strangers.push_back(Job { claim: Claim::default(), work: Box::new(|_| ()) });
-        shared.filled.notify_all();
-        assert!(worker.join().unwrap(), "the job that came afterwards");
-    }
-
-    fn pool(queue: usize, queue_timeout: Duration) -> HashingPool {
-        let config = Passwords { threads: 1, queue, queue_timeout, ..Passwords::default() };
-        HashingPool::start(&config, 8).unwrap()
-    }
-
-    fn is_pending(future: &mut (impl Future + Unpin)) -> bool {
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        std::pin::Pin::new(future).poll(&mut context).is_pending()
-    }
-
-    const LONG: Duration = Duration::from_secs(600);
-
-    /// Work that has begun and lasts until the sender is dropped.
-    async fn occupy(
-        pool: &HashingPool,
-    ) -> (mpsc::Sender<()>, tokio::task::JoinHandle<Result<(), PoolError>>) {
-        let (release, held) = mpsc::channel::<()>();
-        let (begun, beginning) = oneshot::channel();
-        let pool = pool.clone();
-        let job = tokio::spawn(async move {
-            pool.run(move |_| {
-                begun.send(()).unwrap();
-                let _ = held.recv();
-            })
-            .await
-        });
-        beginning.await.unwrap();
-        (release, job)
-    }
-
-    #[tokio::test]
-    async fn work_past_the_queue_is_refused_and_the_rest_is_done() {
-        let pool = pool(1, LONG);
-        let (release, first) = occupy(&pool).await;
-        let mut second = Box::pin(pool.run(|_| 2));
-        assert!(is_pending(&mut second));
-        assert_eq!(pool.run(|_| 3).await, Err(PoolError::Overloaded));
-        drop(release);
-        assert_eq!(second.await, Ok(2));
-        assert_eq!(first.await.unwrap(), Ok(()));
-    }
-
-    #[tokio::test]
-    async fn strangers_who_fill_their_line_keep_nobody_known_out_and_wait_no_longer_than_their_turn() {
-        let pool = pool(2, LONG);
-        let known = pool.in_line(Line::Known);
-        let (release, _first) = occupy(&pool).await;
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let job = |pool: &HashingPool, name: &'static str| {
-            let (pool, order) = (pool.clone(), Arc::clone(&order));
-            Box::pin(async move { pool.run(move |_| order.lock().push(name)).await })
-        };
-        let mut waiting: Vec<_> = ["s1", "s2"]
-            .map(|name| job(&pool, name))
-            .into_iter()
-            .chain(["k1", "k2"].map(|name| job(&known, name)))
-            .collect();
-        assert!(waiting.iter_mut().all(is_pending));
-        assert_eq!(pool.run(|_| ()).await, Err(PoolError::Overloaded));
-        assert_eq!(known.run(|_| ()).await, Err(PoolError::Overloaded));
-        drop(release);
-        for job in waiting {
-            job.await.unwrap();
-        }
-        assert_eq!(*order.lock(), ["k1", "s1", "k2", "s2"]);
-    }
-
-    #[tokio::test]
-    async fn a_wait_past_the_timeout_is_refused_and_never_begins() {
-        let patient = pool(8, LONG);
-        let (release, _first) = occupy(&patient).await;
-        let hasty = HashingPool { timeout: Duration::from_millis(1), ..patient.clone() };
-        let runs = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&runs);
-        let late = hasty.run(move |_| counted.fetch_add(1, Ordering::SeqCst)).await;
-        assert_eq!(late, Err(PoolError::Overloaded));
-        drop(release);
-        // Whatever was queued before this has been passed over.
-        patient.run(|_| ()).await.unwrap();
-        assert_eq!(runs.load(Ordering::SeqCst), 0);
-    }
-
-    #[test]
-    fn work_that_has_begun_cannot_be_abandoned_nor_the_other_way_round() {
-        for (first, second) in [(STARTED, ABANDONED), (ABANDONED, STARTED)] {
-            let claim = Claim::default();
-            assert!(claim.take(first) && !claim.take(second));
-            assert_eq!(claim.is_abandoned(), first == ABANDONED);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_cancelled_request_is_skipped_and_frees_its_place() {
-        let pool = pool(1, LONG);
-        let (release, _first) = occupy(&pool).await;
-        let runs = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&runs);
-        let mut cancelled = Box::pin(pool.run(move |_| counted.fetch_add(1, Ordering::SeqCst)));
-        assert!(is_pending(&mut cancelled));
-        drop(cancelled);
-        let mut next = Box::pin(pool.run(|_| "next"));
-        assert!(is_pending(&mut next), "the place is free");
-        drop(release);
-        assert_eq!(next.await, Ok("next"));
-        assert_eq!(runs.load(Ordering::SeqCst), 0);
-    }
-
-    #[tokio::test]
-    async fn a_panic_costs_its_own_request_and_not_the_thread() {
-        let pool = pool(4, LONG);
-        assert_eq!(pool.run::<()>(|_| panic!("on purpose")).await, Err(PoolError::Failed));
-        assert_eq!(pool.run(|_| 1).await, Ok(1));
-    }
-}
+mod tests;

@@ -306,9 +306,9 @@ impl Throttle {
     pub fn tally(&self) -> Tally {
         let tables = self.0.tables.lock();
         let entries = [
-            ("strangers", tables.strangers.len()),
-            ("known", tables.known.len()),
-            ("prefixes", tables.prefixes.len()),
+            ("strangers", tables.strangers.keys()),
+            ("known", tables.known.keys()),
+            ("prefixes", tables.prefixes.keys()),
         ];
         drop(tables);
         self.0.counts.tally(entries)

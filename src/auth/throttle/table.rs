@@ -165,12 +165,12 @@ impl Table {
     }
 
     /// Keys with a bucket of their own.
-    pub fn len(&self) -> usize {
+    pub fn keys(&self) -> usize {
         self.own.len()
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "any of its bits will do: it is a hash")]
+/// Any of its bits will do: it is a hash.
 const fn shared(coarse: u128) -> usize {
     coarse as usize % SHARED
 }

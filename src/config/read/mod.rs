@@ -4,8 +4,11 @@
 //! It opens no file but the one it is given: whether certificates and secrets can be read is
 //! [`super::probe`]'s business, so that a file can be checked on another machine.
 
+mod catalog;
 mod kind;
 mod limiting;
+#[cfg(test)]
+mod page;
 mod routes;
 mod rules;
 mod section;
@@ -24,6 +27,7 @@ use section::{Report, Section};
 
 use super::problem::{Place, Problem, Problems};
 use super::route::Route;
+use super::setting::{Known, Setting};
 use super::{Config, Environment};
 
 /// Longest file that is read, bytes.
@@ -33,16 +37,19 @@ const MOST_SHOWN: usize = 100;
 
 /// Reads the file at `path` and the process's `KEEPGATE_…` variables.
 pub fn load(path: &Path) -> Result<Config, Problems> {
-    let file = path.display().to_string();
-    let text = read_file(path).map_err(|error| {
+    parse(&text(path)?, &path.display().to_string(), environment()?)
+}
+
+/// The text of the file at `path`.
+pub fn text(path: &Path) -> Result<String, Problems> {
+    read_file(path).map_err(|error| {
         whole(
-            &file,
+            &path.display().to_string(),
             format!("the file cannot be read: {error}"),
-            "name the configuration with --config, or a development folder with --data",
+            "name the configuration with --config, or a development folder with --data; `keepgate init` \
+             writes a first one",
         )
-    })?;
-    let environment = environment()?;
-    parse(&text, &file, environment)
+    })
 }
 
 /// The data folder that the file at `path` names, whatever else is wrong with it; `None` if it cannot be
@@ -111,18 +118,51 @@ fn shown(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
+/// Every key of a good configuration, its value, and where that was set; arguments as of [`parse`].
+pub fn explain(text: &str, file: &str, environment: Vec<(String, String)>) -> Result<Vec<Setting>, Problems> {
+    let report = Report::default();
+    let (config, problems) = examine_into(&report, text, environment);
+    if config.is_none() {
+        return Err(Problems { file: file.to_owned(), problems: shown(problems) });
+    }
+    Ok(catalog::settings(report.asked()))
+}
+
+/// Every key there is, in the order of their names.
+pub fn keys() -> Vec<Known> {
+    let report = Report::asking();
+    // Asked of the example, which has an entry of every list.
+    let _ = examine_into(&report, catalog::EXAMPLE, Vec::new());
+    let mut entries = catalog::entries();
+    let known = |(key, takes): (String, String)| {
+        let catalog::Entry { comment, default } = entries.remove(&key).unwrap_or_default();
+        Known { key, takes, default, comment }
+    };
+    report.words().into_iter().map(known).collect()
+}
+
 /// The configuration, if it is good, else its problems; and every key that was asked for.
 fn examine(
     text: &str,
     environment: Vec<(String, String)>,
 ) -> (Option<Config>, Vec<Problem>, BTreeSet<String>) {
+    let report = Report::default();
+    let (config, problems) = examine_into(&report, text, environment);
+    (config, problems, report.known())
+}
+
+/// As [`examine`]; `report` keeps what else was found on the way.
+fn examine_into(
+    report: &Report,
+    text: &str,
+    environment: Vec<(String, String)>,
+) -> (Option<Config>, Vec<Problem>) {
     let mut root = match tree::parse(text) {
         Ok(root) => root,
-        Err(problems) => return (None, problems, BTreeSet::new()),
+        Err(problems) => return (None, problems),
     };
-    let report = Report::default();
     report.extend(tree::overlay(&mut root, environment));
-    let mut section = Section::root(&root, &report);
+    let mut section = Section::root(&root, report);
     let environments = kind::one_of(&[
         ("development", Environment::Development),
         ("stage", Environment::Stage),
@@ -134,9 +174,9 @@ fn examine(
         listen: sections::listen(section.child("listen")),
         tls: sections::tls(section.child("tls")),
         limits: sections::limits(section.child("limits")),
-        blacklist: sections::blacklist(section.child("blacklist")),
         rates: limiting::rates(section.child("rates")),
         cors: limiting::cors(section.child("cors")),
+        blacklist: sections::blacklist(section.child("blacklist")),
         routes: Vec::new(),
         upstreams: routes::upstreams(section.child("upstreams")),
         accounts: sections::accounts(section.child("accounts")),
@@ -151,11 +191,11 @@ fn examine(
     let count = written.len();
     let routes = routes::routes(written);
     section.finish();
-    Rules { root: &root, report: &report, config: &config }.check(&routes, count);
+    Rules { root: &root, report, config: &config }.check(&routes, count);
     config.routes = routes.into_iter().map(|(_, route)| route).collect();
     sort(&mut config.routes);
-    let (problems, known) = report.finish();
-    (problems.is_empty().then_some(config), problems, known)
+    let problems = report.finish();
+    (problems.is_empty().then_some(config), problems)
 }
 
 /// Most specific first: a host before any host, a longer prefix before a shorter, some methods

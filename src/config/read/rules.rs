@@ -155,6 +155,18 @@ impl Rules<'_> {
             let message = format!("is more than limits.connections ({})", limits.connections);
             self.refuse(key, value, &message, "write a smaller number, or raise limits.connections");
         }
+        let throttle = &self.config.throttle;
+        for (key, longest) in [
+            ("throttle.max_delay", throttle.max_delay),
+            ("throttle.address_max_delay", throttle.address_max_delay),
+        ] {
+            if longest < throttle.first_delay {
+                let message =
+                    format!("is shorter than throttle.first_delay ({})", span(throttle.first_delay));
+                let remedy = "write a longer time, or lower throttle.first_delay";
+                self.refuse(key, Some(format!("\"{}\"", span(longest))), &message, remedy);
+            }
+        }
         let passwords = &self.config.passwords;
         if passwords.memory_kib < 8 * passwords.parallelism {
             let message = "is less than 8 KiB per lane, which argon2 needs (RFC 9106 §3.1)";

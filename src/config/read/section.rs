@@ -16,9 +16,37 @@ use crate::config::secret::SecretSource;
 pub(super) struct Report {
     problems: RefCell<Vec<Problem>>,
     known: RefCell<BTreeSet<String>>,
+    asked: RefCell<Vec<Asked>>,
+    /// What each key takes, if anybody wants to know.
+    words: Option<RefCell<BTreeMap<String, String>>>,
+}
+
+/// A key that was asked for, and what was found.
+pub(super) struct Asked {
+    /// As messages call it (`routes[1].path`).
+    pub(super) path: String,
+    /// As it is in the list of known keys (`routes[].path`).
+    pub(super) pattern: String,
+    /// Where it is set and to what; of a secret only where it comes from.
+    pub(super) found: Option<(Place, serde_json::Value)>,
 }
 
 impl Report {
+    /// A report that also asks each kind what it takes.
+    pub(super) fn asking() -> Self {
+        Self { words: Some(RefCell::default()), ..Self::default() }
+    }
+
+    /// What each key takes, for a report that asked.
+    pub(super) fn words(&self) -> BTreeMap<String, String> {
+        self.words.as_ref().map(RefCell::take).unwrap_or_default()
+    }
+
+    /// Every key that was asked for, in that order.
+    pub(super) fn asked(&self) -> Vec<Asked> {
+        self.asked.take()
+    }
+
     pub(super) fn push(&self, problem: Problem) {
         self.problems.borrow_mut().push(problem);
     }
@@ -32,11 +60,16 @@ impl Report {
         self.problems.borrow().iter().any(|problem| problem.key == key)
     }
 
-    /// The problems in the order of the file, and every key that was asked for.
-    pub(super) fn finish(self) -> (Vec<Problem>, BTreeSet<String>) {
-        let mut problems = self.problems.into_inner();
+    /// The problems in the order of the file.
+    pub(super) fn finish(&self) -> Vec<Problem> {
+        let mut problems = self.problems.take();
         problems.sort_by(|a, b| a.place.cmp(&b.place).then_with(|| a.key.cmp(&b.key)));
-        (problems, self.known.into_inner())
+        problems
+    }
+
+    /// The pattern of every key that was asked for.
+    pub(super) fn known(&self) -> BTreeSet<String> {
+        self.known.take()
     }
 }
 
@@ -91,7 +124,10 @@ impl<'t> Section<'t> {
 
     /// Reads a key if it is set and good.
     pub(super) fn optional<T>(&mut self, key: &'static str, kind: impl Fn(&Node) -> Read<T>) -> Option<T> {
-        let node = self.take(key)?;
+        if let Some(words) = &self.report.words {
+            words.borrow_mut().insert(join(&self.pattern, key), wanted(&kind));
+        }
+        let node = self.take(key, |node| (node.place.clone(), node.json()))?;
         match kind(node) {
             Ok(value) => Some(value),
             Err(wrongs) => {
@@ -179,7 +215,10 @@ impl<'t> Section<'t> {
     /// A secret: exactly one of its four sources. No message ever shows what was written.
     pub(super) fn secret(&mut self, key: &'static str) -> Option<SecretSource> {
         let path = self.path_of(key);
-        let node = self.take(key)?;
+        if let Some(words) = &self.report.words {
+            words.borrow_mut().insert(join(&self.pattern, key), SECRET.to_owned());
+        }
+        let node = self.take(key, Node::source)?;
         let quiet = Report::default();
         let mut inner = Section::new(node, path, String::new(), &quiet);
         let sources = [
@@ -189,7 +228,7 @@ impl<'t> Section<'t> {
             inner.optional("credential", kind::text).map(SecretSource::Credential),
         ];
         inner.finish();
-        let (problems, _) = quiet.finish();
+        let problems = quiet.finish();
         let bad = !problems.is_empty();
         self.report.extend(problems.into_iter().map(|p| Problem { value: None, ..p }).collect());
         let mut given = sources.into_iter().flatten();
@@ -202,10 +241,7 @@ impl<'t> Section<'t> {
                     key: self.path_of(key),
                     value: None,
                     message: "does not name exactly one source".to_owned(),
-                    remedy:
-                        "write one of { credential = \"NAME\" }, { file = \"/PATH\" }, { env = \"NAME\" } \
-                             or, outside production, { value = \"…\" }"
-                            .to_owned(),
+                    remedy: format!("write {SECRET}"),
                 });
                 None
             }
@@ -231,9 +267,16 @@ impl<'t> Section<'t> {
         }
     }
 
-    fn take(&mut self, key: &'static str) -> Option<&'t Node> {
+    fn take(
+        &mut self,
+        key: &'static str,
+        show: impl Fn(&Node) -> (Place, serde_json::Value),
+    ) -> Option<&'t Node> {
         self.asked(key);
-        self.entries.get(key).copied()
+        let node = self.entries.get(key).copied();
+        let (path, pattern) = (self.path_of(key), join(&self.pattern, key));
+        self.report.asked.borrow_mut().push(Asked { path, pattern, found: node.map(show) });
+        node
     }
 
     fn asked(&mut self, key: &'static str) {
@@ -248,6 +291,29 @@ fn join(path: &str, key: &str) -> String {
         (path, "") => path.to_owned(),
         (path, key) => format!("{path}.{}", legible(key)),
     }
+}
+
+/// What a secret takes.
+const SECRET: &str = "one of { credential = \"NAME\" }, { file = \"/PATH\" }, { env = \"NAME\" } or, outside \
+                      production, { value = \"…\" }";
+
+/// What a kind takes, in the words with which it refuses something else.
+fn wanted<T>(kind: &impl Fn(&Node) -> Read<T>) -> String {
+    let refusal = |value: Value| {
+        let wrongs = kind(&Node { place: Place::Unset, value }).err()?;
+        let remedy = wrongs.into_iter().next()?.remedy;
+        Some(remedy.strip_prefix("write ").unwrap_or(&remedy).to_owned())
+    };
+    // A blank is a text, so that a kind of text says what it wants of one; a number out of range is
+    // nothing at all.
+    let odd = || [Value::Text(" ".to_owned()), Value::Odd(String::new())];
+    let whole = odd().into_iter().find_map(refusal).unwrap_or_default();
+    if !whole.starts_with("a list") {
+        return whole;
+    }
+    let item = |value| Value::List(vec![Node { place: Place::Unset, value }]);
+    let each = odd().into_iter().find_map(|value| refusal(item(value))).unwrap_or_default();
+    format!("a list, each item: {each}")
 }
 
 /// The known name that a typing slip away from `key`, if there is one.

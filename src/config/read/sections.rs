@@ -136,6 +136,8 @@ pub(super) fn limits(mut section: Section<'_>) -> Limits {
     section.set("stall_timeout", duration(SECOND, HOUR), &mut limits.stall_timeout);
     section.set("connect_timeout", duration(SECOND / 10, 5 * MINUTE), &mut limits.connect_timeout);
     section.set("response_timeout", duration(SECOND, HOUR), &mut limits.response_timeout);
+    section.set("tunnel_idle_timeout", duration(SECOND, 7 * DAY), &mut limits.tunnel_idle_timeout);
+    section.set("tunnel_lifetime", duration(MINUTE, YEAR), &mut limits.tunnel_lifetime);
     section.set("drain_timeout", duration(ZERO, HOUR), &mut limits.drain_timeout);
     section.finish();
     limits

@@ -1,6 +1,8 @@
 //! Reading as an operator meets it: the example file, a broken file's whole report, the rules of
 //! production, the environment.
 
+use serde_json::json;
+
 use super::*;
 use crate::config::problem::Place;
 use crate::config::secret::SecretSource;
@@ -69,15 +71,8 @@ fn the_example_file_loads_and_holds_every_key_that_is_known() {
     let (_, problems, known) = examine(&text, Vec::new());
     assert_eq!(problems, []);
     assert!(known.len() > 60 && known.contains("routes[].body_bytes"), "{known:?}");
-    // `#key = value` is a key that is commented out; prose has a space after the `#`.
-    let uncommented: String = text
-        .lines()
-        .map(|line| match line.strip_prefix('#') {
-            Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => format!("{key}\n"),
-            _ => format!("{line}\n"),
-        })
-        .collect();
-    let tree = tree::parse(&uncommented).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let tree =
+        tree::parse(&catalog::with_commented_keys(&text)).unwrap_or_else(|problems| panic!("{problems:?}"));
     let mut keys = BTreeSet::new();
     written(&tree, "", &mut keys);
     assert_eq!(known.difference(&keys).collect::<Vec<_>>(), Vec::<&String>::new(), "missing in the example");
@@ -86,49 +81,72 @@ fn the_example_file_loads_and_holds_every_key_that_is_known() {
 
 #[test]
 fn values_that_the_example_shows_as_defaults_are_the_defaults() {
-    let example = config(&example(), &[]);
-    let plain = config(LEAST, &[]);
+    let mut example = config(&example(), &[]);
+    let mut plain = config(LEAST, &[]);
+    let app = example.upstreams["app"].clone();
     let same = |a: &dyn std::fmt::Debug, b: &dyn std::fmt::Debug| {
         assert_eq!(format!("{a:#?}"), format!("{b:#?}"));
     };
-    same(&example.environment, &Environment::default());
-    same(&example.data_dir, &Path::new(crate::config::DATA_DIR));
-    same(&example.listen, &crate::config::listen::Listen::default());
-    same(&example.limits, &crate::config::limits::Limits::default());
-    same(&example.blacklist, &crate::config::blacklist::Blacklist::default());
-    same(&example.rates, &crate::config::rates::Rates::default());
-    same(&example.cors, &crate::config::cors::Cors::default());
-    same(&example.accounts, &crate::config::accounts::Accounts::default());
-    same(&example.passwords, &crate::config::passwords::Passwords::default());
-    same(&example.keys, &crate::config::keys::Keys::default());
-    same(&example.store, &crate::config::store::Store::default());
-    same(&example.log, &crate::config::log::Log::default());
-    let issuer = example.tokens.issuer.clone();
-    same(&example.tokens, &Tokens { issuer, ..Tokens::default() });
-    let source = example.tls.source.clone();
-    same(&example.tls, &Tls { source, ..Tls::default() });
-    let app = &example.upstreams["app"];
-    same(app, &Upstream::of(app.servers.clone()));
-    // And the reader leaves what is not written at those defaults.
-    same(&plain.limits, &example.limits);
-    same(&plain.log, &example.log);
+    same(&app, &Upstream::of(app.servers.clone()));
+    // What has no default, and is an example in both. Everything else must be alike, in whatever
+    // section: one file writes all of it, the other nothing.
+    for config in [&mut example, &mut plain] {
+        config.routes.clear();
+        config.upstreams.clear();
+        config.tls.source = Tls::default().source;
+        config.tokens.issuer = Tokens::default().issuer;
+    }
+    same(&example, &plain);
+    same(&plain.data_dir, &Path::new(crate::config::DATA_DIR));
 }
 
 #[test]
-fn the_commented_values_of_the_example_are_the_defaults_too() {
+fn defaults_that_only_comments_name_are_the_defaults_too() {
+    let entries = catalog::entries();
+    let said = |key: &str| entries[key].default.clone().unwrap();
     let CertificateSource::LocalCa { names } = Tls::default().source else { panic!("not a local CA") };
-    assert!(example().contains(&format!("#names = {names:?}")));
+    assert_eq!(said("tls.names"), json!(names));
+    assert_eq!(said("tls.source"), "local-ca");
+    assert_eq!(said("tokens.issuer"), json!(Tokens::default().issuer));
     let text = format!("{LEAST}[log]\ntarget = \"files\"\n");
-    let keep = crate::config::log::LogTarget::Files { keep: 14 };
-    assert_eq!(config(&text, &[]).log.target, keep);
-    assert!(example().contains("#keep = 14\n"));
+    let crate::config::log::LogTarget::Files { keep } = config(&text, &[]).log.target else {
+        panic!("no files")
+    };
+    assert_eq!(said("log.keep"), json!(keep));
+    assert_eq!(said("routes[].auth"), "required");
+    assert_eq!(crate::config::route::RouteAuth::default(), crate::config::route::RouteAuth::Required);
+}
+
+#[test]
+fn every_key_is_explained_by_whoever_set_it_and_no_secret_is_shown() {
+    let text = format!(
+        "{LEAST}roles = [\"admin\"]\n[upstreams.app]\nservers = [\"127.0.0.1:3000\"]\n\
+         [keys]\nmaster_key = {{ file = \"/run/key\" }}\n[log]\nlevel = \"debug\"\n"
+    );
+    let environment = vec![
+        ("KEEPGATE_LISTEN__HTTP".to_owned(), "127.0.0.1:80, [::1]:80".to_owned()),
+        ("KEEPGATE_LIMITS__HEADER_COUNT".to_owned(), "50".to_owned()),
+    ];
+    let settings = explain(&text, "config.toml", environment).unwrap();
+    let keys: BTreeSet<_> = settings.iter().map(|setting| setting.key.clone()).collect();
+    assert_eq!(keys.len(), settings.len(), "each key once");
+    let all: String = settings
+        .iter()
+        .filter(|s| !s.key.starts_with("limits.") || s.origin != crate::config::setting::Origin::Default)
+        .map(|s| format!("{} = {} {:?}\n", s.key, s.value.clone().unwrap_or_default(), s.origin))
+        .collect();
+    insta::assert_snapshot!(all);
+    let hidden = "environment = \"development\"\n[keys]\nmaster_key = { value = \"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\" }\n[[routes]]\npath = \"/\"\napi = true\n";
+    let shown = format!("{:?}", explain(hidden, "config.toml", Vec::new()).unwrap());
+    assert!(shown.contains("(hidden)") && !shown.contains("AAAA"), "{shown}");
 }
 
 #[test]
 fn every_key_is_said_to_take_a_reload_or_a_restart() {
     let (_, _, known) = examine(&example(), Vec::new());
-    let classified: BTreeSet<_> =
-        crate::config::change::classified().into_iter().map(str::to_owned).collect();
+    let rows = crate::config::change::classified();
+    let classified: BTreeSet<_> = rows.iter().map(|&key| key.to_owned()).collect();
+    assert_eq!(rows.len(), classified.len(), "a key in two rows of config/change.rs");
     let missing: Vec<_> = known.difference(&classified).collect();
     assert_eq!(missing, Vec::<&String>::new(), "in no row of config/change.rs");
     let unknown: Vec<_> = classified.difference(&known).collect();

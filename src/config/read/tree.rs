@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value as Json;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -55,6 +56,28 @@ impl Node {
             Value::Table(_) => "a table".to_owned(),
             Value::Odd(text) => text.chars().take(LONGEST).collect(),
         }
+    }
+
+    /// The value as it was written, for whoever may see it.
+    pub(super) fn json(&self) -> Json {
+        match &self.value {
+            Value::Text(text) | Value::Loose(text) | Value::Odd(text) => Json::from(text.as_str()),
+            Value::Integer(number) => Json::from(*number),
+            Value::Flag(flag) => Json::from(*flag),
+            Value::List(items) => items.iter().map(Self::json).collect(),
+            Value::Table(table) => table.iter().map(|(key, node)| (key.clone(), node.json())).collect(),
+        }
+    }
+
+    /// Of a secret: where it was said to be, and where that was said. Never the secret.
+    pub(super) fn source(&self) -> (Place, Json) {
+        let Value::Table(table) = &self.value else { return (self.place.clone(), Json::Null) };
+        let shown = |(kind, node): (&String, &Self)| {
+            let open = ["file", "env", "credential"].contains(&kind.as_str());
+            (kind.clone(), if open { node.json() } else { Json::from("(hidden)") })
+        };
+        let place = table.values().next().map_or(&self.place, |node| &node.place);
+        (place.clone(), table.iter().map(shown).collect())
     }
 
     /// Where the value at a path such as `routes[1].path` was set; its nearest ancestor's place if

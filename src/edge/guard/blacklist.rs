@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use parking_lot::RwLock;
+use tokio::sync::watch;
 
 use crate::model::ban::Ban;
 use crate::model::time::Timestamp;
@@ -29,6 +30,7 @@ pub struct Blacklist {
     /// What the configuration bans, apart: neither lifts what the other has banned.
     configured: RwLock<Nets>,
     version: AtomicU64,
+    changed: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +53,7 @@ impl Blacklist {
         let mut next = Nets::default();
         networks.iter().for_each(|network| next.insert(*network, Timestamp::MAX));
         let before = std::mem::replace(&mut *self.configured.write(), next);
-        self.version.fetch_add(1, Ordering::Release);
+        self.grown();
         // Perhaps half a million entries: not while requests wait for the lock.
         drop(before);
     }
@@ -60,8 +62,18 @@ impl Blacklist {
     pub fn insert(&self, ban: &Ban) {
         let end = ban.expires_at.unwrap_or(Timestamp::MAX);
         self.nets.write().insert(ban.network, end);
-        // After the entry: whoever sees the new version finds the entry.
+        self.grown();
+    }
+
+    /// After the entries: whoever sees the new version finds them.
+    fn grown(&self) {
         self.version.fetch_add(1, Ordering::Release);
+        self.changed.send_replace(());
+    }
+
+    /// Tells of every ban taken in, for what is open already.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// Lifts the ban of exactly this network.

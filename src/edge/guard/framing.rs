@@ -14,9 +14,11 @@
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod lines;
 
 use memchr::memchr;
 
+use self::lines::{Head, chunk_size, is_token, split};
 use crate::config::limits::Limits;
 
 /// Longest line between chunks, bytes.
@@ -25,6 +27,10 @@ const CHUNK_LINE_BYTES: usize = 16 * 1024;
 pub const TARGET_BYTES: usize = 8 * 1024;
 /// Longest request line: the target, and room for a method and a version.
 const REQUEST_LINE_BYTES: usize = TARGET_BYTES + 64;
+
+/// Most bytes that are kept of what follows a request that asks to switch protocols; as much as hyper reads
+/// without being asked.
+const HELD_BYTES: usize = 64 * 1024;
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug)]
@@ -83,16 +89,25 @@ pub enum FramingRefused {
     /// `Upgrade: h2c`, which RFC 9113 §3.1 withdrew; it tunnels past proxies.
     #[error("upgrading to h2c is not supported")]
     H2c,
+    /// More than is kept of what follows a request that asks to switch protocols.
+    #[error("too many bytes were sent before the upgrade was answered")]
+    Early,
 }
 
 /// Follows the framing of one connection's bytes.
+///
+/// What follows a request that asks to switch protocols (`Upgrade`, no body) is not HTTP if the upstream agrees and
+/// the next request if it does not. So it is [held](Self::is_held), unjudged, until that is known:
+/// [`Self::switch`] or [`Self::stay`], which judges what was held. Not a byte escapes judgement otherwise.
 #[derive(Debug)]
 pub struct Framing {
     limits: HeadLimits,
     state: State,
-    /// A head or chunk line whose end is still to come.
+    /// A head or chunk line whose end is still to come; or what is held.
     pending: Vec<u8>,
     breach: Option<FramingRefused>,
+    /// Heads that were complete.
+    heads: u64,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -104,26 +119,54 @@ enum State {
     ChunkSize,
     ChunkData(u64),
     Trailers,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Head {
-    bytes: usize,
-    lines: usize,
-    http10: bool,
-    length: Option<u64>,
-    chunked: bool,
+    /// After a request that asks to switch.
+    Held,
+    /// It has switched: no HTTP any more.
+    Switched,
 }
 
 impl Framing {
     /// Of a connection whose heads are held to `limits`.
     pub fn new(limits: HeadLimits) -> Self {
-        Self { limits, state: State::Start, pending: Vec::new(), breach: None }
+        Self { limits, state: State::Start, pending: Vec::new(), breach: None, heads: 0 }
     }
 
     /// The first breach so far.
     pub const fn breach(&self) -> Option<FramingRefused> {
         self.breach
+    }
+
+    /// Whether the last of `heads` requests asked to switch, and what follows it is held.
+    pub fn is_held(&self, heads: u64) -> bool {
+        self.state == State::Held && self.heads == heads
+    }
+
+    /// The request after which bytes are held was answered with 101. False if they broke a rule while they
+    /// were held, so that they must not be passed on.
+    pub fn switch(&mut self) -> bool {
+        let may = self.state == State::Held && self.breach.is_none();
+        if may {
+            (self.state, self.pending) = (State::Switched, Vec::new());
+        }
+        may
+    }
+
+    /// It was answered otherwise: what was held is the next request.
+    pub fn stay(&mut self) {
+        if self.state == State::Held {
+            self.state = State::Start;
+            let held = std::mem::take(&mut self.pending);
+            // hyper has these bytes already, so nothing can be cut out of them; the breach is enough.
+            self.feed(&held);
+        }
+    }
+
+    fn hold(&mut self, bytes: &[u8]) {
+        if self.pending.len() + bytes.len() > HELD_BYTES.max(self.limits.bytes) {
+            (self.breach, self.pending) = (Some(FramingRefused::Early), Vec::new());
+        } else {
+            self.pending.extend_from_slice(bytes);
+        }
     }
 
     /// More bytes have arrived. A head that breaks in them is to be cut.
@@ -139,6 +182,11 @@ impl Framing {
                         let chunked = matches!(self.state, State::ChunkData(_));
                         self.state = if chunked { State::ChunkSize } else { State::Start };
                     }
+                }
+                State::Switched => return None,
+                State::Held => {
+                    self.hold(rest);
+                    return None;
                 }
                 _ => match self.feed_line(rest) {
                     Ok(after) => rest = after,
@@ -225,7 +273,10 @@ impl Framing {
             // Empty lines before a request are passed over (RFC 9112 §2.2).
             State::Start if line.is_empty() => {}
             State::Start => self.state = State::Head(Head::of(line)?),
-            State::Head(head) if line.is_empty() => self.state = head.body()?,
+            State::Head(head) if line.is_empty() => {
+                self.state = head.body()?;
+                self.heads += 1;
+            }
             State::Head(head) => {
                 if head.lines >= self.limits.lines {
                     return Err(FramingRefused::HeadTooLarge);
@@ -239,135 +290,9 @@ impl Framing {
             }
             State::Trailers if line.is_empty() => self.state = State::Start,
             State::Trailers => drop(split(line)?),
-            State::Body(_) | State::ChunkData(_) => {}
+            State::Body(_) | State::ChunkData(_) | State::Held | State::Switched => {}
         }
         Ok(())
-    }
-}
-
-impl Head {
-    fn of(line: &[u8]) -> Result<Self, FramingRefused> {
-        let refused = FramingRefused::RequestLine;
-        let at = memchr(b' ', line).ok_or(refused)?;
-        let (method, rest) = line.split_at(at);
-        let (target, version) = rest.split_at_checked(rest.len().saturating_sub(9)).ok_or(refused)?;
-        let http10 = version == b" HTTP/1.0";
-        if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
-            return Err(refused);
-        }
-        if !http10 && version != b" HTTP/1.1" {
-            return Err(refused);
-        }
-        let target = target.get(1..).ok_or(refused)?;
-        if target.len() > TARGET_BYTES {
-            return Err(FramingRefused::TargetTooLong);
-        }
-        if !is_target(target) {
-            return Err(refused);
-        }
-        Ok(Self { bytes: line.len() + 2, http10, ..Self::default() })
-    }
-
-    fn line(&mut self, line: &[u8]) -> Result<(), FramingRefused> {
-        (self.lines, self.bytes) = (self.lines + 1, self.bytes + line.len() + 2);
-        let (name, value) = split(line)?;
-        // By length first: one header in ten is worth a comparison.
-        match name.len() {
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                let length = number(value, 10).ok_or(FramingRefused::Length)?;
-                if self.length.replace(length).is_some() {
-                    return Err(FramingRefused::Length);
-                }
-            }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                let twice = std::mem::replace(&mut self.chunked, true);
-                if twice || self.http10 || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(FramingRefused::Coding);
-                }
-            }
-            7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                let mut offers = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-                if offers.any(|offer| offer.eq_ignore_ascii_case(b"h2c")) {
-                    return Err(FramingRefused::H2c);
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn body(&self) -> Result<State, FramingRefused> {
-        match (self.chunked, self.length) {
-            (true, Some(_)) => Err(FramingRefused::Both),
-            (true, None) => Ok(State::ChunkSize),
-            (false, None | Some(0)) => Ok(State::Start),
-            (false, Some(length)) => Ok(State::Body(length)),
-        }
-    }
-}
-
-/// Whether a byte may stand in a header's name (RFC 9110 §5.6.2).
-#[expect(clippy::indexing_slicing, reason = "every byte has its place in the table")]
-const fn is_token(byte: u8) -> bool {
-    // A table, because searching the delimiters for each byte was 3 % of a proxied request.
-    const TOKEN: [bool; 256] = {
-        let (mut table, delimiters, mut byte) = ([false; 256], b"\"(),/:;<=>?@[\\]{}", 0);
-        while byte < table.len() {
-            table[byte] = (byte as u8).is_ascii_graphic();
-            byte += 1;
-        }
-        let mut at = 0;
-        while at < delimiters.len() {
-            table[delimiters[at] as usize] = false;
-            at += 1;
-        }
-        table
-    };
-    TOKEN[byte as usize]
-}
-
-/// Whether hyper takes this for a request target. Plain paths, which nearly all are, need one look at
-/// each byte; the rest is asked of the parser that hyper uses.
-fn is_target(target: &[u8]) -> bool {
-    let plain = |byte: &u8| matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?' | b'@'..=b'_' | b'a'..=b'z' | b'|' | b'~');
-    if target.first() == Some(&b'/') && target.iter().all(plain) {
-        return true;
-    }
-    http::Uri::try_from(target).is_ok()
-}
-
-/// A header line's name and value.
-fn split(line: &[u8]) -> Result<(&[u8], &[u8]), FramingRefused> {
-    let colon = memchr(b':', line).ok_or(FramingRefused::Header)?;
-    let (name, value) = line.split_at(colon);
-    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) || has_control(value) {
-        return Err(FramingRefused::Header);
-    }
-    Ok((name, value.get(1..).unwrap_or_default().trim_ascii()))
-}
-
-/// Without a way out in between, so that it runs over many bytes at once.
-fn has_control(value: &[u8]) -> bool {
-    let control = |byte: u8| ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f);
-    value.iter().fold(false, |found, byte| found | control(*byte))
-}
-
-/// Digits of that radix and nothing else, of a size that no counter overflows.
-fn number(digits: &[u8], radix: u32) -> Option<u64> {
-    let plain = |byte: &u8| char::from(*byte).is_digit(radix);
-    if digits.is_empty() || digits.len() > 16 || !digits.iter().all(plain) {
-        return None;
-    }
-    u64::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok().filter(|size| *size < 1 << 62)
-}
-
-/// What a line between chunks means. After a chunk's data there is an empty one.
-fn chunk_size(line: &[u8]) -> Result<Option<State>, FramingRefused> {
-    let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
-    match number(size, 16).ok_or(FramingRefused::Chunk)? {
-        0 => Ok(Some(State::Trailers)),
-        // The CR LF that ends the data is counted with it: hyper checks that it is one.
-        size => Ok(Some(State::ChunkData(size + 2))),
     }
 }
 

@@ -26,6 +26,7 @@ use self::host::Host;
 use super::connection::Peer;
 use super::decisions::Denied;
 use super::respond::{REQUEST_ID, Refused};
+use super::upgrade::Offer;
 use crate::config::limits::Limits;
 use crate::model::caller::Origin;
 use crate::model::id::RequestId;
@@ -55,6 +56,8 @@ pub struct Client {
     pub real_ip: HeaderValue,
     /// For `X-Forwarded-For`.
     pub forwarded_for: HeaderValue,
+    /// The blacklist's version at which it was found free.
+    pub free_at: u64,
 }
 
 /// A request that may be routed.
@@ -67,6 +70,7 @@ pub struct Admitted {
     client: Client,
     id: RequestId,
     hop_by_hop: bool,
+    offer: Option<Offer>,
 }
 
 /// A request from a banned address.
@@ -111,6 +115,8 @@ pub struct Arrival<'a> {
     pub peer: &'a Peer,
     /// What is wrong with the bytes, if anything is.
     pub framing: Option<FramingRefused>,
+    /// Whether the connection can switch protocols after this request.
+    pub may_switch: bool,
     /// Now.
     pub now: Timestamp,
 }
@@ -140,7 +146,7 @@ fn head_too_large(limits: &Limits) -> Refused {
 /// Admits a request, or says why not.
 pub fn admit(
     rules: Rules<'_>,
-    Arrival { peer, framing, now }: Arrival<'_>,
+    Arrival { peer, framing, may_switch, now }: Arrival<'_>,
     request: Request<Incoming>,
     id: RequestId,
 ) -> Result<Admitted, Stopped> {
@@ -152,7 +158,7 @@ pub fn admit(
     check_method(&parts.method)?;
     let host = Host::of(&parts).map_err(|error| Refused::bad_request(error.to_string()).closing())?;
     // The address is read before the headers it stands in are deleted.
-    let client = client(rules.trusted, peer, &parts);
+    let client = client(rules, peer, &parts);
     let seen = headers::clean(&mut parts.headers, peer.is_trusted());
     check_size(rules.limits, &parts, &seen)?;
     if seen.expects {
@@ -162,7 +168,8 @@ pub fn admit(
         return Err(Stopped::Banned(Banned(origin(&parts, &client, id))));
     }
     let plain_path = settle_path(&mut parts)?;
-    Ok(Admitted { parts, body, host, plain_path, client, id, hop_by_hop: seen.hop_by_hop })
+    let offer = may_switch.then(|| Offer::of(&parts.headers)).flatten();
+    Ok(Admitted { parts, body, host, plain_path, client, id, hop_by_hop: seen.hop_by_hop, offer })
 }
 
 /// 403 for a banned address.
@@ -208,14 +215,16 @@ fn check_expectation(parts: &Parts) -> Result<(), Refused> {
         .closing())
 }
 
-fn client(trusted: &TrustedProxies, peer: &Peer, parts: &Parts) -> Client {
+fn client(Rules { trusted, blacklist, .. }: Rules<'_>, peer: &Peer, parts: &Parts) -> Client {
+    // Before it is looked up.
+    let free_at = blacklist.version();
     if !peer.is_trusted() {
         let (real_ip, forwarded_for) = (peer.header.clone(), peer.header.clone());
-        return Client { address: peer.address, real_ip, forwarded_for };
+        return Client { address: peer.address, real_ip, forwarded_for, free_at };
     }
     let (address, forwarded_for) = address::behind_proxy(&parts.headers, peer.address, trusted);
     let real_ip = HeaderValue::try_from(address.to_string()).unwrap_or_else(|_| peer.header.clone());
-    Client { address, real_ip, forwarded_for }
+    Client { address, real_ip, forwarded_for, free_at }
 }
 
 /// The peer itself was looked up when it connected; it is looked up again only when there are new
@@ -308,6 +317,11 @@ impl Admitted {
     /// Where the request came from, for services and audit events. Allocates.
     pub fn origin(&self) -> Origin {
         origin(&self.parts, &self.client, self.id)
+    }
+
+    /// What the client offers to switch to.
+    pub const fn take_offer(&mut self) -> Option<Offer> {
+        self.offer.take()
     }
 
     /// For the stage that sends it on.

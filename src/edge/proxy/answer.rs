@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 
 use super::pool::Lease;
 use crate::edge::body::{BodyError, BoxError, Stall, size};
+use crate::edge::watch::Watched;
 
 /// A response's body, and the connection it comes over.
 #[derive(Debug)]
@@ -18,12 +19,13 @@ pub struct UpstreamBody {
     inner: Incoming,
     lease: Option<Lease>,
     stall: Stall,
+    watched: Watched,
 }
 
 impl UpstreamBody {
-    /// A body that comes over `lease`, with patience of `stall`.
-    pub fn new(inner: Incoming, lease: Lease, stall: Duration) -> Self {
-        let mut body = Self { inner, lease: Some(lease), stall: Stall::new(stall) };
+    /// A body that comes over `lease`, with patience of `stall`, for as long as it may.
+    pub fn new(inner: Incoming, lease: Lease, stall: Duration, watched: Watched) -> Self {
+        let mut body = Self { inner, lease: Some(lease), stall: Stall::new(stall), watched };
         body.give_back_at_end();
         body
     }
@@ -35,6 +37,11 @@ impl UpstreamBody {
             lease.give_back();
         }
     }
+
+    fn broken(&mut self, why: BodyError) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.lease = None;
+        Poll::Ready(Some(Err(why.into())))
+    }
 }
 
 impl Body for UpstreamBody {
@@ -45,12 +52,17 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(cut) = self.watched.check() {
+            return self.broken(BodyError::Cut(cut));
+        }
         let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
+                if let Poll::Ready(cut) = self.watched.poll_cut(cx) {
+                    return self.broken(BodyError::Cut(cut));
+                }
                 ready!(self.stall.poll(cx));
-                self.lease = None;
-                return Poll::Ready(Some(Err(BodyError::Stalled.into())));
+                return self.broken(BodyError::Stalled);
             }
         };
         self.stall.progress(size(&frame));

@@ -8,10 +8,12 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
 
 use super::pool::{Lease, Place, Pool};
 use crate::config::upstream::Server;
 use crate::edge::body::RequestBody;
+use crate::edge::upgrade::tunnel::Switched;
 
 /// Largest response head taken from a server, bytes.
 const RESPONSE_HEAD_BYTES: usize = 64 * 1024;
@@ -36,26 +38,41 @@ pub enum ConnectError {
     Handshake(#[from] hyper::Error),
 }
 
-/// Connects to a pool's server. The connection keeps its place as long as it is open.
-pub async fn connect(pool: &Rc<Pool>, place: Place, patience: Duration) -> Result<Lease, ConnectError> {
-    let opening = open(pool.server(), place);
+/// Connects to a pool's server. The connection keeps its place as long as it is open. `switching`: for a
+/// request that asks to switch protocols.
+pub async fn connect(
+    pool: &Rc<Pool>,
+    place: Place,
+    patience: Duration,
+    switching: bool,
+) -> Result<Lease, ConnectError> {
+    let (tell, switched) = if switching { Some(oneshot::channel()) } else { None }.unzip();
+    let opening = open(pool.server(), place, tell);
     let sender =
         tokio::time::timeout(patience, opening).await.map_err(|_| ConnectError::Timeout(patience))??;
-    Ok(pool.lease(sender))
+    Ok(pool.lease(sender, switched))
 }
 
-async fn open(server: &Server, place: Place) -> Result<SendRequest<RequestBody>, ConnectError> {
+async fn open(
+    server: &Server,
+    place: Place,
+    switched: Option<oneshot::Sender<Switched>>,
+) -> Result<SendRequest<RequestBody>, ConnectError> {
     match server {
         Server::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            start(stream, place).await
+            start(stream, place, switched).await
         }
-        Server::Unix(path) => start(UnixStream::connect(path).await?, place).await,
+        Server::Unix(path) => start(UnixStream::connect(path).await?, place, switched).await,
     }
 }
 
-async fn start<S>(stream: S, place: Place) -> Result<SendRequest<RequestBody>, ConnectError>
+async fn start<S>(
+    stream: S,
+    place: Place,
+    switched: Option<oneshot::Sender<Switched>>,
+) -> Result<SendRequest<RequestBody>, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -66,8 +83,16 @@ where
         .await?;
     // How it ends is seen by whoever uses the sender.
     tokio::task::spawn_local(async move {
-        drop(connection.await);
-        drop(place);
+        let Some(switched) = switched else {
+            drop(connection.await);
+            drop(place);
+            return;
+        };
+        // Its end is the 101, and somebody waits for what is left; or an ordinary one, and nobody does.
+        if let Ok(parts) = connection.without_shutdown().await {
+            let io = Box::new(parts.io.into_inner());
+            drop(switched.send(Switched { io, early: parts.read_buf, place }));
+        }
     });
     Ok(sender)
 }

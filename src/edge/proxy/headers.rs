@@ -121,7 +121,8 @@ mod tests {
 
     fn client() -> Client {
         let header = HeaderValue::from_static("203.0.113.9");
-        Client { address: "203.0.113.9".parse().unwrap(), real_ip: header.clone(), forwarded_for: header }
+        let address = "203.0.113.9".parse().unwrap();
+        Client { address, real_ip: header.clone(), forwarded_for: header, free_at: 0 }
     }
 
     #[test]

@@ -3,12 +3,13 @@
 //! Bodies stream both ways. What is tried again, and when: a connection that could not be made, once,
 //! on the next server; a kept-alive connection that had died before the request was written, on a
 //! fresh one; one that died after, before any response byte, only if the request is idempotent and
-//! had no body. Never after a response head.
+//! had no body. Never after a response head. What asks to switch protocols goes its own way, in `switch`.
 
 pub mod answer;
 mod connect;
 pub mod headers;
 pub mod pool;
+mod switch;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ use super::authenticate::{Vetted, Who};
 use super::body::{BodyError, Outgoing, RequestBody, Upload};
 use super::identity::Identities;
 use super::respond::Refused;
+use super::upgrade::Offer;
+use super::watch::{Grounds, Watched, Watchlist};
 use crate::config::limits::Limits;
 use crate::config::route::RouteAuth;
 use crate::observe::metrics::{EdgeCounters, UpstreamFailure};
@@ -43,6 +46,15 @@ pub struct Proxy<'a> {
     pub counters: &'a EdgeCounters,
     /// All groups, for room where there is none.
     pub groups: &'a [Group],
+    /// What is held open.
+    pub watchlist: &'a Rc<Watchlist>,
+}
+
+/// A request as the upstream is to get it.
+struct Prepared {
+    request: Request<RequestBody>,
+    grounds: Grounds,
+    offer: Option<Offer>,
 }
 
 /// The body of a request, within the route's limit (413 before a byte is read where the length is
@@ -62,42 +74,58 @@ impl Proxy<'_> {
         vetted: Vetted,
         request_id: &HeaderValue,
     ) -> Result<Response<Outgoing>, Refused> {
-        let mut request = self.prepare(vetted, request_id)?;
+        let Prepared { mut request, grounds, offer } = self.prepare(vetted, request_id)?;
+        let watched = Watched::new(self.watchlist, grounds);
+        if let Some(offer) = offer {
+            return self.switch(group, request, &offer, watched).await;
+        }
         let upload = (!request.body().is_end_stream()).then(|| request.body_mut().watched());
         let (response, lease) = self.exchange(group, request, upload.as_ref()).await?;
-        let (mut parts, body) = response.into_parts();
-        // Nothing was upgraded, so there is nothing to switch to.
-        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        // Nothing was asked for, so there is nothing to switch to.
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.broken("the application answered 101 without being asked"));
         }
-        headers::drop_hop_by_hop(&mut parts.headers);
-        let body = UpstreamBody::new(body, lease, self.limits.stall_timeout);
-        parts.version = Version::HTTP_11;
-        Ok(Response::from_parts(parts, Outgoing::upstream(body)))
+        Ok(self.answer(response, lease, watched))
     }
 
-    fn prepare(self, vetted: Vetted, request_id: &HeaderValue) -> Result<Request<RequestBody>, Refused> {
+    /// A response that has a body, or might have.
+    fn answer(self, response: Response<Incoming>, lease: Lease, watched: Watched) -> Response<Outgoing> {
+        let (mut parts, body) = response.into_parts();
+        headers::drop_hop_by_hop(&mut parts.headers);
+        let body = UpstreamBody::new(body, lease, self.limits.stall_timeout, watched);
+        parts.version = Version::HTTP_11;
+        Response::from_parts(parts, Outgoing::upstream(body))
+    }
+
+    fn prepare(self, vetted: Vetted, request_id: &HeaderValue) -> Result<Prepared, Refused> {
         let (routed, who) = vetted.into_parts();
-        let (route, admitted) = routed.into_parts();
+        let (route, mut admitted) = routed.into_parts();
+        let offer = admitted.take_offer();
         let hop_by_hop = admitted.hop_by_hop();
         let (mut parts, body, client, host) = admitted.into_parts();
         let body = limited(body, route.body_bytes, self.limits.stall_timeout)?;
-        let identity = match who {
+        let (identity, verified) = match who {
             Who::Authenticated(somebody) => {
                 let made = self.identities.of(somebody.claims());
-                Some(made.map_err(|refusal| Refused::internal().detail(refusal.to_string()))?)
+                let made = made.map_err(|refusal| Refused::internal().detail(refusal.to_string()))?;
+                (Some(made), Some(somebody.into_verified()))
             }
-            Who::Anonymous(_) => None,
+            Who::Anonymous(_) => (None, None),
         };
         if route.auth != RouteAuth::None {
             parts.headers.remove(http::header::AUTHORIZATION);
         }
         let said = Said { client: &client, host: host.value(), request_id, identity: identity.as_ref() };
         headers::for_upstream(&mut parts.headers, hop_by_hop, &said);
+        if let Some(offer) = &offer {
+            offer.write(&mut parts.headers);
+        }
         parts.version = Version::HTTP_11;
         // hyper's own notes on the client's connection are of no use to the next one.
         parts.extensions.clear();
-        Ok(Request::from_parts(parts, body))
+        let request = Request::from_parts(parts, body);
+        let grounds = Grounds::new(verified, &client, self.limits.tunnel_lifetime);
+        Ok(Prepared { request, grounds, offer })
     }
 
     async fn exchange(
@@ -121,18 +149,21 @@ impl Proxy<'_> {
             }
             self.counters.upstream_retries.up();
         }
-        let lease = self.connect(group, pool).await?;
-        match self.send(lease, request, upload).await {
-            Ok(answered) => Ok(answered),
-            Err(Failed::Lost(error)) => Err(self.failed(&error)),
-            Err(Failed::Unsent(_)) => Err(self.broken("the application closed the connection")),
-            Err(Failed::TimedOut) => Err(self.timed_out()),
+        let lease = self.connect(group, pool, false).await?;
+        self.send(lease, request, upload).await.map_err(|failed| self.given_up(failed))
+    }
+
+    fn given_up(self, failed: Failed) -> Refused {
+        match failed {
+            Failed::Lost(error) => self.failed(&error),
+            Failed::Unsent(_) => self.broken("the application closed the connection"),
+            Failed::TimedOut => self.timed_out(),
         }
     }
 
     /// Connects to `first`, or, once, to the server after it.
-    async fn connect(self, group: &Group, first: &Rc<Pool>) -> Result<Lease, Refused> {
-        let error = match self.try_connect(first).await {
+    async fn connect(self, group: &Group, first: &Rc<Pool>, switching: bool) -> Result<Lease, Refused> {
+        let error = match self.try_connect(first, switching).await {
             Ok(lease) => return Ok(lease),
             // Another server would find no room either.
             Err(ConnectError::Full) => return Err(self.full()),
@@ -141,19 +172,19 @@ impl Proxy<'_> {
         match group.next() {
             Some(second) if !Rc::ptr_eq(first, second) => {
                 self.counters.upstream_retries.up();
-                self.try_connect(second).await.map_err(|error| self.unreachable(&error))
+                self.try_connect(second, switching).await.map_err(|error| self.unreachable(&error))
             }
             _ => Err(self.unreachable(&error)),
         }
     }
 
-    async fn try_connect(self, pool: &Rc<Pool>) -> Result<Lease, ConnectError> {
+    async fn try_connect(self, pool: &Rc<Pool>, switching: bool) -> Result<Lease, ConnectError> {
         // An idle connection, whosever it is, makes room for one that is needed.
         let make_room = || self.groups.iter().any(Group::close_idle);
         let place = pool.place(false).or_else(|| make_room().then(|| pool.place(true)).flatten());
         let place = place.ok_or(ConnectError::Full)?;
         self.counters.upstream_connects.up();
-        let made = connect::connect(pool, place, self.limits.connect_timeout).await;
+        let made = connect::connect(pool, place, self.limits.connect_timeout, switching).await;
         if let Err(error) = &made {
             tracing::warn!(server = ?pool.server(), %error, "an application server cannot be connected to");
         }
@@ -231,7 +262,9 @@ impl Proxy<'_> {
                     .detail("the request body made no progress")
                     .closing()
             }
-            Some(BodyError::Broken(_)) => Refused::bad_request("the request body broke off").closing(),
+            Some(BodyError::Broken(_) | BodyError::Cut(_)) => {
+                Refused::bad_request("the request body broke off").closing()
+            }
             None => self.broken(&error.to_string()),
         }
     }

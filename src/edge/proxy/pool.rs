@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::SendRequest;
+use tokio::sync::oneshot;
 
 use crate::config::upstream::{Server, Upstream};
 use crate::edge::body::RequestBody;
+use crate::edge::upgrade::tunnel::Switched;
 
 /// The servers of one upstream group, as one edge thread sees them.
 #[derive(Debug)]
@@ -129,15 +131,19 @@ impl Pool {
                 return None;
             }
             if sender.is_ready() && !sender.is_closed() {
-                return Some(Lease { sender, pool: Rc::clone(self) });
+                return Some(Lease { sender, pool: Rc::clone(self), switched: None });
             }
         }
         None
     }
 
-    /// A connection just made.
-    pub fn lease(self: &Rc<Self>, sender: SendRequest<RequestBody>) -> Lease {
-        Lease { sender, pool: Rc::clone(self) }
+    /// A connection just made; `switched` will have what becomes of it if it switches protocols.
+    pub fn lease(
+        self: &Rc<Self>,
+        sender: SendRequest<RequestBody>,
+        switched: Option<oneshot::Receiver<Switched>>,
+    ) -> Lease {
+        Lease { sender, pool: Rc::clone(self), switched }
     }
 
     fn put(&self, sender: SendRequest<RequestBody>) {
@@ -164,12 +170,21 @@ impl Pool {
 pub struct Lease {
     sender: SendRequest<RequestBody>,
     pool: Rc<Pool>,
+    switched: Option<oneshot::Receiver<Switched>>,
 }
 
 impl Lease {
     /// The connection.
     pub const fn sender(&mut self) -> &mut SendRequest<RequestBody> {
         &mut self.sender
+    }
+
+    /// What has become of the connection after a 101. Nothing, if it was not made for that.
+    pub async fn into_switched(self) -> Option<Switched> {
+        // The sender is dropped first: the connection has no next request to wait for.
+        let Self { sender, switched, .. } = self;
+        drop(sender);
+        switched?.await.ok()
     }
 
     /// The exchange is complete: the connection may serve the next.

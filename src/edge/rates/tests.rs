@@ -103,8 +103,8 @@ fn headers_say_what_is_left_and_when_it_is_whole_again() {
     assert_eq!(limiter.policy(), "\"route\";q=20;w=2");
     let first = limiter.take(Subject::All);
     assert_eq!(limiter.standing(first), "\"route\";r=19;t=1");
-    let eleventh = (0..10).map(|_| limiter.take(Subject::All)).last().unwrap();
-    assert_eq!(limiter.standing(eleventh), "\"route\";r=9;t=2");
+    assert_eq!(passed(&limiter, Subject::All, 9), 9);
+    assert_eq!(limiter.standing(limiter.take(Subject::All)), "\"route\";r=9;t=2");
     assert_eq!(passed(&limiter, Subject::All, 100), 9);
     assert_eq!(limiter.standing(limiter.look(Subject::All)), "\"route\";r=0;t=2");
 }

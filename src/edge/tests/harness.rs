@@ -119,10 +119,6 @@ impl Gate {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(ca).unwrap();
         let view = Arc::new(RevocationView::default());
-        let mut keys = KeySet::default();
-        keys.add_hs256("k", SECRET).unwrap();
-        let expectations =
-            Expectations { issuer: "i".into(), audience: "a".into(), leeway: 0, cache_entries: 16 };
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let (audit, metrics) = (Arc::new(Recorded::default()), Arc::new(Metrics::new()));
         let blacklist = Arc::new(Blacklist::new());
@@ -142,7 +138,7 @@ impl Gate {
             ticks: Ticks::monotonic(),
             routes,
             upstreams: BTreeMap::from([("app".to_owned(), Upstream::of(servers))]),
-            verifier: Arc::new(Verifier::new(expectations, keys, Arc::clone(&view))),
+            verifier: Arc::new(verifier(&view)),
             api: api(),
             audit: Arc::clone(&audit) as Arc<_>,
             blacklist: Arc::clone(&blacklist),
@@ -218,14 +214,28 @@ impl Gate {
 
     /// Revokes the tokens of [`token`]'s session.
     pub fn revoke_session(&self) {
-        self.view.apply(&Revocation {
-            seq: 9,
-            subject: Subject::Session(Uuid::from_u128(2)),
-            cause: "logout".into(),
-            at: 0,
-            expires_at: i64::MAX,
-        });
+        revoke_session(&self.view);
     }
+}
+
+/// A verifier of the tests' tokens.
+pub fn verifier(view: &Arc<RevocationView>) -> Verifier {
+    let mut keys = KeySet::default();
+    keys.add_hs256("k", SECRET).unwrap();
+    let expectations =
+        Expectations { issuer: "i".into(), audience: "a".into(), leeway: 0, cache_entries: 16 };
+    Verifier::new(expectations, keys, Arc::clone(view))
+}
+
+/// Revokes the tokens of [`token`]'s session.
+pub fn revoke_session(view: &RevocationView) {
+    view.apply(&Revocation {
+        seq: 9,
+        subject: Subject::Session(Uuid::from_u128(2)),
+        cause: "logout".into(),
+        at: 0,
+        expires_at: i64::MAX,
+    });
 }
 
 /// Everything until the other side closes, however it does.

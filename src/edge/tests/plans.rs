@@ -9,7 +9,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::harness::{Echo, Gate, answer, request, route};
+use super::upgrades::{is_alive, socket, sockets};
+use crate::config::cors::Cors;
 use crate::config::limits::Limits;
+use crate::config::rates::{RateBy, Rates, RouteRate};
 use crate::config::route::{Route, RouteAuth};
 use crate::config::upstream::{Server, Upstream};
 use crate::edge::EdgeError;
@@ -18,13 +21,13 @@ use crate::edge::plan::Settings;
 fn settings(gate: &Gate, routes: Vec<Route>, servers: Vec<Server>) -> Settings {
     Settings {
         limits: Limits::default(),
+        rates: Rates::default(),
+        cors: Cors::default(),
         trusted_proxies: Vec::new(),
         terminator: gate.terminator.clone(),
         hsts: Duration::ZERO,
         routes,
         upstreams: BTreeMap::from([("app".to_owned(), Upstream::of(servers))]),
-        rates: crate::config::rates::Rates::default(),
-        cors: crate::config::cors::Cors::default(),
     }
 }
 
@@ -151,4 +154,38 @@ async fn a_smaller_budget_turns_the_next_away_and_keeps_who_is_in() {
     for client in [&mut one, &mut two] {
         assert_eq!(client.send(request("GET", "/", &[], "")).await.status, 200);
     }
+}
+
+#[tokio::test]
+async fn a_change_forgets_nothing_of_a_rate_that_stays_as_it_was() {
+    let app = Echo::start().await;
+    let limited = |rate: &str| {
+        let rate = Some(RouteRate { rate: rate.parse().unwrap(), by: RateBy::Address });
+        vec![Route { rate, ..route("/", RouteAuth::None) }]
+    };
+    let gate = Gate::start(limited("2/h"), app.servers());
+    let mut client = gate.client().await;
+    let mut ask = async || client.send(request("GET", "/", &[], "")).await.status.as_u16();
+    assert_eq!((ask().await, ask().await, ask().await), (200, 200, 429));
+    let mut next = settings(&gate, [limited("2/h"), open("/other")].concat(), app.servers());
+    next.rates.user = None;
+    change(&gate, next);
+    assert_eq!(ask().await, 429);
+    change(&gate, settings(&gate, limited("3/h"), app.servers()));
+    assert_eq!(ask().await, 200, "another rate begins afresh");
+    let mut next = settings(&gate, limited("3/h"), app.servers());
+    next.rates.address = Some("1/h".parse().unwrap());
+    change(&gate, next);
+    assert_eq!((ask().await, ask().await), (200, 429), "so do those of all routes");
+}
+
+#[tokio::test]
+async fn a_tunnel_goes_on_through_a_change_that_takes_its_route_and_its_server_away() {
+    let (server, _told) = sockets().await;
+    let gate = Gate::start(open("/"), vec![server]);
+    let mut tunnel = socket(&gate, "/ws", &[]).await.unwrap();
+    let other = Echo::start().await;
+    change(&gate, settings(&gate, open("/other"), other.servers()));
+    assert_eq!(gate.get("/ws", &[]).await.status, 404, "the change is in place");
+    assert!(is_alive(&mut tunnel, "still there").await);
 }

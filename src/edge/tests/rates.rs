@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::StatusCode;
-use keepgate_guard::claims::Claims;
 use keepgate_guard::refusal::Refusal;
+use keepgate_guard::verifier::Verified;
+use keepgate_guard::view::Listener;
 
 use super::harness::{Echo, Gate, request, route, token, token_of};
 use crate::config::rates::{Rate, RateBy, Rates, RouteRate};
@@ -135,13 +136,21 @@ async fn a_rate_by_user_counts_those_without_a_token_by_address() {
 struct Counting(Arc<dyn TokenCheck>, Arc<AtomicUsize>);
 
 impl TokenCheck for Counting {
-    fn recall(&self, token: &str, now: i64) -> Option<Result<Arc<Claims>, Refusal>> {
+    fn recall(&self, token: &str, now: i64) -> Option<Result<Verified, Refusal>> {
         self.0.recall(token, now)
     }
 
-    fn verify_afresh(&self, token: &str, now: i64) -> Result<Arc<Claims>, Refusal> {
+    fn verify_afresh(&self, token: &str, now: i64) -> Result<Verified, Refusal> {
         self.1.fetch_add(1, Ordering::SeqCst);
         self.0.verify_afresh(token, now)
+    }
+
+    fn still_holds(&self, verified: &Verified) -> Result<(), Refusal> {
+        self.0.still_holds(verified)
+    }
+
+    fn on_change(&self, listener: &Listener) {
+        self.0.on_change(listener);
     }
 }
 

@@ -19,6 +19,7 @@ use serde_json::Value;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -103,10 +104,15 @@ impl Client {
         self
     }
 
+    /// Opens a connection and leaves what is said on it to the test.
+    pub async fn stream(&self) -> Result<TlsStream<TcpStream>, NoAnswer> {
+        let stream = connect(self.address, self.source).await?;
+        Ok(self.tls.connect(ServerName::try_from("localhost")?, stream).await?)
+    }
+
     /// Opens a connection that is kept.
     pub async fn open(&self) -> Result<Link, NoAnswer> {
-        let stream = connect(self.address, self.source).await?;
-        let stream = self.tls.connect(ServerName::try_from("localhost")?, stream).await?;
+        let stream = self.stream().await?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         Ok(Link { sender, driver: tokio::spawn(connection) })
     }

@@ -42,11 +42,11 @@ fn recall_answers_from_memory_alone() {
     assert!(world.verifier.recall(&token, NOW).is_none(), "good, but not seen yet");
     assert!(world.verifier.recall("garbage", NOW).is_none());
     assert!(world.verifier.verify_afresh(&token, NOW).is_ok());
-    assert_eq!(*world.verifier.recall(&token, NOW).unwrap().unwrap(), claims());
+    assert_eq!(**world.verifier.recall(&token, NOW).unwrap().unwrap().claims(), claims());
     world.view.apply(&revocation(11, Subject::Session(claims().sid)));
-    assert_eq!(world.verifier.recall(&token, NOW), Some(Err(Refusal::Revoked)));
+    assert_eq!(world.verifier.recall(&token, NOW).unwrap().unwrap_err(), Refusal::Revoked);
     assert!(world.verifier.recall(&token, NOW).is_none(), "forgotten with that");
-    assert_eq!(world.verifier.verify_afresh(&token, NOW), Err(Refusal::Revoked));
+    assert_eq!(world.verifier.verify_afresh(&token, NOW).unwrap_err(), Refusal::Revoked);
 }
 
 #[test]

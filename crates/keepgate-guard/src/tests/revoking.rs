@@ -200,3 +200,43 @@ fn replaced_keys_are_in_force_on_every_thread() {
         phase.store(u64::MAX, Ordering::SeqCst);
     });
 }
+
+#[test]
+fn what_was_begun_with_a_token_outlives_it_until_it_is_revoked_or_its_key_is_gone() {
+    for end in ["session", "key", "keys"] {
+        let world = World::new();
+        let (token, verifier) = (world.good(), &world.verifier);
+        let verified = verifier.check(&token, NOW).unwrap();
+        let heard = Arc::new(AtomicU64::new(0));
+        let listener: crate::view::Listener = {
+            let heard = Arc::clone(&heard);
+            Arc::new(move || {
+                heard.fetch_add(1, Ordering::SeqCst);
+            })
+        };
+        verifier.on_change(&listener);
+        assert_eq!(verifier.check(&token, NOW + 100_000).unwrap_err(), Refusal::Expired);
+        assert_eq!(verifier.still_holds(&verified), Ok(()));
+        world.view.apply(&revocation(8, Subject::Session(Uuid::from_u128(999))));
+        assert_eq!((verifier.still_holds(&verified), heard.load(Ordering::SeqCst)), (Ok(()), 1));
+        let refusal = match end {
+            "session" => {
+                world.view.apply(&revocation(9, Subject::Session(claims().sid)));
+                Refusal::Revoked
+            }
+            "key" => {
+                world.view.apply(&revocation(9, Subject::Key("k1".into())));
+                Refusal::Revoked
+            }
+            _ => {
+                verifier.replace_keys(KeySet::default());
+                Refusal::UnknownKey
+            }
+        };
+        assert_eq!(verifier.still_holds(&verified), Err(refusal));
+        assert_eq!(heard.load(Ordering::SeqCst), 2);
+        drop(listener);
+        world.view.apply(&revocation(10, Subject::Everything));
+        assert_eq!(heard.load(Ordering::SeqCst), 2, "who has gone is not called");
+    }
+}

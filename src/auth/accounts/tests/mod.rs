@@ -3,3 +3,4 @@
 
 mod administering;
 mod registering;
+mod transferring;

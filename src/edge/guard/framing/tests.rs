@@ -132,7 +132,75 @@ fn garbage_with_a_bare_line_feed_is_the_same_breach_whole_and_in_pieces() {
     assert_eq!(pieces.breach(), whole.breach());
 }
 
+const ASK: &str = "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n";
+
+#[test]
+fn what_follows_a_request_that_asks_to_switch_is_held_from_its_first_byte_on() {
+    let before = "GET / HTTP/1.1\r\n\r\n";
+    for (text, held) in [
+        (format!("{before}{ASK}"), true),
+        (format!("{before}{ASK}\0\n"), true),
+        (ASK.replace("1.1", "1.0"), false),
+        (ASK.replace("GET", "POST").replace("\r\n\r\n", "\r\nContent-Length: 0\r\n\r\n"), true),
+        (ASK.replace("\r\n\r\n", "\r\nContent-Length: 1\r\n\r\n"), false),
+        (ASK.replace("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n"), false),
+        (ASK.replace("Upgrade", "Upgrades"), false),
+        (before.to_owned(), false),
+    ] {
+        let mut framing = framing();
+        framing.feed(text.as_bytes());
+        assert_eq!(framing.breach(), None, "{text:?}");
+        assert_eq!(framing.state == State::Held, held, "{text:?}");
+        assert_eq!(framing.is_held(framing.heads), held, "{text:?}");
+        assert!(!framing.is_held(framing.heads - 1), "not by the request before it: {text:?}");
+    }
+}
+
+#[test]
+fn after_the_switch_nothing_is_judged_and_without_it_everything() {
+    let mut switched = framing();
+    switched.feed(format!("{ASK}\0\n").as_bytes());
+    assert!(switched.switch());
+    switched.feed(b"\0\n");
+    assert_eq!((switched.breach(), switched.pending.len()), (None, 0));
+    let mut stays = framing();
+    stays.feed(format!("{ASK}{ASK}\0\n").as_bytes());
+    stays.stay();
+    assert!(stays.is_held(2) && stays.breach().is_none());
+    stays.stay();
+    assert_eq!(stays.breach(), Some(FramingRefused::Line));
+    assert!(!framing().switch(), "where nothing was asked for");
+}
+
+#[test]
+fn what_is_held_is_bounded() {
+    let mut held = framing();
+    held.feed(ASK.as_bytes());
+    for _ in 0..64 {
+        held.feed(&[b'x'; 1024]);
+    }
+    assert_eq!(held.breach(), None);
+    held.feed(b"x");
+    assert_eq!(held.breach(), Some(FramingRefused::Early));
+    assert!(!held.switch() && held.pending.is_empty());
+}
+
 proptest! {
+    #[test]
+    fn held_or_not_the_same_bytes_are_the_same_requests(cut in 0..GOOD.len(), damage in any::<(usize, u8)>()) {
+        let mut bytes = GOOD.as_bytes().to_vec();
+        let at = damage.0 % bytes.len();
+        bytes[at] = damage.1;
+        let mut plain = framing();
+        plain.feed(&bytes);
+        let mut held = framing();
+        let (early, late) = bytes.split_at(cut);
+        held.feed(&[ASK.as_bytes(), early].concat());
+        held.stay();
+        held.feed(late);
+        prop_assert_eq!(plain.breach(), held.breach());
+    }
+
     #[test]
     fn how_the_bytes_are_cut_makes_no_difference(
         cuts in proptest::collection::vec(1_usize..40, 0..40),
