@@ -18,7 +18,7 @@ use crate::model::time::Timestamp;
 /// Longest line, bytes.
 const LONGEST: usize = 8 * 1024;
 /// Longest thing that is said of a fault, characters.
-const DETAIL: usize = 120;
+const DETAIL: usize = 240;
 /// Most faults that are told; a file of another kind has one in every line.
 const TOLD: usize = 100;
 
@@ -335,7 +335,7 @@ not json
     #[test]
     fn a_name_as_long_as_a_line_is_shown_cut() {
         let bad = lines(&format!("{{\"{}\":1}}\n", "n".repeat(8000))).bad;
-        assert!(bad[0].detail.starts_with("unknown field `nnn") && bad[0].detail.len() < 130, "{bad:?}");
+        assert!(bad[0].detail.starts_with("unknown field `nnn") && bad[0].detail.len() < 250, "{bad:?}");
     }
 
     #[test]

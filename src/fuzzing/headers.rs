@@ -61,8 +61,12 @@ fn check_clean(headers: &HeaderMap, believed: bool, seen: &headers::Seen) {
 
 fn send(mut headers: HeaderMap, seen: &headers::Seen) {
     let [address, host, id] = ["203.0.113.9", "app.example", "an-id"].map(HeaderValue::from_static);
-    let client =
-        Client { address: [203, 0, 113, 9].into(), real_ip: address.clone(), forwarded_for: address.clone() };
+    let client = Client {
+        address: [203, 0, 113, 9].into(),
+        real_ip: address.clone(),
+        forwarded_for: address.clone(),
+        free_at: 0,
+    };
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()

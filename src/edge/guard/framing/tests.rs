@@ -168,7 +168,7 @@ fn after_the_switch_nothing_is_judged_and_without_it_everything() {
     stays.stay();
     assert!(stays.is_held(2) && stays.breach().is_none());
     stays.stay();
-    assert_eq!(stays.breach(), Some(FramingRefused::Line));
+    assert_eq!(stays.breach(), Some(FramingRefused::RequestLine));
     assert!(!framing().switch(), "where nothing was asked for");
 }
 
