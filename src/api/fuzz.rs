@@ -2,6 +2,8 @@
 //! members that the endpoint knows, each once, of the right type; what is refused is refused within
 //! bounds and without sending a value back. And the device cookie among all that a browser sends.
 
+#![expect(clippy::indexing_slicing, reason = "a JSON value that lacks a member gives null")]
+
 use std::cell::RefCell;
 
 use axum::Router;
