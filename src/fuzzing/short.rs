@@ -11,7 +11,7 @@ use crate::api::fuzz::cookie_seeds;
 use crate::model::random::{self, Rng as _, SeededRng};
 
 /// Mutations of each target: so many that all of them together take a few seconds unoptimised.
-const MUTATIONS: usize = 400;
+const MUTATIONS: usize = 1500;
 /// Longest input, bytes.
 const LONGEST: usize = 4096;
 
