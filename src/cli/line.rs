@@ -17,6 +17,8 @@ use crate::model::time::Timestamp;
 
 /// Longest line, bytes.
 const LONGEST: usize = 8 * 1024;
+/// Longest thing that is said of a fault, characters.
+const DETAIL: usize = 240;
 /// Most faults that are told; a file of another kind has one in every line.
 const TOLD: usize = 100;
 
@@ -150,7 +152,13 @@ fn bounded(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<boo
 }
 
 fn bad(line: usize, field: &str, detail: impl Into<String>) -> BadLine {
-    BadLine { line, field: field.to_owned(), detail: detail.into() }
+    let mut detail = detail.into();
+    // A field's name or a role may be as long as a line, and there may be one in every line.
+    if let Some((cut, _)) = detail.char_indices().nth(DETAIL) {
+        detail.truncate(cut);
+        detail.push('…');
+    }
+    BadLine { line, field: field.to_owned(), detail }
 }
 
 /// A line before any field is looked at. Unknown and repeated fields are refused.
@@ -321,6 +329,13 @@ not json
         let report =
             BadLines { file: "x".into(), bad: vec![found.bad[0].clone(); 150], created: 7 }.to_string();
         assert!(report.contains("and 50 more") && report.contains("7 accounts created before"), "{report}");
+    }
+
+    /// Found by the fuzz target `import`.
+    #[test]
+    fn a_name_as_long_as_a_line_is_shown_cut() {
+        let bad = lines(&format!("{{\"{}\":1}}\n", "n".repeat(8000))).bad;
+        assert!(bad[0].detail.starts_with("unknown field `nnn") && bad[0].detail.len() < 250, "{bad:?}");
     }
 
     #[test]

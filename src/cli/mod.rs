@@ -8,6 +8,8 @@ mod check;
 mod config;
 mod exit;
 mod export;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod generate;
 mod init;
 mod key;

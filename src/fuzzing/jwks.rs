@@ -1,7 +1,7 @@
 //! JWKS documents as a service downloads them: never a panic, here or when a token is held against a
 //! key of theirs, and no key of theirs makes a stranger's token good.
 
-#![expect(clippy::indexing_slicing, reason = "a JSON value that lacks a member is null")]
+#![expect(clippy::indexing_slicing, reason = "a JSON value that lacks a member gives null")]
 
 use std::fmt;
 

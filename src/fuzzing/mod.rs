@@ -32,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("forwarded", forwarded::target),
     ("headers", headers::target),
     ("host", host::target),
+    ("import", crate::cli::fuzz::target),
     ("journal", crate::store::fuzz_journal),
     ("json_body", crate::api::fuzz::target),
     ("jwks", jwks::target),

@@ -40,10 +40,17 @@ pub fn target(bytes: &[u8]) {
         }
         assert_eq!(list.len(), plain.len(), "after {verb}{text}");
     }
-    for network in plain.clone() {
-        [network.addr(), network.network(), network.broadcast()]
-            .into_iter()
-            .for_each(|at| ask(&list, &plain, at));
+    for network in plain.iter().take(16) {
+        let ends = [network.network(), network.broadcast()];
+        ends.into_iter().chain(ends.map(beside)).for_each(|address| ask(&list, &plain, address));
+    }
+}
+
+/// The address that differs in one bit: where networks as long as those of the corpus end.
+fn beside(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => IpAddr::from((v4.to_bits() ^ 1 << 8).to_be_bytes()),
+        IpAddr::V6(v6) => IpAddr::from((v6.to_bits() ^ 1 << 96).to_be_bytes()),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::api::fuzz::cookie_seeds;
 use crate::model::random::{self, Rng as _, SeededRng};
 
 /// Mutations of each target: so many that all of them together take a few seconds unoptimised.
-const MUTATIONS: usize = 400;
+const MUTATIONS: usize = 1500;
 /// Longest input, bytes.
 const LONGEST: usize = 4096;
 
@@ -141,6 +141,7 @@ each_target! {
     only_trusted_hops_are_believed: "forwarded",
     no_forged_header_reaches_an_application: "headers",
     a_host_is_one_plain_name: "host",
+    an_import_takes_accounts_or_says_what_is_wrong: "import",
     a_journal_is_whole_or_refused: "journal",
     a_body_is_taken_strictly: "json_body",
     no_jwks_makes_a_strangers_token_good: "jwks",

@@ -4,7 +4,7 @@
 //! An input is a token as it stands, or (`+` first) a header, a newline and a payload, which are signed
 //! here: so a fuzzer gets past the signature, to all that is checked behind it.
 
-#![expect(clippy::indexing_slicing, reason = "a JSON value that lacks a member is null")]
+#![expect(clippy::indexing_slicing, reason = "a JSON value that lacks a member gives null")]
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -141,5 +141,10 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let parts = TOKENS.lines().last().unwrap_or_default().split('.').take(2);
     let decoded: Vec<_> = parts.map(|part| BASE64.decode(part).unwrap_or_default()).collect();
     let whole = [b"+", decoded.join(&b'\n').as_slice()].concat();
-    TOKENS.lines().map(|token| token.as_bytes().to_vec()).chain([whole]).collect()
+    let twice = String::from_utf8_lossy(&whole);
+    let header = twice.replacen('{', "{\"alg\":\"EdDSA\",", 1);
+    let payload = twice.replacen("\n{", "\n{\"sub\":\"00000000-0000-0000-0000-000000000001\",", 1);
+    let crit = twice.replacen('{', "{\"crit\":[],", 1);
+    let edited = [header, payload, crit].map(String::into_bytes);
+    TOKENS.lines().map(|token| token.as_bytes().to_vec()).chain([whole.clone()]).chain(edited).collect()
 }

@@ -4,7 +4,8 @@
 //! variant put in the middle would silently change what old journals mean. Here every kind is
 //! written down once, and the payload is the variant's fields in order. It keeps this invariant:
 //! whatever bytes come in, decoding ends in a value or an error, and bytes that are left over are
-//! an error, so that two payloads never mean the same change.
+//! an error. What was decoded is encoded in one way, but may have been written in several (postcard
+//! takes a number with needless bytes), so nothing may hang on a payload's bytes being the only ones.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -64,6 +64,11 @@ fn works(disk: &SharedDisk, mut journal: Journal) {
     journal.stage(Timestamp::default(), &[]);
     journal.flush().unwrap_or_else(|error| panic!("it opened and takes nothing: {error}"));
     assert!(journal.last() > before);
+    if let Err(error) = &held {
+        // Recovery reads no payload; everything else it has proven.
+        let StoreError::Damaged { detail, .. } = error else { return };
+        assert!(detail.starts_with("a change"), "recovery let pass what the reader does not: {error}");
+    }
     if let Ok(held) = held {
         let more = read(&journal).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(more.get(..held.len()), Some(held.as_slice()));
@@ -103,6 +108,11 @@ fn sealed(mut input: Input<'_>) {
         let place = Place { journal: header.journal, segment: number, offset: bytes.len() as u64 };
         let mut batch = Vec::new();
         format::begin_batch(&mut batch);
+        if wild & 128 != 0 {
+            // Of some other history.
+            next = Seq(next.0.wrapping_add(u64::from(input.byte() & 1)));
+            chain.0[0] ^= input.byte();
+        }
         let begins = next;
         let count = u32::from(wild % 4);
         for _ in 0..count {
@@ -150,6 +160,7 @@ fn damaged(mut input: Input<'_>) {
     let (disk, journal, all) = written(&mut input);
     let last = journal.last();
     let mut files = files_of(&disk);
+    let laid = batches(&files);
     for _ in 0..=input.byte() % 4 {
         damage(&mut files, &mut input);
     }
@@ -167,8 +178,48 @@ fn damaged(mut input: Input<'_>) {
             held.first().map_or(0, |bundle| all.iter().take_while(|other| other.seq < bundle.seq).count());
         let kept = all.get(from..).is_some_and(|rest| rest.starts_with(&held));
         assert!(kept, "records that were never written, or a hole between them");
+        // Cut off at the end is only what a crash may have left there: nothing that stands after it.
+        let mut lost = laid.iter().filter(|batch| batch.first > journal.last()).skip(1);
+        let stands =
+            |batch: &Laid| files.iter().any(|(name, bytes)| *name == batch.segment && batch.is_in(bytes));
+        assert!(!lost.any(stands), "a damaged middle was cut off with what follows it");
         works(&disk, journal);
     }
+}
+
+/// A batch where it was written.
+struct Laid {
+    segment: String,
+    at: usize,
+    header: Vec<u8>,
+    first: Seq,
+}
+
+impl Laid {
+    fn is_in(&self, segment: &[u8]) -> bool {
+        segment.get(self.at..self.at + self.header.len()) == Some(self.header.as_slice())
+    }
+}
+
+/// Every batch, in order.
+fn batches(files: &Files) -> Vec<Laid> {
+    let mut laid = Vec::new();
+    for (name, bytes) in files {
+        let Ok(SegmentHeader { journal, number, .. }) = SegmentHeader::decode(bytes) else { continue };
+        let mut at = SEGMENT_HEADER;
+        while let Some(rest) = bytes.get(at..) {
+            let Some(header) =
+                BatchHeader::decode(rest, &Place { journal, segment: number, offset: at as u64 })
+            else {
+                break;
+            };
+            let bytes = rest.get(..format::BATCH_HEADER).unwrap_or_default().to_vec();
+            laid.push(Laid { segment: name.clone(), at, header: bytes, first: header.first });
+            at += usize::try_from(header.length).unwrap_or(usize::MAX);
+        }
+    }
+    laid.sort_by_key(|batch| batch.first);
+    laid
 }
 
 fn damage(files: &mut Files, input: &mut Input<'_>) {

@@ -44,7 +44,8 @@ impl Reader {
         let durable = self.catalog.durable();
         let mut found = Vec::new();
         let mut batch = Vec::new();
-        let mut from = seq;
+        // What is gone is passed over, so that a journal whose only segment is still empty reads as empty.
+        let mut from = seq.max(Seq(self.catalog.oldest().0.saturating_sub(1)));
         while from < durable && found.len() < limit {
             let Some(mut cursor) = self.seek(Seq(from.0.saturating_add(1)))? else { break };
             let passed = self.read(&cursor, &mut batch, |record| {

@@ -134,7 +134,8 @@ fn read(
 ) -> Result<Content, StoreError> {
     let read = || {
         let length = file.length()?;
-        let (mut bytes, mut used, mut block) = (Vec::new(), 0, vec![0; BLOCK]);
+        let room = usize::try_from(length).unwrap_or(BLOCK).min(BLOCK);
+        let (mut bytes, mut used, mut block) = (Vec::new(), 0, vec![0; room]);
         for at in (0..length).step_by(BLOCK) {
             let size = usize::try_from(length - at).unwrap_or(BLOCK).min(BLOCK);
             let part = block.get_mut(..size).unwrap_or_default();

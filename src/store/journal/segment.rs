@@ -50,7 +50,7 @@ fn make_spare(disk: &SharedDisk, length: u64) -> io::Result<()> {
 
 /// Overwrites `from..to` with zeros; not durable by itself.
 pub(super) fn write_zeros(file: &SharedFile, from: u64, to: u64) -> io::Result<()> {
-    let zeros = vec![0; FILL];
+    let zeros = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(FILL).min(FILL)];
     let mut at = from;
     while at < to {
         let step = usize::try_from(to - at).unwrap_or(FILL).min(FILL);

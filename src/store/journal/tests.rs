@@ -206,6 +206,21 @@ fn a_newer_format_and_an_unknown_record_are_named() {
     assert!(matches!(refusal(&disk), StoreError::NewerRecord { kind: 9, .. }));
 }
 
+/// Found by the fuzz target `journal`: it was read as damaged.
+#[test]
+fn a_journal_whose_only_segment_is_empty_reads_as_empty() {
+    let disk = ModelDisk::default();
+    let mut journal = try_open(Arc::new(disk.clone())).unwrap();
+    put(&mut journal, &"k".repeat(3000));
+    journal.stage(Timestamp::default(), &[]);
+    let second = journal.last();
+    journal.rotate(second, 0).unwrap();
+    drop(journal);
+    io::Disk::remove(&disk, &segment::name(Seq(1))).unwrap();
+    let journal = Journal::open(Arc::new(disk), 4096, Seq(1), &SeededRng::new(1)).unwrap();
+    assert_eq!((journal.last(), all(&journal)), (Seq(1), Vec::new()));
+}
+
 /// Found by the fuzz target `journal`: the next record's position would have overflowed.
 #[test]
 fn a_segment_that_begins_where_no_journal_comes_to_is_refused() {

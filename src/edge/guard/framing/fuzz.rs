@@ -56,16 +56,12 @@ pub fn target(bytes: &[u8]) {
     let followed = follow(bytes, &limits);
     let (mut whole, mut cut) = (Framing::new(HeadLimits::of(&limits)), Framing::new(HeadLimits::of(&limits)));
     whole.feed(bytes);
+    answer_otherwise(&mut whole);
+    let breach = whole.breach();
     for piece in bytes.chunks(size.min(bytes.len().max(1))) {
         cut.feed(piece);
     }
-    // Nobody switches here: what was held is judged after all.
-    [&mut whole, &mut cut].into_iter().for_each(|framing| {
-        while framing.state == State::Held {
-            framing.stay()
-        }
-    });
-    let breach = whole.breach();
+    answer_otherwise(&mut cut);
     assert_eq!(cut.breach(), breach, "the breach is another one in pieces of {size}");
     let seen = serve(bytes.to_vec(), size, &limits);
     let mut admitted = 0;
@@ -89,6 +85,13 @@ pub fn target(bytes: &[u8]) {
     }
 }
 
+/// Nobody here agrees to switch protocols: what is held is judged.
+fn answer_otherwise(framing: &mut Framing) {
+    while framing.breach.is_none() && framing.state == State::Held {
+        framing.stay();
+    }
+}
+
 /// The requests whose heads are complete, byte by byte.
 fn follow(bytes: &[u8], limits: &Limits) -> Vec<Followed> {
     let mut framing = Framing::new(HeadLimits::of(limits));
@@ -104,6 +107,7 @@ fn follow(bytes: &[u8], limits: &Limits) -> Vec<Followed> {
         let in_chunk = matches!(before, State::ChunkData(_));
         framing.state = before;
         framing.feed(&[*byte]);
+        answer_otherwise(&mut framing);
         if framing.breach.is_some() {
             break;
         }
@@ -125,9 +129,8 @@ fn follow(bytes: &[u8], limits: &Limits) -> Vec<Followed> {
             } else if in_body > 0 {
                 request.body.push(*byte);
             }
-            request.whole |= matches!(framing.state, State::Start | State::Held);
+            request.whole |= framing.state == State::Start;
         }
-        framing.stay();
     }
     requests
 }
@@ -199,6 +202,8 @@ fn serve(bytes: Vec<u8>, size: usize, limits: &Limits) -> Vec<Seen> {
             answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
             let body = body.collect().await.ok().map(|body| body.to_bytes().to_vec());
             let breach_after = busy.framing();
+            // No 101: what came after it is the next request.
+            busy.stay();
             if breach.or(breach_after).is_some() || body.is_none() {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
