@@ -92,3 +92,15 @@ fn legible(problems: &Problems) {
     let text = problems.to_string();
     assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "a terminal would obey {text:?}");
 }
+
+/// So that not only refusals are looked at.
+#[cfg(test)]
+#[test]
+fn the_corpus_holds_configurations_that_are_good() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/config");
+    for name in ["development", "production"] {
+        let input = std::fs::read_to_string(folder.join(name)).expect("the corpus is readable");
+        let (text, _) = input.split_once(BORDER).unwrap_or((&input, ""));
+        assert!(parse(text, name, Vec::new()).is_ok(), "{:?}", parse(text, name, Vec::new()));
+    }
+}

@@ -11,6 +11,7 @@ use crate::api::fuzz::cookie_seeds;
 use crate::model::random::{self, Rng as _, SeededRng};
 
 /// Mutations of each target: so many that all of them together take a few seconds unoptimised.
+/// `KEEPGATE_FUZZ_MUTATIONS` asks for others.
 const MUTATIONS: usize = 1500;
 /// Longest input, bytes.
 const LONGEST: usize = 4096;
@@ -107,7 +108,8 @@ fn holds(name: &str) {
     corpus.iter().for_each(|bytes| check(name, *target, bytes));
     let seed = name.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
     let chooser = Chooser(SeededRng::new(seed));
-    for _ in 0..MUTATIONS {
+    let more = std::env::var("KEEPGATE_FUZZ_MUTATIONS").ok().and_then(|text| text.parse().ok());
+    for _ in 0..more.unwrap_or(MUTATIONS) {
         check(name, *target, &chooser.mutation(&corpus, &words));
     }
 }

@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::cli::run;
 use crate::harness::client::{Client, plain};
@@ -147,18 +147,11 @@ async fn a_full_disk_makes_the_gate_read_only_and_loses_nothing() {
     gate.kill();
 }
 
-/// Asks for the readiness of the disk until it is as wanted.
-async fn until_disk_is(gate: &Gate, wanted: &str) {
-    for _ in 0..3000 {
-        let ready = plain(gate.port("internal"), "/ready").await.expect("answered").json();
-        let checks = ready["checks"].as_array().expect("checks");
-        let disk = checks.iter().find(|check| check["name"] == "disk").expect("a check of the disk");
-        if disk["status"] == wanted {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    panic!("the disk never was {wanted}");
+/// Whether the node finds its disk good.
+async fn disk(gate: &Gate) -> Value {
+    let ready = plain(gate.port("internal"), "/ready").await.expect("answered").json();
+    let checks = ready["checks"].as_array().expect("checks");
+    checks.iter().find(|check| check["name"] == "disk").expect("a check of the disk")["status"].clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,15 +160,16 @@ async fn short_of_room_the_gate_grants_nothing_revokes_all_the_same_and_comes_ba
     gate.set("KEEPGATE_STORE__WARN_FREE=24MiB");
     gate.set("KEEPGATE_STORE__STOP_FREE=16MiB");
     gate.make_data();
-    let disk = SmallDisk::mount(gate.data(), "64M");
+    let small = SmallDisk::mount(gate.data(), "64M");
     gate.restart();
     let client = gate.client();
     let mut ada = Person::join(&client, ADA).await;
     let first = ada.access.clone();
     ada.take(&login(&client, ADA).await.expect(200).json());
 
-    disk.fill(12 << 20);
-    until_disk_is(&gate, "failing").await;
+    small.fill(12 << 20);
+    gate.until_it_says("of store.stop_free");
+    assert_eq!(disk(&gate).await, "failing");
     let refused = login(&client, ADA).await.expect(503);
     assert_eq!(refused.problem(), "read-only");
     assert!(refused.header("retry-after").is_some());
@@ -187,8 +181,9 @@ async fn short_of_room_the_gate_grants_nothing_revokes_all_the_same_and_comes_ba
     let status = gate.cli(&["status", "--json"]).expect(1).json().to_string();
     assert!(status.contains("store.stop_free"), "{status}");
 
-    disk.free();
-    until_disk_is(&gate, "ok").await;
+    small.free();
+    gate.until_it_says("the disk has room again");
+    assert_eq!(disk(&gate).await, "ok");
     refresh(&client, &ada.refresh).await.expect(200);
     login(&client, ADA).await.expect(200);
     gate.stop();

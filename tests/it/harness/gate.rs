@@ -8,13 +8,13 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::client::Client;
+use super::log::Log;
 
 /// Cheap hashing and small segments: for tests that are about something else.
 pub const CHEAP: &[&str] = &[
@@ -62,8 +62,7 @@ enum Way {
 struct Running {
     child: Child,
     ports: Value,
-    /// Reads what the gate prints, so that nothing blocks it.
-    log: JoinHandle<String>,
+    log: Log,
 }
 
 /// How a gate that did not start ended.
@@ -202,7 +201,7 @@ impl Gate {
             let code = child.wait().expect("the gate is ours to reap").code();
             return Err(Refusal { code, stderr: self.stderr() });
         }
-        let log = std::thread::spawn(move || lines.map_while(Result::ok).map(|line| line + "\n").collect());
+        let log = Log::follow(lines);
         let ports = std::fs::read(self.file("run/ports.json")).expect("ports.json is written first");
         let ports = serde_json::from_slice(&ports).expect("ports.json is JSON");
         self.running = Some(Running { child, ports, log });
@@ -294,8 +293,13 @@ impl Gate {
     pub fn wait(&mut self) -> ExitStatus {
         let mut running = self.running.take().expect("the gate runs");
         let status = running.child.wait().expect("the gate is ours to reap");
-        self.log = running.log.join().expect("the reader does not panic");
+        self.log = running.log.finish();
         status
+    }
+
+    /// Waits until the gate has said `words` since its ready line.
+    pub fn until_it_says(&self, words: &str) {
+        self.running.as_ref().expect("the gate runs").log.until(words);
     }
 
     /// What the gate printed until it last ended by itself, after its ready line.

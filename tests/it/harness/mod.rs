@@ -4,5 +4,6 @@
 pub mod cli;
 pub mod client;
 pub mod gate;
+pub mod log;
 pub mod person;
 pub mod upstream;
