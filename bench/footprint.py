@@ -7,8 +7,9 @@ import lab
 
 COUNT = os.environ.get("BENCH_ACCOUNTS", "1000000")
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
-# Past the start the allocator gives freed pages back, and a quiet hashing thread its arena.
-REST = float(os.environ.get("BENCH_REST_SECONDS", "25"))
+# Past the start the allocator gives freed pages back, and a quiet hashing thread its arena; and a minute
+# after it the clockwork begins to read through the stores.
+REST = float(os.environ.get("BENCH_REST_SECONDS", "100"))
 
 
 def start(binary, data):

@@ -26,6 +26,9 @@ const HEADS: Duration = Duration::from_secs(1);
 const KEYS: Duration = Duration::from_secs(60);
 /// How often what has expired is dropped.
 const SWEEP: Duration = Duration::from_secs(60);
+/// What reads through a store begins that long after the start, when the house is open and busy
+/// enough with those who waited for it.
+const SETTLED: Duration = Duration::from_secs(60);
 /// How often the stores are looked at.
 const WATCH: Duration = Duration::from_secs(5);
 /// How often memory that is no longer needed is given back.
@@ -49,12 +52,13 @@ type Step = fn(Arc<Core>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Starts the tasks. They end after the step they are at when the flag is raised: await them all.
 pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator, stopped: &Stopped) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    let step = |period, step: Step| {
+    let later = |ticks, step: Step| {
         let core = Arc::clone(core);
-        every(period, stopped.clone(), move || step(Arc::clone(&core)))
+        every(ticks, stopped.clone(), move || step(Arc::clone(&core)))
     };
+    let step = |period, step| later(ticks(Duration::ZERO, period), step);
     tasks.spawn(step(HEADS, |core| Box::pin(async move { steps::heads(&core).await })));
-    tasks.spawn(step(LAPSED, |core| Box::pin(async move { steps::lapsed(&core).await })));
+    tasks.spawn(later(ticks(SETTLED, LAPSED), |core| Box::pin(async move { steps::lapsed(&core).await })));
     tasks.spawn(step(DENIALS, |core| {
         Box::pin(async move { steps::denials(&core, Some(Instant::now())).await })
     }));
@@ -69,7 +73,7 @@ pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator, stopped: 
         })
     }));
     let (this, terminator) = (Arc::clone(core), terminator.clone());
-    tasks.spawn(every(KEYS, stopped.clone(), move || {
+    tasks.spawn(every(ticks(Duration::ZERO, KEYS), stopped.clone(), move || {
         let (core, terminator) = (Arc::clone(&this), terminator.clone());
         async move {
             steps::keys(&core).await;
@@ -85,21 +89,21 @@ pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator, stopped: 
 
 async fn sweep(core: Arc<Core>, stopped: Stopped) {
     let mut sweep = core.auth.sessions.sweep();
-    let mut ticks = ticks(SWEEP);
+    let mut ticks = ticks(SETTLED, SWEEP);
     while next(&mut ticks, &stopped).await {
         steps::sweep(&core, &mut sweep).await;
     }
 }
 
 async fn prune(core: Arc<Core>, stopped: Stopped) {
-    let mut ticks = ticks(RETENTION);
+    let mut ticks = ticks(SETTLED, RETENTION);
     while next(&mut ticks, &stopped).await {
         steps::prune(&core, || !*stopped.borrow()).await;
     }
 }
 
-fn ticks(period: Duration) -> Interval {
-    let mut ticks = tokio::time::interval(period);
+fn ticks(after: Duration, period: Duration) -> Interval {
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + after, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }
@@ -113,8 +117,7 @@ async fn next(ticks: &mut Interval, stopped: &Stopped) -> bool {
     }
 }
 
-async fn every<F: Future<Output = ()>>(period: Duration, stopped: Stopped, mut step: impl FnMut() -> F) {
-    let mut ticks = ticks(period);
+async fn every<F: Future<Output = ()>>(mut ticks: Interval, stopped: Stopped, mut step: impl FnMut() -> F) {
     while next(&mut ticks, &stopped).await {
         step().await;
     }
@@ -139,7 +142,7 @@ mod tests {
         let (go, gate) = watch::channel(false);
         let (begun, done) = (Arc::new(begun), Arc::new(AtomicU32::new(0)));
         let count = Arc::clone(&done);
-        let task = tokio::spawn(every(Duration::from_millis(1), stopped, move || {
+        let task = tokio::spawn(every(ticks(Duration::ZERO, Duration::from_millis(1)), stopped, move || {
             let (begun, gate, count) = (Arc::clone(&begun), gate.clone(), Arc::clone(&count));
             async move {
                 begun.send_replace(true);

@@ -1,38 +1,49 @@
 //! Clearing away sessions that expired: round and round through all of them, a few pages at a time,
-//! so that neither a step nor a bundle grows with the store. The engine is read on a thread that may
-//! wait for the disk.
+//! so that neither a step nor a bundle grows with the store, and with rests, because a round reads
+//! every page of the store through its cache. The engine is read on a thread that may wait for the disk.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Sessions;
 use crate::auth::commands::{Commands, KEPT_EXPIRED};
 use crate::auth::error::AuthError;
 use crate::model::id::SessionId;
+use crate::model::time::Timestamp;
+
+/// From the end of a round to the next: expired records wait for a day anyway.
+const REST: Duration = Duration::from_secs(6 * 3600);
 
 /// A round through the sessions, and how far it has come.
 pub struct Sweep {
     commands: Arc<Commands>,
     after: Option<SessionId>,
+    rested: Option<Timestamp>,
 }
 
 impl Sessions {
     /// A round that starts at the first session.
     pub fn sweep(&self) -> Sweep {
-        Sweep { commands: Arc::clone(&self.commands), after: None }
+        Sweep { commands: Arc::clone(&self.commands), after: None, rested: None }
     }
 }
 
 impl Sweep {
     /// Looks at the next `pages` of at most `size` sessions each, in order of id, and removes the
     /// records of those that expired a day ago. Ends early, and says so with `true`, when the round
-    /// is complete; the next step then starts another.
+    /// is complete; the first step after a rest then starts another.
     ///
     /// # Errors
     /// Failures of the node; what was removed stays removed, and the next step goes on from there.
     pub async fn step(&mut self, pages: usize, size: usize) -> Result<bool, AuthError> {
+        if self.rested.is_some_and(|rested| self.commands.now() < rested) {
+            return Ok(true);
+        }
+        self.rested = None;
         for _ in 0..pages {
             self.after = self.page(size).await?;
             if self.after.is_none() {
+                self.rested = Some(self.commands.now().plus(REST));
                 return Ok(true);
             }
         }

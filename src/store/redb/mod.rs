@@ -34,8 +34,10 @@ use crate::model::id::{AccountId, SessionId};
 /// The shape of the tables and of the values in them. Raise it with either.
 const SCHEMA: u64 = 1;
 
-/// redb's default of a gigabyte is more than a small machine has; moka stands in front anyway.
-const PAGE_CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Room for the branches of millions of sessions. Leaves are next to never read twice (the cache of
+/// sessions stands in front), a miss costs a read from the system's page cache, and a round of the
+/// sweep fills whatever is given here with pages that nobody asks for again.
+const PAGE_CACHE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Session id → `Session` in postcard.
 const SESSIONS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("sessions");

@@ -5,40 +5,50 @@
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::Connection;
 
 use super::{Site, connection};
 use crate::store::error::StoreError;
 
-/// One for each core of a small machine; each costs a page cache of at most 2 MB.
+/// One for each core of a small machine; each costs a page cache of at most 2 MB, so those after the
+/// first are opened when they are first needed.
 const CONNECTIONS: usize = 4;
 
 /// The readers of one namespace's file.
 pub(in crate::store) struct Readers<S> {
     site: Site,
-    connections: Vec<Mutex<Connection>>,
+    connections: [Mutex<Option<Connection>>; CONNECTIONS],
     turn: AtomicUsize,
     schema: PhantomData<S>,
 }
 
 impl<S> Readers<S> {
     pub(super) fn open(site: Site) -> Result<Self, StoreError> {
-        let connections =
-            (0..CONNECTIONS).map(|_| connection::reader(&site).map(Mutex::new)).collect::<Result<_, _>>()?;
+        let mut first = Some(connection::reader(&site)?);
+        let connections = std::array::from_fn(|_| Mutex::new(first.take()));
         Ok(Self { site, connections, turn: AtomicUsize::new(0), schema: PhantomData })
     }
 
-    /// Asks on a free connection, or waits for one in turn.
+    /// Asks on the first connection that is free, or waits for one in turn.
     pub(super) fn read<T>(
         &self,
         ask: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % CONNECTIONS;
-        let from_turn = self.connections.iter().cycle().skip(turn).take(CONNECTIONS);
-        let free = from_turn.clone().find_map(Mutex::try_lock);
-        let connection = free.or_else(|| from_turn.clone().next().map(Mutex::lock));
-        let Some(connection) = connection else { return Err(self.site.engine(&"no connection")) };
-        ask(&connection).map_err(|error| self.site.error(error))
+        let mut place = self.place();
+        let connection = match &mut *place {
+            Some(connection) => connection,
+            none => none.insert(connection::reader(&self.site)?),
+        };
+        ask(connection).map_err(|error| self.site.error(error))
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<Connection>> {
+        let free = self.connections.iter().find_map(Mutex::try_lock);
+        free.unwrap_or_else(|| {
+            let [first, others @ ..] = &self.connections;
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % CONNECTIONS;
+            turn.checked_sub(1).and_then(|at| others.get(at)).unwrap_or(first).lock()
+        })
     }
 }

@@ -251,8 +251,28 @@ async fn a_sweep_removes_what_expired_a_day_ago_page_by_page() {
     assert_eq!(gone(), 3);
     assert!(world.session(young.session).is_some());
     world.clock.advance(settings.tokens.refresh_ttl + Duration::from_secs(24 * 3600 + 1));
-    assert!(sweep.step(9, 2).await.unwrap(), "and then starts anew");
+    assert!(sweep.step(9, 2).await.unwrap(), "and after a rest starts anew");
     assert!(world.session(young.session).is_none());
+}
+
+#[tokio::test]
+async fn between_two_rounds_of_the_sweep_is_a_rest() {
+    let settings = Settings::cheap();
+    let world = World::with(&settings).await;
+    let hour = Duration::from_secs(3600);
+    world.account("ada", &[]).await;
+    world.login("ada").await;
+    world.clock.advance(hour);
+    let late = world.login("ada").await;
+    world.clock.advance(settings.tokens.refresh_ttl + 23 * hour + Duration::from_secs(1));
+    let mut sweep = world.auth.sessions.sweep();
+    assert!(sweep.step(9, 2).await.unwrap());
+    world.clock.advance(2 * hour);
+    assert!(sweep.step(9, 2).await.unwrap(), "there is nothing to go on with");
+    assert!(world.session(late.session).is_some(), "not looked at while it rests");
+    world.clock.advance(4 * hour);
+    assert!(sweep.step(9, 2).await.unwrap());
+    assert!(world.session(late.session).is_none());
 }
 
 #[tokio::test]
