@@ -99,14 +99,15 @@ pub(super) const fn is_token(byte: u8) -> bool {
     TOKEN[byte as usize]
 }
 
-/// Whether hyper takes this for a request target. Plain paths, which nearly all are, need one look at
-/// each byte; the rest is asked of the parser that hyper uses.
+/// Whether this is a request target, and one that hyper takes. Plain paths, which nearly all are, need one
+/// look at each byte; the rest is asked of the parser that hyper uses, which drops a fragment unread: no
+/// target has one (RFC 9112 §3.2).
 fn is_target(target: &[u8]) -> bool {
     let plain = |byte: &u8| matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?' | b'@'..=b'_' | b'a'..=b'z' | b'|' | b'~');
     if target.first() == Some(&b'/') && target.iter().all(plain) {
         return true;
     }
-    http::Uri::try_from(target).is_ok()
+    !target.contains(&b'#') && http::Uri::try_from(target).is_ok()
 }
 
 /// A header line's name and value.

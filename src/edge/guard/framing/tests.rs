@@ -79,6 +79,7 @@ fn heads_that_hyper_would_refuse_are_breaches() {
         ("GET / HTTP/2.0\r\n".to_owned(), RequestLine),
         ("G(T / HTTP/1.1\r\n".to_owned(), RequestLine),
         ("GET /< HTTP/1.1\r\n".to_owned(), RequestLine),
+        ("GET /a#b c HTTP/1.1\r\n".to_owned(), RequestLine),
         (" / HTTP/1.1\r\n".to_owned(), RequestLine),
         ("\u{16}\u{3}\u{1}".to_owned(), RequestLine),
         (format!("GET /{long} HTTP/1.1\r\n"), TargetTooLong),
