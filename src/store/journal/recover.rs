@@ -136,6 +136,9 @@ fn read(
         let length = file.length()?;
         let room = usize::try_from(length).unwrap_or(BLOCK).min(BLOCK);
         let (mut bytes, mut used, mut block) = (Vec::new(), 0, vec![0; room]);
+        // Room for all of it costs nothing until it is filled; growing by doubling costs twice what is
+        // read. If there is no such room, so be it.
+        drop(bytes.try_reserve_exact(usize::try_from(length).unwrap_or_default()));
         for at in (0..length).step_by(BLOCK) {
             let size = usize::try_from(length - at).unwrap_or(BLOCK).min(BLOCK);
             let part = block.get_mut(..size).unwrap_or_default();
