@@ -21,9 +21,11 @@ use crate::store::progress::Progress;
 use crate::store::view::Applier;
 
 /// How far a view may lag before the committer waits for it.
-const LAG: Bounds = Bounds { items: 8192, bytes: 64 * 1024 * 1024 };
-/// What a view applies in one transaction, bytes of the journal's payload.
-const BATCH: usize = 1024 * 1024;
+const LAG: Bounds = Bounds { items: 32 * 1024, bytes: 64 * 1024 * 1024 };
+/// What a view applies in one transaction, bytes of the journal's payload. Large, because records that
+/// share a page are then written together: with a quarter of it and of the lag above, rotations were a
+/// fifth fewer a second and took twice as long at the 99th percentile.
+const BATCH: usize = 4 * 1024 * 1024;
 
 /// Where the committer hands commits to a view. Cheap to clone.
 #[derive(Clone)]
