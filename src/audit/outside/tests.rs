@@ -191,6 +191,8 @@ impl Target for Telling {
 fn a_stream_that_takes_nothing_fails_in_time_and_the_stop_is_not_held_up() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let error = syslog::write_until(&mut stream, b"x", Instant::now()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut, "however fast the receiver reads");
     let until = Instant::now() + Duration::from_millis(200);
     let error = syslog::write_until(&mut stream, &vec![b'x'; 64 << 20], until).unwrap_err();
     assert!(matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock), "{error}");
