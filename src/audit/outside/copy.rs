@@ -158,13 +158,15 @@ impl Target for CopyFile {
     fn deliver(&mut self, head: &SignedHead) -> io::Result<()> {
         let mut file = self.open()?;
         let found = Left::of(&file)?;
-        let known = self.left.take().filter(|(left, _)| *left == found).map(|(_, count)| count);
-        let mut count = match known {
-            Some(count) => count,
-            None => self.examine(&mut file, head)?,
+        let left = self.left.take();
+        let mut count = match left {
+            Some((left, count)) if left == found => count,
+            _ => self.examine(&mut file, head)?,
         };
+        // Where a file system tells of our own writing late, the file is looked at again and ends as it did.
+        let lacks_some = left.is_none_or(|(_, newest)| newest != count);
         let mut copy = Witness::of(file);
-        if known.is_none() {
+        if lacks_some {
             for entry in Reader::open(&self.own)?.into_iter().flatten() {
                 if let Some(missed) = entry?.head.filter(|it| it.count > count && it.count < head.count)
                     && (self.check)(&missed)?

@@ -247,11 +247,9 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Whether this is the password's hash. The comparison takes alike wherever they differ.
-    ///
-    /// # Errors
-    /// [`HashError::Stored`] if argon2 refuses the salt.
-    pub fn matches(&self, password: &[u8], arena: &mut Arena) -> Result<bool, HashError> {
+    /// Whether this is the password's hash, by its own work alone. The comparison takes alike wherever
+    /// they differ.
+    fn matches(&self, password: &[u8], arena: &mut Arena) -> Result<bool, HashError> {
         let mut out = vec![0; self.out.len()];
         arena.compute(&self.params, password, &self.salt, &mut out)?;
         let matches = out.ct_eq(&self.out).into();
