@@ -18,7 +18,7 @@ use super::people::AuthPeople;
 use super::reload::Reloader;
 use super::watch::Watch;
 use crate::audit::head::HeadKey;
-use crate::audit::outside::Outside;
+use crate::audit::outside::{Outside, copy};
 use crate::audit::retention::Retention;
 use crate::audit::signer::{HeadSigner, SignerParts};
 use crate::audit::subjects::{KnownSubjects, Subjects};
@@ -234,12 +234,14 @@ impl Ground<'_> {
         if let Some(folder) = path.parent() {
             make_private(folder)?;
         }
-        let outside = Outside::start(&self.config.audit, &path).map_err(AppError::Outside)?;
+        let key = HeadKey::from_seed(self.master.derive(Purpose::AuditHeads).expose());
+        let check = copy::check(key.public(), self.stores.logs.clone());
+        let outside = Outside::start(&self.config.audit, &path, check).map_err(AppError::Outside)?;
         Ok(HeadSigner::open(SignerParts {
             logs: self.stores.logs.clone(),
             committer: self.stores.committer.clone(),
             clock: Arc::clone(self.clock),
-            key: HeadKey::from_seed(self.master.derive(Purpose::AuditHeads).expose()),
+            key,
             every: self.config.audit.head_every,
             witness: &path,
             outside,

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use keepgate_guard::verifier::Verifier;
 use keepgate_guard::view::RevocationView;
@@ -17,6 +16,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use super::control::view::word;
 use super::core::Core;
 use super::disk::Disk;
+use crate::audit::outside::Counts;
 use crate::auth::throttle::Throttle;
 use crate::model::change::Change;
 use crate::model::event::{Intent, Outcome};
@@ -53,7 +53,7 @@ struct Measures {
     disk: Disk,
     revocations: Arc<RevocationView>,
     verifier: Arc<Verifier>,
-    outside: Arc<AtomicU64>,
+    outside: Arc<Counts>,
     throttle: Throttle,
 }
 
@@ -65,7 +65,7 @@ pub(in crate::app) fn register(core: &Core, verifier: Arc<Verifier>, metrics: &M
         disk: core.disk.clone(),
         revocations: core.revocations.view(),
         verifier,
-        outside: core.heads.outside_failures(),
+        outside: core.heads.outside_counts(),
         throttle: core.auth.throttle.clone(),
     };
     let stores = Arc::clone(&core.stores.meters);
@@ -95,14 +95,22 @@ impl Collector for Measures {
             let labels = [("intent", word(&intent)), ("outcome", word(&outcome))];
             ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
         }
-        let help = "Deliveries of signed audit heads to outside witnesses that failed";
-        let failures = ConstCounter::new(self.outside.load(Ordering::Relaxed));
-        failures.encode(to.encode_descriptor(
-            "audit_witness_failures",
-            help,
-            None,
-            MetricType::Counter,
-        )?)?;
+        let contradictions = "Times a copy of the audit witness ended in what the log does not bear out";
+        for (name, help, count) in [
+            (
+                "audit_witness_failures",
+                "Deliveries of signed audit heads to outside witnesses that failed",
+                self.outside.failures(),
+            ),
+            ("audit_witness_contradictions", contradictions, self.outside.contradictions()),
+        ] {
+            ConstCounter::new(count).encode(to.encode_descriptor(
+                name,
+                help,
+                None,
+                MetricType::Counter,
+            )?)?;
+        }
         let to = &mut to;
         let help = "Always 1; the label says which Keepgate this is";
         gauges(to, ("build_info", help, "version"), [(env!("CARGO_PKG_VERSION"), 1.0)])?;

@@ -8,6 +8,7 @@
 mod chart;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::config::Config;
 use crate::config::development::Listeners;
 use crate::model::caller::Actor;
 use crate::model::time::{ManualClock, Timestamp};
+use crate::observe::daily::{Bounds, DailyFiles};
 use crate::users::condition::Condition;
 use crate::users::json::JsonText;
 
@@ -44,6 +46,9 @@ const SEGMENTS: usize = 16;
 /// changes, and each change writes some pages.
 const WAL: u64 = 16 * 1024 * 1024;
 
+/// What log files may come to: less than three days of them are.
+const LOG: u64 = 1024 * 1024;
+
 /// Bytes of each part of the data folder on one day.
 type Sizes = BTreeMap<String, u64>;
 
@@ -61,6 +66,7 @@ struct Month {
     core: Core,
     clock: Arc<ManualClock>,
     sweep: Sweep,
+    log: DailyFiles,
     /// Visits in an hour.
     visits: usize,
     people: usize,
@@ -71,6 +77,8 @@ impl Month {
     async fn begin(folder: &Path, visits: usize) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_790_000_000_000)));
         let core = Core::open_at(config(folder), clock.clone()).await.unwrap();
+        let bounds = Bounds { days: 3, bytes: LOG };
+        let log = DailyFiles::open(&folder.join("log"), bounds, clock.clone()).unwrap();
         let (sweep, people) = (core.auth.sessions.sweep(), 20 * visits);
         for person in 0..people {
             let new = NewAccount {
@@ -81,7 +89,7 @@ impl Month {
             };
             core.auth.accounts.create(new, Actor::System, &from("192.0.2.1")).await.unwrap();
         }
-        Self { core, clock, sweep, visits, people, visited: 0 }
+        Self { core, clock, sweep, log, visits, people, visited: 0 }
     }
 
     /// Somebody logs in, writes a document, refreshes, and every other time logs out.
@@ -112,6 +120,10 @@ impl Month {
     async fn hour(&mut self) {
         for _ in 0..self.visits {
             self.visit().await;
+        }
+        // Half a mebibyte a day, which the days alone would not keep within the bound.
+        for _ in 0..200 {
+            self.log.write_all(&[b'x'; 100]).unwrap();
         }
         self.clock.advance(HOUR);
         steps::sweep(&self.core, &mut self.sweep).await;
@@ -192,6 +204,7 @@ async fn after_a_simulated_month_every_file_is_as_large_as_after_ten_days() {
         let mut sizes = Sizes::new();
         measure(&folder, &mut sizes);
         assert!(sizes.iter().all(|(part, size)| !passing(part) || *size <= WAL), "day {number}: {sizes:?}");
+        assert!(sizes["log"] <= LOG, "day {number}: {sizes:?}");
         days.push(sizes);
         records.push(month.records());
     }

@@ -86,6 +86,22 @@ impl Draft {
         (self.address, self.intent, &self.reason)
     }
 
+    /// Whether both are about the same thing, and of the same person.
+    pub(in crate::audit) fn is_about_the_same(&self, other: &Self) -> bool {
+        self.target == other.target && self.about == other.about && self.actor == other.actor
+    }
+
+    /// One that stands for several of different targets: it names none of them, and an address only if all came
+    /// from there.
+    pub(in crate::audit) fn without_target(mut self, keep_address: bool) -> Self {
+        self.target.clear();
+        self.about = None;
+        if !keep_address {
+            self.address = None;
+        }
+        self
+    }
+
     /// The event, and whose its personal fields are: the address is that of who acted.
     pub(in crate::audit) fn finish(self, id: EventId, at: Timestamp) -> (AuditEvent, Option<AccountId>) {
         let Self { actor, address, intent, outcome, target, reason, request, count, about } = self;

@@ -9,11 +9,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::head::{HeadKey, HeadPublicKey};
-use super::outside::Outside;
+use super::outside::{Counts, Outside};
 use super::witness::{Reader, Witness};
 use crate::model::change::LogChange;
 use crate::model::event::SignedHead;
@@ -147,9 +146,9 @@ impl HeadSigner {
         self.0.key.public()
     }
 
-    /// Deliveries to the outside that failed since the start.
-    pub fn outside_failures(&self) -> Arc<AtomicU64> {
-        self.0.outside.failures()
+    /// What was counted of deliveries to the outside.
+    pub fn outside_counts(&self) -> Arc<Counts> {
+        self.0.outside.counts()
     }
 
     /// Signs the head if the chain has grown and the interval has passed.

@@ -76,9 +76,28 @@ impl Witness {
         Ok((Self(file), last))
     }
 
+    /// A file that was opened for appending by somebody else.
+    pub const fn of(file: File) -> Self {
+        Self(file)
+    }
+
+    /// The file.
+    pub const fn file(&self) -> &File {
+        &self.0
+    }
+
     /// Drops the heads of fewer than `count` records: what they speak of was dropped from the log. The
     /// file is replaced whole, so a crash leaves the old one or the new.
     pub fn forget(&mut self, path: &Path, count: u64) -> io::Result<()> {
+        self.replace(path, count, |folder| File::open(folder)?.sync_all())
+    }
+
+    fn replace(
+        &mut self,
+        path: &Path,
+        count: u64,
+        sync: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> io::Result<()> {
         let Some(reader) = Reader::open(path)? else { return Ok(()) };
         let mut draft = path.as_os_str().to_owned();
         draft.push(".new");
@@ -88,7 +107,7 @@ impl Witness {
             _ => {}
         }
         // `create_new` follows no link that somebody may have put there.
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&draft)?;
+        let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&draft)?;
         let mut out = BufWriter::new(file);
         for entry in reader {
             // A line that is no head stays out: `verify` named it for as long as it was there.
@@ -99,9 +118,10 @@ impl Witness {
         let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
         std::fs::rename(&draft, path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
-        self.0 = OpenOptions::new().read(true).append(true).open(path)?;
-        Ok(())
+        // From here on the path leads to the new file, whatever fails next: heads appended to the old one
+        // would be nowhere.
+        self.0 = file;
+        sync(path.parent().unwrap_or(Path::new(".")))
     }
 
     /// Appends a head and waits until it is durable. After a failure the head may be there or not,
@@ -117,7 +137,7 @@ impl Witness {
 }
 
 /// The last `MAX_LINE * 2` bytes before `end`: enough to hold a whole line and a torn one.
-fn tail(file: &mut File, end: u64) -> io::Result<Vec<u8>> {
+pub(in crate::audit) fn tail(file: &mut File, end: u64) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(end.saturating_sub(2 * MAX_LINE)))?;
     let mut bytes = Vec::new();
     file.take(2 * MAX_LINE).read_to_end(&mut bytes)?;
@@ -262,6 +282,17 @@ mod tests {
         witness.append(&head(5)).unwrap();
         assert_eq!(entries(&path), [3, 4, 5].map(|count| Some(head(count))));
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn heads_go_to_the_new_file_also_if_its_folder_cannot_be_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path(folder.path());
+        let (mut witness, _) = Witness::open(&path).unwrap();
+        (1..=2).for_each(|count| witness.append(&head(count)).unwrap());
+        witness.replace(&path, 2, |_| Err(io::ErrorKind::Other.into())).unwrap_err();
+        witness.append(&head(3)).unwrap();
+        assert_eq!(entries(&path), [2, 3].map(|count| Some(head(count))));
     }
 
     #[test]

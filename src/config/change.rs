@@ -164,7 +164,7 @@ const MASTER_KEY: &[Key] = &[Key {
 }];
 
 const LOG_TARGET: &[Key] = &[Key {
-    names: &["log.target", "log.keep"],
+    names: &["log.target", "log.keep", "log.max_bytes"],
     differ: Differ::Unless(|a, b| a.log.target == b.log.target),
     take: None,
 }];

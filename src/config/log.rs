@@ -10,6 +10,8 @@ pub enum LogTarget {
     Files {
         /// Days kept.
         keep: usize,
+        /// Bytes of all files together.
+        max_bytes: u64,
     },
 }
 

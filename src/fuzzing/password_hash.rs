@@ -30,7 +30,7 @@ pub fn target(bytes: &[u8]) {
     let [memory, passes, _] = cost;
     if written.contains("m=") && memory.saturating_mul(passes) <= WORTH {
         let mut arena = Arena::default();
-        let once = stored.matches(b"password", &mut arena);
-        assert_eq!(once, stored.matches(b"password", &mut arena), "{text:?}");
+        let once = parameters.verify(&stored, b"password", &mut arena);
+        assert_eq!(once, parameters.verify(&stored, b"password", &mut arena), "{text:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Keepgate's own log: text or JSON lines on standard output or in daily files, filtered as the
+//! Keepgate's own log: text or JSON lines on standard output or in daily files ([`super::daily`]), filtered as the
 //! configuration says, and every panic with its backtrace.
 //!
 //! Lines are written by a thread of their own behind a bounded queue. When it is full, lines are
@@ -7,9 +7,7 @@
 
 use std::backtrace::Backtrace;
 use std::fmt;
-use std::fs::DirBuilder;
 use std::io::{BufWriter, IsTerminal as _, Write};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +15,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::{Format, Json, Writer, format};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
@@ -25,7 +22,9 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
+use super::daily::{Bounds, DailyFiles};
 use crate::config::log::{Log, LogTarget};
+use crate::model::time::SystemClock;
 
 /// Lines that wait for the log's thread: a second of them under load. The queue's places are memory
 /// from the start (32 bytes each), and the library's own 128,000 of them were a sixth of an idle node.
@@ -79,7 +78,10 @@ pub fn init(log: &Log, data_dir: &Path) -> Result<Guard, LoggingError> {
     let colours = log.target == LogTarget::Stdout && std::io::stdout().is_terminal();
     let (writer, worker) = match &log.target {
         LogTarget::Stdout => queue(buffered(std::io::stdout())),
-        LogTarget::Files { keep } => queue(buffered(files(&data_dir.join("log"), *keep)?)),
+        LogTarget::Files { keep, max_bytes } => {
+            let bounds = Bounds { days: *keep, bytes: *max_bytes };
+            queue(buffered(files(&data_dir.join("log"), bounds)?))
+        }
     };
     let dropped = writer.error_counter();
     let (subscriber, handle) = subscriber(filter, log.json, colours, writer);
@@ -111,17 +113,9 @@ fn buffered<W: Write>(to: W) -> BufWriter<W> {
     BufWriter::with_capacity(64 * 1024, to)
 }
 
-fn files(folder: &Path, keep: usize) -> Result<RollingFileAppender, LoggingError> {
-    let refused = |reason: String| LoggingError::Folder { path: folder.to_owned(), reason };
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|error| refused(error.to_string()))?;
-    RollingFileAppender::builder()
-        .rotation(Rotation::DAILY)
-        .filename_prefix("keepgate")
-        .filename_suffix("log")
-        .max_log_files(keep)
-        .build(folder)
-        .map_err(|error| refused(error.to_string()))
+fn files(folder: &Path, bounds: Bounds) -> Result<DailyFiles, LoggingError> {
+    DailyFiles::open(folder, bounds, Arc::new(SystemClock))
+        .map_err(|error| LoggingError::Folder { path: folder.to_owned(), reason: error.to_string() })
 }
 
 fn subscriber<W>(
@@ -294,7 +288,7 @@ mod tests {
         use std::os::unix::fs::MetadataExt as _;
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("log");
-        let (mut writer, guard) = queue(files(&folder, 3).unwrap());
+        let (mut writer, guard) = queue(files(&folder, Bounds { days: 3, bytes: 1 << 20 }).unwrap());
         writer.write_all(b"a line\n").unwrap();
         drop(guard);
         assert_eq!(std::fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
@@ -307,7 +301,7 @@ mod tests {
     fn a_folder_that_cannot_be_made_and_a_bad_filter_are_named() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("log"), "a file").unwrap();
-        let target = LogTarget::Files { keep: 3 };
+        let target = LogTarget::Files { keep: 3, max_bytes: 1 << 20 };
         let error = init(&Log { target, ..Log::default() }, dir.path()).err().unwrap();
         assert!(error.to_string().contains("/log cannot be used"), "{error}");
         let error = init(&Log { level: "loud=very".into(), ..Log::default() }, dir.path()).err().unwrap();

@@ -1,6 +1,7 @@
 //! What Keepgate tells its operator: logs, metrics, health, and the listener that answers for them.
 //! It decides nothing and is read by people and machines outside the request path.
 
+pub mod daily;
 pub mod encode;
 pub mod exposition;
 pub mod files;

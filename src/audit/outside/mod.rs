@@ -1,24 +1,27 @@
 //! Witnesses outside: every signed head is also appended to a file on another path and sent to
 //! syslog, so that who owns the data folder does not own every copy of the proof.
 //!
-//! A thread of its own does it, and nobody waits for it: a head that cannot be delivered now waits,
-//! in bounded number, while the tries grow rarer. A failure is logged once until it is over, and
+//! Each place has a thread of its own, so that one that hangs holds up no other, and nobody waits for
+//! them: a head that cannot be delivered now waits, in bounded number, while the tries grow rarer. A failure is logged once until it is over, and
 //! counted. Heads that are lost on the way weaken nothing: each later one covers all records that
 //! the lost ones did.
 
+pub mod copy;
 pub mod syslog;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::witness::{Reader, Witness, line};
+use parking_lot::Mutex;
+
+use self::copy::{Check, CopyFile};
+use super::witness::line;
 use crate::config;
 use crate::model::event::SignedHead;
 use syslog::Syslog;
@@ -27,6 +30,35 @@ use syslog::Syslog;
 const WAITING: usize = 10_000;
 /// After the first failure, and at most, until the next try.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// How long a stop waits for the last deliveries. Who hangs longer gets what was missed at the next start.
+const PARTING: Duration = Duration::from_secs(5);
+
+/// What is counted since the start; asked for by the metrics.
+#[derive(Debug, Default)]
+pub struct Counts {
+    failures: AtomicU64,
+    contradictions: AtomicU64,
+}
+
+impl Counts {
+    /// Deliveries that failed.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// How often a copy had an end that the log does not bear out.
+    pub fn contradictions(&self) -> u64 {
+        self.contradictions.load(Ordering::Relaxed)
+    }
+
+    fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn contradicted(&self) {
+        self.contradictions.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 /// A place where heads are told.
 trait Target: Send {
@@ -34,39 +66,6 @@ trait Target: Send {
     fn name(&self) -> String;
     /// Delivers a head; when it returns, it is delivered as far as the target can tell.
     fn deliver(&mut self, head: &SignedHead) -> io::Result<()>;
-}
-
-/// The file: opened for each head, so that one that was moved away or a mount that came back is
-/// noticed.
-struct CopyFile {
-    path: PathBuf,
-    /// The node's own witness: what it has and the copy lacks is caught up with at the start.
-    own: Option<PathBuf>,
-}
-
-impl Target for CopyFile {
-    fn name(&self) -> String {
-        self.path.display().to_string()
-    }
-
-    fn deliver(&mut self, head: &SignedHead) -> io::Result<()> {
-        // Its folder is not made: where a mount is missing nothing should be written beside it.
-        if !self.path.parent().is_some_and(Path::is_dir) {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "its folder is not there"));
-        }
-        let (mut copy, last) = Witness::open(&self.path)?;
-        let mut count = last.map_or(0, |last| last.count);
-        if let Some(own) = &self.own {
-            for entry in Reader::open(own)?.into_iter().flatten() {
-                if let Some(missed) = entry?.head.filter(|missed| missed.count > count) {
-                    copy.append(&missed)?;
-                    count = missed.count;
-                }
-            }
-            self.own = None;
-        }
-        if head.count > count { copy.append(head) } else { Ok(()) }
-    }
 }
 
 impl Target for Syslog {
@@ -86,12 +85,12 @@ struct Line {
     waiting: VecDeque<SignedHead>,
     /// The next try, and how long to wait after it, while it fails.
     failing: Option<(Instant, Duration)>,
-    failures: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 }
 
 impl Line {
-    fn new(target: Box<dyn Target>, failures: &Arc<AtomicU64>) -> Self {
-        Self { target, waiting: VecDeque::new(), failing: None, failures: Arc::clone(failures) }
+    fn new(target: Box<dyn Target>, counts: &Arc<Counts>) -> Self {
+        Self { target, waiting: VecDeque::new(), failing: None, counts: Arc::clone(counts) }
     }
 
     fn push(&mut self, head: SignedHead) {
@@ -119,7 +118,7 @@ impl Line {
     }
 
     fn failed(&mut self, error: &io::Error, now: Instant) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.counts.failed();
         let pause = self.failing.map_or(RETRY.0, |(_, pause)| (pause * 2).min(RETRY.1));
         if self.failing.is_none() {
             let witness = self.target.name();
@@ -129,87 +128,106 @@ impl Line {
     }
 }
 
-/// Tells the outside of signed heads. Dropping it tries once more to deliver what waits.
+/// What is told to one target's thread, and when that has ended.
+struct Teller {
+    heads: SyncSender<SignedHead>,
+    /// In a lock for being shared; only the end looks at it.
+    ended: Mutex<Receiver<()>>,
+}
+
+/// Tells the outside of signed heads. Dropping it tries once more to deliver what waits, for some seconds.
 pub struct Outside {
-    heads: Option<SyncSender<SignedHead>>,
-    thread: Option<JoinHandle<()>>,
-    failures: Arc<AtomicU64>,
+    tellers: Vec<Teller>,
+    counts: Arc<Counts>,
+    parting: Duration,
 }
 
 impl fmt::Debug for Outside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Outside({})", if self.thread.is_some() { "told" } else { "nobody" })
+        write!(f, "Outside({})", self.tellers.len())
     }
 }
 
 impl Outside {
     /// Nobody.
     pub fn nobody() -> Self {
-        Self { heads: None, thread: None, failures: Arc::default() }
+        Self { tellers: Vec::new(), counts: Arc::default(), parting: PARTING }
     }
 
-    /// Whom the configuration names. `own` is the node's own witness file.
+    /// Whom the configuration names. `own` is the node's own witness file; `check` says what a copy of
+    /// it may end with.
     ///
     /// # Errors
     /// No thread is to be had.
-    pub fn start(config: &config::audit::Audit, own: &Path) -> io::Result<Self> {
-        let failures = Arc::new(AtomicU64::new(0));
-        let mut lines = Vec::new();
+    pub fn start(config: &config::audit::Audit, own: &Path, check: Check) -> io::Result<Self> {
+        let mut outside = Self::nobody();
         if let Some(path) = &config.witness_file {
-            let target = CopyFile { path: path.clone(), own: Some(own.to_owned()) };
-            lines.push(Line::new(Box::new(target), &failures));
+            let counts = Arc::clone(&outside.counts);
+            outside.add(Box::new(CopyFile::new(path.clone(), own.to_owned(), check, counts)))?;
         }
         if let Some(target) = &config.syslog {
-            lines.push(Line::new(Box::new(Syslog::new(target.clone())), &failures));
+            outside.add(Box::new(Syslog::new(target.clone())))?;
         }
-        if lines.is_empty() {
-            return Ok(Self::nobody());
-        }
+        Ok(outside)
+    }
+
+    fn add(&mut self, target: Box<dyn Target>) -> io::Result<()> {
+        let line = Line::new(target, &self.counts);
         let (heads, told) = sync_channel(WAITING);
-        let run = move || run(lines, &told);
-        let thread = std::thread::Builder::new().name("audit-outside".into()).spawn(run)?;
-        Ok(Self { heads: Some(heads), thread: Some(thread), failures })
+        let (ending, ended) = sync_channel(0);
+        let run = move || {
+            // Gone when the thread ends, however it does.
+            let _ending: SyncSender<()> = ending;
+            run(line, &told);
+        };
+        std::thread::Builder::new().name("audit-outside".into()).spawn(run)?;
+        self.tellers.push(Teller { heads, ended: Mutex::new(ended) });
+        Ok(())
     }
 
-    /// Takes a head, or lets it go if ten thousand are waiting.
+    /// Takes a head, or lets it go where ten thousand are waiting.
     pub fn tell(&self, head: &SignedHead) {
-        if let Some(heads) = &self.heads
-            && heads.try_send(head.clone()).is_err()
-        {
-            self.failures.fetch_add(1, Ordering::Relaxed);
+        for teller in &self.tellers {
+            if teller.heads.try_send(head.clone()).is_err() {
+                self.counts.failed();
+            }
         }
     }
 
-    /// Deliveries that failed since the start; asked for by the metrics.
-    pub fn failures(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.failures)
+    /// What is counted.
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
     }
 }
 
 impl Drop for Outside {
     fn drop(&mut self) {
-        self.heads = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        let until = Instant::now() + self.parting;
+        let ending: Vec<_> = self.tellers.drain(..).map(|Teller { ended, .. }| ended.into_inner()).collect();
+        for ended in ending {
+            let left = until.saturating_duration_since(Instant::now());
+            if ended.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
+                tracing::error!(
+                    "an outside witness of the audit log takes nothing; the last heads may be missing there"
+                );
+            }
         }
     }
 }
 
-fn run(mut lines: Vec<Line>, told: &Receiver<SignedHead>) {
+fn run(mut line: Line, told: &Receiver<SignedHead>) {
     loop {
-        let next = lines.iter().filter_map(|line| line.failing).map(|(next, _)| next).min();
+        let next = line.failing.map(|(next, _)| next);
         let wait = next.map_or(RETRY.1, |next| next.saturating_duration_since(Instant::now()));
         match told.recv_timeout(wait) {
-            Ok(head) => lines.iter_mut().for_each(|line| line.push(head.clone())),
+            Ok(head) => line.push(head),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
-        lines.iter_mut().for_each(|line| line.flush(Instant::now()));
-    }
-    for line in &mut lines {
-        line.failing = None;
         line.flush(Instant::now());
     }
+    line.failing = None;
+    line.flush(Instant::now());
 }
 
 #[cfg(test)]

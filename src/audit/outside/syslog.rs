@@ -8,14 +8,14 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::audit::SyslogTarget;
 use crate::model::time::Timestamp;
 
 /// Facility authpriv (10), severity notice (5).
 const PRIORITY: u8 = 10 * 8 + 5;
-/// For connecting, and for the receiver to take a message.
+/// For connecting, and for the receiver to take a message whole, however slowly it reads.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A receiver.
@@ -63,14 +63,32 @@ impl Syslog {
                     Some(stream) => stream,
                     None => TcpStream::connect_timeout(address, PATIENCE)?,
                 };
-                stream.set_write_timeout(Some(PATIENCE))?;
-                stream.write_all(format!("{} {message}", message.len()).as_bytes())?;
+                let counted = format!("{} {message}", message.len());
+                write_until(&mut stream, counted.as_bytes(), Instant::now() + PATIENCE)?;
                 // After a failure the receiver may have half a message: only a new stream is clean.
                 self.stream = Some(stream);
                 Ok(())
             }
         }
     }
+}
+
+/// Writes all of it by `until`: a receiver that takes a byte at a time gets no more time than another.
+pub(super) fn write_until(stream: &mut TcpStream, mut bytes: &[u8], until: Instant) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the receiver does not take the message"));
+        }
+        stream.set_write_timeout(Some(left))?;
+        match stream.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(taken) => bytes = bytes.get(taken..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// `<PRI>1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID - MSG`

@@ -41,6 +41,17 @@ pub enum HashError {
         /// Most lanes.
         lanes: u32,
     },
+    /// A hash from elsewhere takes longer than this node's own.
+    #[error(
+        "takes more work than a login here may: m × t is {work}, at most {most} with these [passwords]: raise \
+         memory_kib or iterations there, or leave it out, and set a password later"
+    )]
+    Costly {
+        /// Its KiB times its passes.
+        work: u64,
+        /// What it may be.
+        most: u64,
+    },
     /// The configured parameters are none that argon2id accepts.
     #[error(
         "[passwords] memory_kib, iterations and parallelism are not parameters of argon2id: \
@@ -54,7 +65,12 @@ pub enum HashError {
 /// Allocating 19 MiB per hash left the freed blocks with the allocator, so that concurrent logins
 /// grew the process without bound; one arena per thread does not, and is faster.
 #[derive(Default)]
-pub struct Arena(Vec<Block>);
+pub struct Arena {
+    blocks: Vec<Block>,
+    /// KiB times passes computed so far.
+    #[cfg(test)]
+    worked: u64,
+}
 
 impl Arena {
     /// Computes in it, and wipes it whatever happened.
@@ -65,25 +81,29 @@ impl Arena {
         salt: &[u8],
         out: &mut [u8],
     ) -> Result<(), HashError> {
-        self.0.resize(params.block_count(), Block::new());
+        #[cfg(test)]
+        {
+            self.worked += work(params);
+        }
+        self.blocks.resize(params.block_count(), Block::new());
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-        let result = argon.hash_password_into_with_memory(password, salt, out, &mut self.0[..]);
+        let result = argon.hash_password_into_with_memory(password, salt, out, &mut self.blocks[..]);
         self.wipe();
         result.map_err(|_| HashError::Stored)
     }
 
     /// Overwrites what was computed: it could be used to find the password faster.
     pub fn wipe(&mut self) {
-        for block in &mut self.0 {
+        for block in &mut self.blocks {
             block.zeroize();
         }
     }
 
     /// Gives back what is more than `blocks` KiB.
     pub fn shrink(&mut self, blocks: usize) {
-        if self.0.len() > blocks {
-            self.0.truncate(blocks);
-            self.0.shrink_to_fit();
+        if self.blocks.len() > blocks {
+            self.blocks.truncate(blocks);
+            self.blocks.shrink_to_fit();
         }
     }
 }
@@ -166,10 +186,41 @@ impl Parameters {
         )
     }
 
-    /// The refusal of a hash from elsewhere, with the bounds it must keep.
-    pub fn incoming(&self) -> HashError {
+    /// Whether a hash from elsewhere can be taken over. One that takes much longer than this node's own
+    /// would let logins use up the hashing threads, and tell by its time that the account exists; a quarter
+    /// more is let pass, for sets of parameters that are held to be equal are no closer.
+    ///
+    /// # Errors
+    /// [`HashError::Incoming`] or [`HashError::Costly`], with the bounds it must keep.
+    pub fn incoming(&self, hash: &PasswordHash) -> Result<(), HashError> {
         let (memory, passes, lanes) = self.most();
-        HashError::Incoming { memory, passes, lanes }
+        let stored = self.read(hash).map_err(|_| HashError::Incoming { memory, passes, lanes })?;
+        let own = work(&self.0);
+        let (work, most) = (work(&stored.params), own + own / 4);
+        if work > most { Err(HashError::Costly { work, most }) } else { Ok(()) }
+    }
+
+    /// Whether this is the password's hash, by as much work as a new hash takes: a cheaper one from
+    /// elsewhere would tell by its time that the account exists.
+    ///
+    /// # Errors
+    /// [`HashError::Stored`] if argon2 refuses the salt.
+    pub fn verify(&self, stored: &Stored, password: &[u8], arena: &mut Arena) -> Result<bool, HashError> {
+        let matches = stored.matches(password, arena)?;
+        if let Some(rest) = self.rest(stored) {
+            let mut out = [0; OUTPUT];
+            arena.compute(&rest, password, &[0; SALT], &mut out)?;
+            out.zeroize();
+        }
+        Ok(matches)
+    }
+
+    /// What is left to do after a cheaper hash; none after one that is as dear, or nearly.
+    fn rest(&self, stored: &Stored) -> Option<Params> {
+        let left = work(&self.0).checked_sub(work(&stored.params))?;
+        let passes = left.div_ceil(u64::from(self.0.m_cost())).max(1);
+        let memory = u32::try_from(left / passes).ok()?;
+        Params::new(memory, u32::try_from(passes).ok()?, self.0.p_cost(), Some(OUTPUT)).ok()
     }
 
     /// Whether a hash should be made anew: the configuration now asks for more in any respect.
@@ -182,6 +233,11 @@ impl Parameters {
     }
 }
 
+/// KiB times passes: what a hash costs, whatever its lanes, which are computed one after the other.
+fn work(params: &Params) -> u64 {
+    u64::from(params.m_cost()) * u64::from(params.t_cost())
+}
+
 /// A stored hash, read and within bounds.
 #[derive(Clone)]
 pub struct Stored {
@@ -191,11 +247,9 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Whether this is the password's hash. The comparison takes alike wherever they differ.
-    ///
-    /// # Errors
-    /// [`HashError::Stored`] if argon2 refuses the salt.
-    pub fn matches(&self, password: &[u8], arena: &mut Arena) -> Result<bool, HashError> {
+    /// Whether this is the password's hash, by its own work alone. The comparison takes alike wherever
+    /// they differ.
+    fn matches(&self, password: &[u8], arena: &mut Arena) -> Result<bool, HashError> {
         let mut out = vec![0; self.out.len()];
         arena.compute(&self.params, password, &self.salt, &mut out)?;
         let matches = out.ct_eq(&self.out).into();
@@ -250,10 +304,10 @@ mod tests {
     fn the_arena_is_wiped_after_each_hash_and_shrinks_on_demand() {
         let mut arena = Arena::default();
         parameters(64, 1, 1).hash(b"secret", [1; 16], &mut arena).unwrap();
-        assert_eq!(arena.0.len(), 64);
-        assert!(arena.0.iter().all(|block| block.as_ref().iter().all(|word| *word == 0)));
+        assert_eq!(arena.blocks.len(), 64);
+        assert!(arena.blocks.iter().all(|block| block.as_ref().iter().all(|word| *word == 0)));
         arena.shrink(8);
-        assert_eq!(arena.0.len(), 8);
+        assert_eq!(arena.blocks.len(), 8);
     }
 
     #[test]
@@ -285,6 +339,41 @@ mod tests {
         }
         let short = PasswordHash("$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAA".to_owned());
         assert!(parameters(64, 1, 1).read(&short).is_err());
+    }
+
+    #[test]
+    fn a_cheap_hash_takes_as_much_work_as_no_hash() {
+        let now = parameters(256, 3, 1);
+        let worked = |stored: &Stored| {
+            let mut arena = Arena::default();
+            assert!(!now.verify(stored, b"wrong", &mut arena).unwrap());
+            arena.worked
+        };
+        let unknown = worked(&now.decoy(&SeededRng::new(1)));
+        assert_eq!(unknown, 3 * 256);
+        for (memory, passes) in [(8, 1), (64, 1), (100, 2), (256, 1), (256, 2), (8, 10), (512, 1)] {
+            let hash = parameters(memory, passes, 1).hash(b"right", [7; 16], &mut Arena::default()).unwrap();
+            let stored = now.read(&hash).unwrap();
+            let spent = worked(&stored);
+            assert!(unknown.abs_diff(spent) < 8, "m={memory}, t={passes}: {spent}");
+            assert!(now.verify(&stored, b"right", &mut Arena::default()).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_hash_from_elsewhere_may_cost_little_more_than_one_of_ours() {
+        let now = parameters(19_456, 2, 1);
+        let refused = |memory: u32, passes: u32| {
+            let text = format!(
+                "$argon2id$v=19$m={memory},t={passes},p=1$c29tZXNhbHRzb21lc2FsdA$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
+            );
+            now.incoming(&PasswordHash(text)).err()
+        };
+        for (memory, passes) in [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (7_168, 5), (8, 1)] {
+            assert_eq!(refused(memory, passes), None);
+        }
+        assert_eq!(refused(65_536, 3), Some(HashError::Costly { work: 196_608, most: 48_640 }));
+        assert!(matches!(refused(65_537, 1), Some(HashError::Incoming { .. })));
     }
 
     #[test]

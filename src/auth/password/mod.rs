@@ -113,13 +113,14 @@ impl Passwords {
     /// Whether a hash from elsewhere can be verified here, at a bearable cost.
     ///
     /// # Errors
-    /// [`HashError::Incoming`] if not.
+    /// [`HashError::Incoming`] or [`HashError::Costly`] if not.
     pub fn usable(&self, hash: &PasswordHash) -> Result<(), HashError> {
-        self.parameters.read(hash).map(|_| ()).map_err(|_| self.parameters.incoming())
+        self.parameters.incoming(hash)
     }
 
     /// Verifies a password against a stored hash; without one, or with one that cannot be read,
-    /// does the same work for nothing, so that the time does not tell which accounts exist.
+    /// does the same work for nothing, and the rest of it after a cheaper one, so that the time does not tell
+    /// which accounts exist.
     ///
     /// # Errors
     /// [`AuthError::Overloaded`] past the budget, [`AuthError::Internal`] if hashing fails.
@@ -140,9 +141,10 @@ impl Passwords {
         let stored = stored.unwrap_or_else(|| Stored::clone(&self.decoy));
         let outgrown = self.parameters.outgrow(&stored);
         let password = normalised(password);
+        let parameters = Arc::clone(&self.parameters);
         let matches = self
             .pool
-            .run(move |arena| stored.matches(password.expose_secret().as_bytes(), arena))
+            .run(move |arena| parameters.verify(&stored, password.expose_secret().as_bytes(), arena))
             .await
             .map_err(|error| self.refused(error))?
             .map_err(|_| AuthError::Internal("the password could not be verified"))?;

@@ -1,8 +1,9 @@
 //! What a throttled try leaves behind: the answer, and an audit event folded with others like it.
 //!
 //! Strangers are folded by the account they are after, not by their addresses: an attack from a
-//! thousand addresses is one event a minute that names the account. Accounts that do not exist are
-//! told apart in the same way, so that the time of the answer does not tell them.
+//! thousand addresses is one event a minute that names the account. What a prefix or somebody known is
+//! refused is folded by where it comes from, with a count for each account. Accounts that do not exist
+//! are told apart in the same way, so that the time of the answer does not tell them.
 
 use std::sync::Arc;
 
@@ -36,21 +37,17 @@ impl Commands {
         let Throttled { retry_after, by } = throttled;
         let target = about.account.map_or_else(String::new, |account| account.to_string());
         let draft = Draft::new(about.intent, Outcome::Denied).reason("throttled");
-        let (draft, scope) = match by {
-            From::Stranger => {
-                let scope: Arc<str> = format!("{:032x}", throttle.account_hash(about.email)).into();
-                (draft.target(target), Some(scope))
-            }
-            From::Device | From::Address | From::Session => {
-                let draft = draft.target(target).at(origin);
-                let draft = match about.account {
-                    Some(account) => draft.about(account),
-                    None => draft,
-                };
-                (draft, None)
-            }
-            // About the address, whatever account it was after.
-            From::Prefix => (draft.at(origin), None),
+        let draft = draft.target(target);
+        let from = |draft: Draft| match about.account {
+            Some(account) => draft.at(origin).about(account),
+            None => draft.at(origin),
+        };
+        let of_account = || Some(Arc::from(format!("{:032x}", throttle.account_hash(about.email))));
+        let (draft, scope): (_, Option<Arc<str>>) = match by {
+            From::Stranger => (draft, of_account()),
+            From::Device | From::Address | From::Session => (from(draft), of_account()),
+            // One window for the prefix, whichever accounts it is after: it chooses how many.
+            From::Prefix => (from(draft), None),
         };
         match self.denials.denied(draft, scope).await {
             Ok(()) => AuthError::TooManyAttempts { retry_after },

@@ -14,7 +14,9 @@
 //! out who has logged in from there before. Failures at a known address count against its prefix too,
 //! but the prefix does not hold it up: others may share it.
 //!
-//! An e-mail address without an account is throttled like one with, so that nothing is told. All of it
+//! An e-mail address without an account is throttled like one with, so that a refusal does not tell a
+//! stranger whether there is one. Who shares an address with others learns when it is throttled, and
+//! meanwhile which accounts have a live session there: those are not held up by it. All of it
 //! is in memory: whoever can restart the node needs no guesses. Accounts are keyed by keyed hashes of
 //! their addresses, and the tables are bounded ([`table`]).
 

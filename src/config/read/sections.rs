@@ -294,20 +294,22 @@ const LONGEST_SOCKET: usize = 108;
 /// Days that log files are kept where `keep` says nothing.
 const KEEP_DAYS: usize = 14;
 
+/// What they may come to where `max_bytes` says nothing.
+const KEEP_BYTES: u64 = GIB;
+
 pub(super) fn log(mut section: Section<'_>) -> Log {
     let mut log = Log::default();
     let files = section.optional("target", one_of(&[("stdout", false), ("files", true)])).unwrap_or(false);
-    let keep_given = section.has("keep");
+    let given = [("keep", section.has("keep")), ("max_bytes", section.has("max_bytes"))];
     let keep = section.optional("keep", count(1, 3650)).unwrap_or(KEEP_DAYS);
+    let max_bytes = section.optional("max_bytes", size(MIB, 1024 * GIB)).unwrap_or(KEEP_BYTES);
     if files {
-        log.target = LogTarget::Files { keep };
-    } else if keep_given {
-        section.problem(
-            "keep",
-            None,
-            "is not used by target = \"stdout\"",
-            "set target = \"files\", or remove it",
-        );
+        log.target = LogTarget::Files { keep, max_bytes };
+    } else {
+        for (key, _) in given.into_iter().filter(|(_, given)| *given) {
+            let remedy = "set target = \"files\", or remove it";
+            section.problem(key, None, "is not used by target = \"stdout\"", remedy);
+        }
     }
     section.set("level", filter, &mut log.level);
     section.set("json", flag, &mut log.json);

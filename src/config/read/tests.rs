@@ -109,10 +109,10 @@ fn defaults_that_only_comments_name_are_the_defaults_too() {
     assert_eq!(said("tls.source"), "local-ca");
     assert_eq!(said("tokens.issuer"), json!(Tokens::default().issuer));
     let text = format!("{LEAST}[log]\ntarget = \"files\"\n");
-    let crate::config::log::LogTarget::Files { keep } = config(&text, &[]).log.target else {
+    let crate::config::log::LogTarget::Files { keep, max_bytes } = config(&text, &[]).log.target else {
         panic!("no files")
     };
-    assert_eq!(said("log.keep"), json!(keep));
+    assert_eq!((said("log.keep"), said("log.max_bytes"), max_bytes), (json!(keep), json!("1GiB"), 1 << 30));
     assert_eq!(said("routes[].auth"), "required");
     assert_eq!(crate::config::route::RouteAuth::default(), crate::config::route::RouteAuth::Required);
 }

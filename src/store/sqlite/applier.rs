@@ -14,6 +14,11 @@ use crate::store::bundle::{Committed, SharedCommit};
 use crate::store::error::StoreError;
 use crate::store::view::{Applier, unapplied};
 
+/// Free pages that a file may keep for what comes next, besides a quarter of its pages: 4 MiB.
+const SPARE_PAGES: u64 = 1024;
+/// Pages given back at one checkpoint: they go through the WAL, and nobody should wait for them.
+const PAGES_AT_ONCE: u64 = 2048;
+
 /// The applier of one namespace.
 pub(in crate::store) struct SqliteApplier<S> {
     writer: Connection,
@@ -50,6 +55,22 @@ impl<S: Schema> SqliteApplier<S> {
         self.stored = through;
         Ok(())
     }
+
+    /// Shortens the file where much of it is free: after retention was shortened, or many accounts deleted.
+    /// At a steady rate freed pages are used again, and nothing is moved.
+    fn give_back(&self) -> rusqlite::Result<()> {
+        let count = |what| self.writer.pragma_query_value(None, what, |row| row.get::<_, i64>(0));
+        let (free, all) = (count("freelist_count")?.unsigned_abs(), count("page_count")?.unsigned_abs());
+        let spare = SPARE_PAGES.max(all / 4);
+        if free > spare {
+            let pages = (free - spare).min(PAGES_AT_ONCE);
+            // Each step gives one page back.
+            let mut steps = self.writer.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+            let mut rows = steps.query([])?;
+            while rows.next()?.is_some() {}
+        }
+        Ok(())
+    }
 }
 
 impl<S: Schema> Applier for SqliteApplier<S> {
@@ -75,6 +96,7 @@ impl<S: Schema> Applier for SqliteApplier<S> {
         if self.stored < self.applied {
             self.write(&[], self.applied).map_err(|fault| self.site.error(fault))?;
         }
+        self.give_back().map_err(|error| self.site.error(error))?;
         // Syncs the WAL, copies it into the file, syncs that, and empties the WAL.
         let (busy, pages) = self
             .writer

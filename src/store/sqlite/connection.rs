@@ -52,6 +52,9 @@ fn configure_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(READERS_MAY_TAKE)?;
     // Closing is not a checkpoint: the applier's own is the only one, so that it knows what is durable.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // Freed pages can be given back, a few at a time (`applier`). It must be said before anything is in the
+    // file; one that was made without it stays as it is.
+    connection.pragma_update(None, "auto_vacuum", "incremental")?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))?;
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;

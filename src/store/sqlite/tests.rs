@@ -233,3 +233,29 @@ fn readers_answer_while_the_writer_is_in_a_transaction() {
     let documents = view.documents(AccountId(Uuid::from_bytes([1; 16])), None, 100).unwrap();
     assert_eq!(documents.len(), 50);
 }
+
+#[test]
+fn a_file_gives_back_what_is_no_longer_needed_and_keeps_some_for_what_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (view, mut applier) = open::<User>(folder.path()).unwrap();
+    let pages = || std::fs::metadata(path(&folder)).unwrap().len() / 4096;
+    let account = AccountId(Uuid::from_bytes([1; 16]));
+    for seq in 1..=400 {
+        applier.apply(&[document(seq, "x".repeat(50_000))]).unwrap();
+    }
+    applier.checkpoint().unwrap();
+    let full = pages();
+    assert!(full > 4_000, "{full}");
+    let erased = |seq| commit(seq, vec![UserChange::UserErased { account }.into()]);
+    applier.apply(&[erased(401)]).unwrap();
+    applier.checkpoint().unwrap();
+    let after_one = pages();
+    assert!(after_one < full && after_one >= full - 2_100, "bounded: {full}, then {after_one}");
+    for seq in 402..=410 {
+        applier.apply(&[erased(seq)]).unwrap();
+        applier.checkpoint().unwrap();
+    }
+    assert!((500..=1_200).contains(&pages()), "{}", pages());
+    applier.apply(&[document(411, "again".into())]).unwrap();
+    assert_eq!(view.documents(account, None, 9).unwrap().len(), 1);
+}

@@ -246,6 +246,30 @@ async fn an_attack_is_one_event_a_window_that_names_the_account() {
 }
 
 #[tokio::test]
+async fn an_address_that_guesses_at_several_accounts_is_told_with_a_count_for_each() {
+    let world = World::new().await;
+    let (ada, eve) = (world.account("ada", &[]).await, world.account("eve", &[]).await);
+    let lair = from("198.51.100.66");
+    // The prefix has more free tries than an account: many accounts use them up.
+    for n in 0..2_000 {
+        let _ = try_from(&world, &format!("nobody-{n}"), WRONG, None, &lair).await;
+    }
+    world.auth.denials.close_windows(None).await;
+    let before = world.history().len();
+    for name in ["eve", "ada", "eve", "eve", "nobody"] {
+        assert!(throttled(&try_from(&world, name, WRONG, None, &lair).await));
+    }
+    world.auth.denials.close_windows(None).await;
+    let written: Vec<_> = world.history().split_off(before).iter().flat_map(events).collect();
+    let mut told: Vec<_> = written.iter().map(|event| (event.target.clone(), event.count)).collect();
+    told.sort();
+    let mut wanted =
+        [(String::new(), 1), (ada.id.to_string(), 1), (eve.id.to_string(), 1), (eve.id.to_string(), 2)];
+    wanted.sort();
+    assert_eq!(told, wanted);
+}
+
+#[tokio::test]
 async fn an_operator_sees_and_forgives_and_the_log_says_so() {
     let world = World::new().await;
     let ada = world.account("ada", &[]).await;

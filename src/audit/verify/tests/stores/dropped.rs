@@ -73,3 +73,32 @@ async fn nothing_is_dropped_from_a_log_that_its_heads_contradict() {
     assert!(error.to_string().contains("audit verify"), "{error}");
     assert_eq!(stores.logs.base().unwrap(), None);
 }
+
+#[tokio::test]
+async fn a_copy_may_end_in_what_the_log_bears_out_and_in_nothing_else() {
+    let node = Node::written().await;
+    let stores = node.open();
+    let check = crate::audit::outside::copy::check(key().public(), stores.logs.clone());
+    let ours = |count| key().sign(count, stores.logs.records(count - 1, 1).unwrap()[0].hash, at(1));
+    let (four, eight) = (ours(4), ours(8));
+    let forged = HeadKey::from_seed(&[99; 32]).sign(4, four.hash, at(1));
+    let other = key().sign(8, four.hash, at(1));
+    let beyond = key().sign(13, four.hash, at(1));
+    let none = key().sign(0, ChainHash::default(), at(1));
+    let judged = || [&four, &eight, &forged, &other, &beyond, &none].map(|head| check(head).unwrap());
+    assert_eq!(judged(), [true, true, false, false, false, false]);
+
+    node.clock.advance(Duration::from_secs(24 * 3600));
+    let retention = Retention {
+        trail: node.trail(&stores, 7),
+        key: key().public(),
+        keep: Duration::from_secs(24 * 3600),
+    };
+    assert_eq!(retention.step(Timestamp::MAX).await.unwrap().unwrap().through, 8);
+    stores.logs.reached(stores.committer.durable()).await.unwrap();
+    assert_eq!(
+        judged(),
+        [true, true, false, false, false, false],
+        "as before, though the records are dropped"
+    );
+}

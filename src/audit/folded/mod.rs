@@ -3,13 +3,15 @@
 //! Whoever is refused can ask again as fast as the network carries it; if each refusal were an
 //! fsync, a flood of them would fill the disk and keep everybody else's commits out. So the first
 //! refusal of a kind (client, intent, reason, and what the user of this adds) is recorded at once and
-//! awaited; those that follow within the window are counted, and recorded as one event with that
-//! count when it closes. Kinds are bounded too: past the bound, clients and scopes are folded together. A count
-//! that is not written yet is lost when the process is killed; the refusal that opened its window is
-//! not.
+//! awaited; those that follow within the window are counted for each target ([`tally`]), and recorded as one
+//! event a target with its count when the window closes. Kinds are bounded too: past the bound, clients and
+//! scopes are folded together, and the targets tried most keep their names. A count that is not written yet is
+//! lost when the process is killed; the refusal that opened its window is not.
 //!
 //! What costs the asker something (a password's hash) or happens once (a reused refresh token) does
 //! not belong here: it is one event each.
+
+mod tally;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use self::tally::Tally;
 use super::Trail;
 use super::draft::Draft;
 use crate::model::caller::client_number;
@@ -28,6 +31,10 @@ use crate::store::error::CommitError;
 pub const WINDOW: Duration = Duration::from_secs(60);
 /// How many kinds are told apart at once.
 pub const KINDS: usize = 4096;
+/// Targets that one kind tells apart: with [`KINDS`], some 10 MiB in the worst flood.
+const TARGETS: usize = 8;
+/// Targets told apart where kinds are folded together: there is one such kind for each intent and reason.
+const TARGETS_TOGETHER: usize = 256;
 
 /// Where events go.
 pub trait Sink: Send + Sync {
@@ -60,8 +67,7 @@ struct Window {
     closes: Instant,
     /// Whether the event that opens the window could not be written: then the next one is the first.
     unrecorded: bool,
-    folded: u32,
-    last: Draft,
+    folded: Tally,
 }
 
 /// Records refusals, folded. Shared by all threads; only refused requests come here.
@@ -103,18 +109,19 @@ impl<S: Sink> Folded<S> {
         }
         match windows.entry(kind.clone()) {
             Entry::Vacant(vacant) => {
-                let last = draft.clone();
-                vacant.insert(Window { closes: now + WINDOW, unrecorded: false, folded: 0, last });
+                let one_client = kind.client.is_some();
+                let together = !one_client && kind.scope.is_none();
+                let folded = Tally::new(if together { TARGETS_TOGETHER } else { TARGETS }, one_client);
+                vacant.insert(Window { closes: now + WINDOW, unrecorded: false, folded });
                 Some(kind)
             }
             Entry::Occupied(mut occupied) => {
                 let window = occupied.get_mut();
-                window.last = draft.clone();
                 if window.unrecorded {
                     window.unrecorded = false;
                     return Some(kind);
                 }
-                window.folded = window.folded.saturating_add(1);
+                window.folded.add(draft.clone(), 1);
                 None
             }
         }
@@ -124,14 +131,15 @@ impl<S: Sink> Folded<S> {
     /// then. Returns how many events could not be written; their counts stay for the next call.
     pub async fn close_windows(&self, now: Option<Instant>) -> u64 {
         let mut failures = 0;
-        // One at a time, so that a caller who is stopped here loses no count that is not under way.
         for kind in self.closed(now) {
-            let Some(window) = self.windows.lock().remove(&kind).filter(|window| window.folded > 0) else {
-                continue;
-            };
-            if self.sink.record(window.last.clone().count(window.folded)).await.is_err() {
-                failures += 1;
-                self.put_back(kind, window);
+            let Some(mut window) = self.windows.lock().remove(&kind) else { continue };
+            while let Some(counted) = window.folded.pop() {
+                if self.sink.record(counted.draft.clone().count(counted.count)).await.is_err() {
+                    failures += 1;
+                    window.folded.put_back(counted);
+                    self.put_back(kind, window);
+                    break;
+                }
             }
         }
         failures
@@ -143,16 +151,16 @@ impl<S: Sink> Folded<S> {
         closed.map(|(kind, _)| kind.clone()).collect()
     }
 
-    fn put_back(&self, kind: Kind, window: Window) {
-        let folded = window.folded;
+    fn put_back(&self, kind: Kind, mut window: Window) {
         match self.windows.lock().entry(kind) {
             Entry::Vacant(vacant) => {
                 // Its event was written long ago: whoever comes now opens a window of their own.
                 vacant.insert(Window { unrecorded: true, ..window });
             }
             Entry::Occupied(mut newer) => {
-                let newer = newer.get_mut();
-                newer.folded = newer.folded.saturating_add(folded);
+                while let Some(counted) = window.folded.pop() {
+                    newer.get_mut().folded.put_back(counted);
+                }
             }
         }
     }
@@ -250,6 +258,47 @@ mod tests {
         folded.close_windows(None).await;
         let written = kept.events.lock().len();
         assert!((KINDS..=KINDS + 2).contains(&written), "{written}");
+    }
+
+    #[tokio::test]
+    async fn one_address_that_is_after_many_accounts_has_a_count_for_those_it_tries_most() {
+        let (folded, kept) = folded();
+        let at = |account: u32| forged("192.0.2.1").target(format!("account-{account:04}."));
+        for round in 0..100 {
+            folded.denied(at(1), None).await.unwrap();
+            folded.denied(at(2), None).await.unwrap();
+            folded.denied(at(1000 + round), None).await.unwrap();
+        }
+        assert_eq!(kept.events.lock().len(), 1, "one event until the window closes");
+        folded.close_windows(None).await;
+        let events = kept.events.lock().clone();
+        assert_eq!(events.len(), 1 + TARGETS + 1, "bounded");
+        let count_of = |account: &str| {
+            let event = events[1..].iter().find(|event| event.contains(account)).unwrap();
+            event.split("count: ").nth(1).unwrap().split(',').next().unwrap().parse::<u32>().unwrap()
+        };
+        assert_eq!((count_of("account-0001."), count_of("account-0002.")), (99, 100));
+        assert_eq!(count_of("target: \"\""), 100 - (TARGETS as u32 - 2), "the rest, without names");
+    }
+
+    #[tokio::test]
+    async fn where_kinds_are_folded_together_the_accounts_are_still_told_apart() {
+        let (folded, kept) = folded();
+        for at in 0..KINDS as u32 {
+            let address = IpAddr::V4(Ipv4Addr::from_bits(at));
+            folded.denied(draft(address, Intent::Refresh, "forged"), None).await.unwrap();
+        }
+        for account in ["ada", "eve", "ada", "ada"] {
+            let draft = Draft::new(Intent::Login, Outcome::Denied).reason("throttled").target(account);
+            folded.denied(draft, Some(account.into())).await.unwrap();
+        }
+        kept.events.lock().clear();
+        folded.close_windows(None).await;
+        let events = kept.events.lock().clone();
+        let count_of = |account: &str, count: &str| {
+            events.iter().any(|event| event.contains(account) && event.contains(count))
+        };
+        assert!(count_of("\"ada\"", "count: 2") && count_of("\"eve\"", "count: 1"), "{events:?}");
     }
 
     #[tokio::test]

@@ -1,0 +1,270 @@
+//! Log files: one a day in UTC, `keepgate.DATE.log`, and further parts of a day that has much to say,
+//! `keepgate.DATE.2.log`. Old days go, and the oldest parts when all together reach their bound.
+//!
+//! Invariant: what was written stays below the bound at every moment, the file being written included:
+//! each part is at most an eighth of it, and before one is begun, room for it is made. One thread
+//! writes (the log's), and nobody else removes.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::model::time::SharedClock;
+
+/// Parts that the bound is shared by: as many go at once as hold an eighth of what is kept.
+const PARTS: u64 = 8;
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Days, the one being written included.
+    pub days: usize,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+/// A part of a day's log. The order is that of time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Part {
+    date: String,
+    number: u32,
+}
+
+impl Part {
+    fn name(&self) -> String {
+        match self.number {
+            1 => format!("keepgate.{}.log", self.date),
+            number => format!("keepgate.{}.{number}.log", self.date),
+        }
+    }
+
+    /// Of a file's name; none if the file is not ours.
+    fn of(name: &str) -> Option<Self> {
+        let middle = name.strip_prefix("keepgate.")?.strip_suffix(".log")?;
+        let (date, number) = match middle.split_once('.') {
+            Some((date, number)) => (date, number.parse().ok()?),
+            None => (middle, 1),
+        };
+        let digits = date.bytes().filter(u8::is_ascii_digit).count();
+        let part = Self { date: date.to_owned(), number };
+        (digits == 8 && date.len() == 10 && part.name() == name).then_some(part)
+    }
+}
+
+/// The files of a folder, written one after the other.
+pub struct DailyFiles {
+    folder: PathBuf,
+    bounds: Bounds,
+    clock: SharedClock,
+    current: Option<(Part, File, u64)>,
+}
+
+impl DailyFiles {
+    /// Makes the folder (0700) if need be, and goes on with the newest file of today.
+    ///
+    /// # Errors
+    /// The folder cannot be made or written.
+    pub fn open(folder: &Path, bounds: Bounds, clock: SharedClock) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let mut files = Self { folder: folder.to_owned(), bounds, clock, current: None };
+        files.ready(0)?;
+        Ok(files)
+    }
+
+    /// Bytes of one part.
+    const fn most(&self) -> u64 {
+        self.bounds.bytes / PARTS
+    }
+
+    /// The file for the next `bytes`, which are not torn.
+    fn ready(&mut self, bytes: u64) -> io::Result<(&mut File, &mut u64)> {
+        let today = self.clock.now().rfc3339().get(..10).unwrap_or_default().to_owned();
+        let most = self.most();
+        let fits = |length: u64| length == 0 || length.saturating_add(bytes) <= most;
+        let stays = self.current.as_ref().is_some_and(|(part, _, length)| {
+            // A clock that was set back begins no older file: the order would be lost.
+            part.date >= today && fits(*length)
+        });
+        if !stays {
+            self.current = Some(self.begin(today, fits)?);
+        }
+        match &mut self.current {
+            Some((_, file, length)) => Ok((file, length)),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn begin(&self, today: String, fits: impl Fn(u64) -> bool) -> io::Result<(Part, File, u64)> {
+        let parts = self.parts()?;
+        let last = parts.last().filter(|(part, _)| part.date >= today);
+        let part = match last {
+            None => Part { date: today, number: 1 },
+            Some((part, length)) if fits(*length) => part.clone(),
+            Some((part, _)) => Part { number: part.number.saturating_add(1), ..part.clone() },
+        };
+        self.make_room(parts, &part)?;
+        let path = self.folder.join(part.name());
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        let length = file.metadata()?.len();
+        Ok((part, file, length))
+    }
+
+    /// Removes the oldest, so that `next` may be filled.
+    fn make_room(&self, mut parts: Vec<(Part, u64)>, next: &Part) -> io::Result<()> {
+        parts.retain(|(part, _)| part != next);
+        let mut days: Vec<_> = parts.iter().map(|(part, _)| &part.date).chain([&next.date]).collect();
+        days.dedup();
+        let oldest = days.len().checked_sub(self.bounds.days).and_then(|at| days.get(at));
+        let oldest = oldest.map(|date| (*date).clone()).unwrap_or_default();
+        let room = self.bounds.bytes.saturating_sub(self.most());
+        let mut kept: u64 = parts.iter().map(|(_, length)| length).sum();
+        for (part, length) in parts {
+            if part.date < oldest || kept > room {
+                fs::remove_file(self.folder.join(part.name()))?;
+                kept = kept.saturating_sub(length);
+            }
+        }
+        Ok(())
+    }
+
+    /// The files that are ours and their lengths, oldest first.
+    fn parts(&self) -> io::Result<Vec<(Part, u64)>> {
+        let mut parts = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if let Some(part) = entry.file_name().to_str().and_then(Part::of) {
+                parts.push((part, entry.metadata()?.len()));
+            }
+        }
+        parts.sort();
+        Ok(parts)
+    }
+}
+
+impl Write for DailyFiles {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // What is longer than a part goes on in the next.
+        let bytes = bytes.get(..usize::try_from(self.most()).unwrap_or(usize::MAX)).unwrap_or(bytes);
+        let (file, length) = self.ready(bytes.len() as u64)?;
+        let written = file.write(bytes)?;
+        *length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.current.as_mut().map_or(Ok(()), |(_, file, _)| file.flush())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::time::{ManualClock, Timestamp};
+
+    const BOUNDS: Bounds = Bounds { days: 3, bytes: 8 * 100 };
+
+    /// 2026-11-18, 11:06.
+    fn clock() -> Arc<ManualClock> {
+        Arc::new(ManualClock::at(Timestamp::from_millis(1_795_000_000_000)))
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn bytes(folder: &Path) -> u64 {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+    }
+
+    #[test]
+    fn each_day_has_a_file_and_old_days_go_but_not_what_is_anothers() {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+        fs::write(folder.path().join("keepgate.notes.log"), "mine").unwrap();
+        fs::write(folder.path().join("other.2026-01-01.log"), "mine").unwrap();
+        let mut files = DailyFiles::open(folder.path(), BOUNDS, clock.clone()).unwrap();
+        for _ in 0..5 {
+            files.write_all(b"a line\n").unwrap();
+            clock.advance(Duration::from_secs(24 * 3600));
+        }
+        assert_eq!(
+            names(folder.path()),
+            [
+                "keepgate.2026-11-20.log",
+                "keepgate.2026-11-21.log",
+                "keepgate.2026-11-22.log",
+                "keepgate.notes.log",
+                "other.2026-01-01.log"
+            ]
+        );
+    }
+
+    #[test]
+    fn all_files_together_stay_below_the_bound_and_the_newest_lines_stay() {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+        let mut files = DailyFiles::open(folder.path(), BOUNDS, clock.clone()).unwrap();
+        for number in 0..1_000 {
+            files.write_all(format!("line {number:04}\n").as_bytes()).unwrap();
+            assert!(bytes(folder.path()) <= BOUNDS.bytes, "after line {number}");
+            if number % 300 == 0 {
+                clock.advance(Duration::from_secs(24 * 3600));
+            }
+            if number % 37 == 0 {
+                files = DailyFiles::open(folder.path(), BOUNDS, clock.clone()).unwrap();
+            }
+        }
+        assert!(bytes(folder.path()) > BOUNDS.bytes / 2, "{:?}", names(folder.path()));
+        let newest = files.current.as_ref().unwrap().0.name();
+        assert!(fs::read_to_string(folder.path().join(newest)).unwrap().ends_with("line 0999\n"));
+    }
+
+    #[test]
+    fn what_is_there_already_is_cut_down_and_a_file_too_large_is_not_added_to() {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+        for (name, length) in [
+            ("keepgate.2026-11-16.log", 5_000),
+            ("keepgate.2026-11-17.log", 600),
+            ("keepgate.2026-11-18.log", 99),
+        ] {
+            fs::write(folder.path().join(name), vec![b'x'; length]).unwrap();
+        }
+        let mut files = DailyFiles::open(folder.path(), BOUNDS, clock).unwrap();
+        files.write_all(b"a line\n").unwrap();
+        assert_eq!(
+            names(folder.path()),
+            ["keepgate.2026-11-17.log", "keepgate.2026-11-18.2.log", "keepgate.2026-11-18.log"]
+        );
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_goes_on_with_the_newest_file() {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+        let mut files = DailyFiles::open(folder.path(), BOUNDS, clock.clone()).unwrap();
+        files.write_all(b"one\n").unwrap();
+        clock.set(Timestamp::from_millis(1_794_000_000_000));
+        files.write_all(b"two\n").unwrap();
+        DailyFiles::open(folder.path(), BOUNDS, clock).unwrap().write_all(b"three\n").unwrap();
+        assert_eq!(names(folder.path()), ["keepgate.2026-11-18.log"]);
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_fails_the_line_and_comes_back() {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+        let log = folder.path().join("log");
+        let mut files = DailyFiles::open(&log, BOUNDS, clock.clone()).unwrap();
+        fs::remove_dir_all(&log).unwrap();
+        clock.advance(Duration::from_secs(24 * 3600));
+        files.write_all(b"lost\n").unwrap_err();
+        fs::create_dir(&log).unwrap();
+        files.write_all(b"kept\n").unwrap();
+        assert_eq!(names(&log), ["keepgate.2026-11-19.log"]);
+    }
+}
