@@ -65,7 +65,14 @@ impl Accounts {
                 }
             };
             let right = verification != Verification::Wrong;
-            let hash = if right { Some(passwords.hash(&new).await?) } else { None };
+            let hash = if right { Some(passwords.hash(&new).await) } else { None };
+            let hash = match hash.transpose() {
+                Ok(hash) => hash,
+                Err(error) => {
+                    attempt.into_iter().for_each(Attempt::withdraw);
+                    return Err(error);
+                }
+            };
             let decided = self.commands.decide(|bundle| {
                 self.decide_change(bundle, caller, &account.password, hash.as_ref(), origin)
             });
@@ -80,8 +87,9 @@ impl Accounts {
                 }
                 Err(Setback::Overtaken) => {}
                 Err(Setback::Failed(error)) => {
-                    // The node's failure, right or wrong: the asker has learnt nothing.
-                    attempt.into_iter().for_each(Attempt::withdraw);
+                    // As at a login: the node's failure is not held against who was right, and a wrong
+                    // guess counts.
+                    attempt.into_iter().filter(|_| right).for_each(Attempt::withdraw);
                     return Err(error);
                 }
             }

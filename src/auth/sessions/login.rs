@@ -74,8 +74,11 @@ impl Sessions {
                 }
                 Err(Setback::Overtaken) => {}
                 Err(Setback::Failed(error)) => {
-                    // The node's failure, right or wrong: the asker has learnt nothing.
-                    attempt.withdraw();
+                    // The node's failure is not held against who was right. A wrong guess counts: a node
+                    // that writes nothing for hours must not be one to guess at for hours.
+                    if proof.verification != Verification::Wrong {
+                        attempt.withdraw();
+                    }
                     return Err(error);
                 }
             }

@@ -299,3 +299,25 @@ async fn tries_are_counted_by_who_made_them_and_refusals_by_the_bucket() {
     world.auth.throttle.purge();
     assert!(world.auth.throttle.tally().entries.iter().all(|(_, count)| *count == 0), "{tally:?}");
 }
+
+#[tokio::test]
+async fn a_node_that_writes_nothing_counts_wrong_guesses_all_the_same_and_right_ones_not() {
+    for (password, counts) in [(WRONG, true), (PASSWORD, false)] {
+        let world = World::new().await;
+        world.account("ada", &[]).await;
+        let caller = world.caller(&world.login("ada").await);
+        world.stores.committer.set_room(Some(Short { reserve: true, reason: "full".into() }));
+        for n in 0..5 {
+            let answer = try_from(&world, "ada", password, None, &bot(n)).await;
+            assert!(matches!(answer, Err(AuthError::Unavailable(_))), "{answer:?}");
+            let (old, new) = (password.into(), "another horse battery staple".into());
+            let changed = world.auth.accounts.change_password(&caller, old, new, &here()).await;
+            assert!(matches!(changed, Err(AuthError::Unavailable(_))), "{changed:?}");
+        }
+        world.stores.committer.set_room(None);
+        let answer = try_from(&world, "ada", password, None, &bot(9)).await;
+        assert_eq!(throttled(&answer), counts, "{answer:?}");
+        let again = world.auth.accounts.change_password(&caller, password.into(), PASSWORD.into(), &here()).await;
+        assert_eq!(matches!(again, Err(AuthError::TooManyAttempts { .. })), counts, "{again:?}");
+    }
+}
