@@ -100,7 +100,9 @@ fn as_text(reply: &Reply) -> String {
         Reply::Sessions(sessions) => {
             table(["ID", "DEVICE", "ADDRESS", "REFRESHED", "LAST USED", "ENDS"], sessions, session_row)
         }
-        Reply::Bans(bans) => table(["NETWORK", "REASON", "AUTHOR", "SINCE", "UNTIL"], bans, ban_row),
+        Reply::Bans(bans) => {
+            table(["NETWORK", "SOURCE", "REASON", "AUTHOR", "SINCE", "UNTIL"], bans, ban_row)
+        }
         Reply::Keys(keys) => table(["ID", "ALGORITHM", "STATE", "CREATED", "CHANGED"], keys, key_row),
         Reply::Events(found) => event_lines(found),
         Reply::Verified(verification) => verified(verification),
@@ -172,9 +174,10 @@ fn session_row(session: &Session) -> [String; 6] {
     [session.id.clone(), session.device.clone(), address, refreshed, used, ends]
 }
 
-fn ban_row(ban: &Ban) -> [String; 5] {
-    let until = ban.expires_at.clone().unwrap_or_else(|| "(until removed)".to_owned());
-    [ban.network.clone(), ban.reason.clone(), ban.author.clone(), ban.created_at.clone(), until]
+fn ban_row(ban: &Ban) -> [String; 6] {
+    let Ban { network, source, reason, author, created_at, expires_at } = ban.clone();
+    let until = expires_at.unwrap_or_else(|| "(until removed)".to_owned());
+    [network, source, reason, author.unwrap_or_default(), created_at.unwrap_or_default(), until]
 }
 
 fn key_row(key: &Key) -> [String; 5] {

@@ -255,13 +255,17 @@ fn replies() -> Vec<Reply> {
             used_at: at(),
             expires_at: at(),
         }]),
-        Reply::Bans(vec![view::Ban {
-            network: "192.0.2.0/24".into(),
-            reason: "scans".into(),
-            author: "console:0".into(),
-            created_at: at(),
-            expires_at: None,
-        }]),
+        Reply::Bans(vec![
+            view::Ban {
+                network: "192.0.2.0/24".into(),
+                reason: "scans".into(),
+                source: "command".into(),
+                author: Some("console:0".into()),
+                created_at: Some(at()),
+                expires_at: None,
+            },
+            view::Ban::configured("10.0.0.0/8".parse().unwrap(), "blacklist.file"),
+        ]),
         Reply::Keys(vec![view::Key {
             id: "kid".into(),
             algorithm: "EdDSA".into(),
