@@ -132,8 +132,10 @@ fn read(new: NewBan, author: String, now: Timestamp) -> Result<Ban, AuthError> {
 /// own checks and tools come, or one of the `proxies` that stand before the gate.
 pub fn own(network: IpNet, proxies: &[IpNet]) -> Option<String> {
     let overlap = |other: &IpNet| network.contains(other) || other.contains(&network);
-    let loopback =
-        [IpNet::new_assert(Ipv4Addr::LOCALHOST.into(), 8), IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST))];
+    let loopback = [
+        IpNet::new_assert(Ipv4Addr::LOCALHOST.into(), 8).trunc(),
+        IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST)),
+    ];
     if let Some(held) = loopback.iter().find(|held| overlap(held)) {
         return Some(format!("{network} holds the loopback ({held})"));
     }

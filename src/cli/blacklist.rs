@@ -54,9 +54,12 @@ impl Blacklist {
 }
 
 async fn list(console: &mut Console) -> anyhow::Result<ExitCode> {
-    let of = |reply| if let Reply::Bans(page) = reply { Ok(page) } else { Err(reply) };
+    let of = |reply| match reply {
+        Reply::Bans(page) => Ok(page),
+        other => Err(output::unexpected(&other)),
+    };
     let made = console.node.execute(Command::BlacklistList).await?;
-    let mut all = of(made).map_err(|other| output::unexpected(&other))?;
+    let mut all = of(made)?;
     let ask = |last: Option<&Ban>| {
         let after = last.map(|ban| ban.network.parse()).transpose()?;
         Ok(Command::BlacklistConfigured { after, limit: PAGE })

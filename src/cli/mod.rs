@@ -176,12 +176,12 @@ impl Console {
     async fn pages<T>(
         &mut self,
         ask: impl Fn(Option<&T>) -> anyhow::Result<Command>,
-        of: impl Fn(Reply) -> Result<Vec<T>, Reply>,
+        of: impl Fn(Reply) -> anyhow::Result<Vec<T>>,
     ) -> anyhow::Result<Vec<T>> {
         let mut all: Vec<T> = Vec::new();
         loop {
             let reply = self.node.execute(ask(all.last())?).await?;
-            let page = of(reply).map_err(|other| output::unexpected(&other))?;
+            let page = of(reply)?;
             let more = page.len() >= PAGE as usize;
             all.extend(page);
             if !more {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{Console, password, transfer};
+use super::{Console, output, password, transfer};
 use crate::app::control::command::{Command, PAGE};
 use crate::app::control::reply::Reply;
 use crate::app::control::{data, view};
@@ -158,7 +158,10 @@ async fn list(console: &mut Console) -> anyhow::Result<ExitCode> {
         let after = last.map(|user| user.id.parse()).transpose()?;
         Ok(Command::UserList { after, limit: PAGE })
     };
-    let of = |reply| if let Reply::Users(page) = reply { Ok(page) } else { Err(reply) };
+    let of = |reply| match reply {
+        Reply::Users(page) => Ok(page),
+        other => Err(output::unexpected(&other)),
+    };
     let all = console.pages(ask, of).await?;
     console.show(&Reply::Users(all))
 }
@@ -169,7 +172,10 @@ async fn documents(console: &mut Console, user: String) -> anyhow::Result<ExitCo
         let after = last.map(|document| document.key.clone());
         Ok(Command::UserDocuments { user: user.clone(), after, limit: PAGE })
     };
-    let of = |reply| if let Reply::Documents(page) = reply { Ok(page) } else { Err(reply) };
+    let of = |reply| match reply {
+        Reply::Documents(page) => Ok(page),
+        other => Err(output::unexpected(&other)),
+    };
     let all = console.pages(ask, of).await?;
     console.show(&Reply::Documents(all))
 }

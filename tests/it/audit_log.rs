@@ -80,7 +80,7 @@ async fn an_export_holds_every_event_once_in_both_formats() {
     let cef = std::fs::read_to_string(&out).expect("it was written");
     assert!(cef.lines().count() <= all.len() && cef.lines().all(|line| line.starts_with("CEF:0|Keepgate|")));
     assert_eq!(cef.lines().filter(|line| line.contains("|blacklist_add|")).count(), 30);
-    let again = gate.cli(&["audit", "export", "--out", path]).expect(1);
+    let again = gate.cli(&["audit", "export", "--out", path]).expect(4);
     assert!(again.stderr.contains("log.cef"), "{again:?}");
     gate.stop();
     assert_eq!(gate.cli(&["audit", "export", "--kind", "blacklist_add"]).expect(0), json);

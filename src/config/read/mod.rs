@@ -19,7 +19,7 @@ mod tree;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use rules::Rules;
@@ -44,12 +44,15 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
 /// The text of the file at `path`.
 pub fn text(path: &Path) -> Result<String, Problems> {
     read_file(path).map_err(|error| {
-        whole(
-            &path.display().to_string(),
-            format!("the file cannot be read: {error}"),
-            "name the configuration with --config, or a development folder with --data; `keepgate init` \
-             writes a first one",
-        )
+        let remedy = match error.kind() {
+            ErrorKind::PermissionDenied => "run it with sudo, or as the user that keepgate runs as",
+            ErrorKind::InvalidData => "write it in UTF-8; is it the right file?",
+            _ => {
+                "name the configuration with --config, or a development folder with --data; `keepgate init` \
+                 writes a first one"
+            }
+        };
+        whole(&path.display().to_string(), format!("the file cannot be read: {error}"), remedy)
     })
 }
 
