@@ -23,7 +23,7 @@ pub struct JsonText(String);
 pub enum JsonFault {
     /// Not JSON, or not UTF-8.
     #[error(
-        "not valid JSON (RFC 8259), or a number that a double cannot hold, at line {line}, column {column}"
+        "not valid JSON, or a number that a double cannot hold (RFC 7493), at line {line}, column {column}"
     )]
     Malformed {
         /// From 1.

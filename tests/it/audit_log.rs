@@ -132,7 +132,7 @@ async fn a_cut_end_is_contradicted_by_witnesses_outside_though_all_that_is_insid
     let message = std::str::from_utf8(&buffer[..length]).expect("UTF-8");
     assert!(message.starts_with("<85>1 ") && message.contains(" audit-head - {\"count\":"), "{message}");
     gate.cli(&["audit", "verify", "--witness", copy]).expect(0);
-    gate.cli(&["audit", "verify", "--witness", "/nowhere/copy.jsonl"]).expect(4);
+    gate.cli(&["audit", "verify", "--witness", "/nowhere/copy.jsonl"]).expect(2);
 
     // Somebody puts the whole data folder back to an earlier day: everything in it agrees.
     let earlier = folder.path().join("earlier");
