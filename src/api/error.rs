@@ -17,6 +17,7 @@ use http::{HeaderValue, Method, StatusCode};
 use crate::auth::error::{AuthError, FieldError};
 use crate::model::caller::{Origin, RefusedToken};
 use crate::model::problem::{self, FieldProblem, Problem};
+use crate::model::unavailable::Unavailable;
 
 /// How long clients wait while the node shuts down or cannot write: another node, or the next
 /// start, may answer then.
@@ -89,6 +90,11 @@ impl Failure {
         let detail = "the request failed here; the log has the reason under this request id";
         let failure = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail);
         failure.because(cause)
+    }
+
+    /// [`Failure::internal`], with everything that led to it in the log.
+    pub fn broken(error: &dyn std::error::Error) -> Self {
+        Self::internal(Chain(error))
     }
 
     /// 413: the body is longer than anything that is taken here.
@@ -181,24 +187,23 @@ impl From<AuthError> for Failure {
             ),
             AuthError::TooManyAttempts { retry_after } => Self::too_many_attempts(retry_after),
             AuthError::NotFound => Self::not_found("there is no such thing, or it is not yours"),
-            node => Self::of_the_node(node),
+            AuthError::Unavailable(error) => error.into(),
+            AuthError::Store(_) | AuthError::Internal(_) => Self::broken(&error),
         }
     }
 }
 
-impl Failure {
-    /// What is the node's fault, not the request's.
-    pub fn of_the_node(error: AuthError) -> Self {
+impl From<Unavailable> for Failure {
+    fn from(error: Unavailable) -> Self {
         match error {
-            AuthError::Overloaded { retry_after } => {
+            Unavailable::Overloaded { retry_after } => {
                 Self::unavailable("overloaded", "too many requests are being worked on", retry_after)
             }
-            AuthError::ReadOnly { reason } => {
+            Unavailable::ReadOnly { reason } => {
                 Self::unavailable("read-only", "this node takes no changes at the moment", A_WHILE)
                     .because(format!("read-only: {reason}"))
             }
-            AuthError::Closing => Self::unavailable("shutting-down", "this node is shutting down", A_WHILE),
-            other => Self::internal(Chain(&other)),
+            Unavailable::Closing => Self::unavailable("shutting-down", "this node is shutting down", A_WHILE),
         }
     }
 }

@@ -153,6 +153,7 @@ mod tests {
     use super::*;
     use crate::auth::error::AuthError;
     use crate::auth::testing::{PASSWORD, World, here};
+    use crate::model::unavailable::Unavailable;
 
     struct Told(Arc<AtomicU64>);
 
@@ -184,7 +185,8 @@ mod tests {
             let caller = world.caller(&grants[at]);
             world.auth.sessions.logout(&caller, &here()).await
         };
-        let read_only = |error: AuthError| matches!(error, AuthError::ReadOnly { .. });
+        let read_only =
+            |error: AuthError| matches!(error, AuthError::Unavailable(Unavailable::ReadOnly { .. }));
 
         assert!(look(999), "low is said, and refuses nothing");
         assert_eq!(disk.level(), Level::Low);

@@ -16,8 +16,7 @@ use super::core::Core;
 use super::doors;
 use crate::audit::draft::Draft;
 use crate::config::Config;
-use crate::config::change::{Changes, compare};
-use crate::config::probe::probe;
+use crate::config::change::{Changes, checked};
 use crate::config::problem::{Place, Problem, Problems};
 use crate::edge::certificates::Loaded;
 use crate::edge::plan;
@@ -29,8 +28,8 @@ use crate::model::time::Timestamp;
 use crate::observe::logging;
 use crate::store::error::CommitError;
 
-/// Reads the configuration that the node was started with anew: the same file, arguments and
-/// environment variables.
+/// Reads the configuration that the node was started with anew, and checks it with the files it names: the same
+/// file, arguments and environment variables.
 pub type Read = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
 
 /// What a node needs to be given another configuration.
@@ -66,22 +65,24 @@ pub(in crate::app) struct Reloader {
     source: Source,
     changer: Changer,
     terminator: Terminator,
-    running: tokio::sync::Mutex<Running>,
+    running: tokio::sync::Mutex<InForce>,
     told: Mutex<Told>,
-}
-
-/// What is in force.
-struct Running {
-    config: Arc<Config>,
-    /// The networks of `[blacklist]`, those in its file with them.
-    banned: Vec<IpNet>,
 }
 
 /// What is told without waiting.
 struct Told {
     loaded_at: Timestamp,
     refused: Option<(Timestamp, String)>,
-    drain_timeout: Duration,
+    force: InForce,
+}
+
+/// The configuration in force.
+#[derive(Clone)]
+pub(in crate::app) struct InForce {
+    /// All of it.
+    pub config: Arc<Config>,
+    /// The networks of `[blacklist]`, those in its file with them, sorted.
+    pub banned: Arc<[IpNet]>,
 }
 
 /// Everything made and checked.
@@ -101,10 +102,10 @@ impl Reloader {
         (changer, terminator): (Changer, Terminator),
         banned: Vec<IpNet>,
     ) -> Arc<Self> {
-        let running = Running { config: Arc::new(core.config.clone()), banned };
-        let drain_timeout = core.config.limits.drain_timeout;
-        let told = Mutex::new(Told { loaded_at: core.clock.now(), refused: None, drain_timeout });
-        Arc::new(Self { source, changer, terminator, running: running.into(), told })
+        let force = InForce { config: Arc::new(core.config.clone()), banned: banned.into() };
+        let running = force.clone().into();
+        let told = Mutex::new(Told { loaded_at: core.clock.now(), refused: None, force });
+        Arc::new(Self { source, changer, terminator, running, told })
     }
 
     /// How it stands, for `status`.
@@ -121,7 +122,12 @@ impl Reloader {
 
     /// `limits.drain_timeout` in force. Waits for no reload that is under way.
     pub fn drain_timeout(&self) -> Duration {
-        self.told.lock().drain_timeout
+        self.told.lock().force.config.limits.drain_timeout
+    }
+
+    /// What is in force. Waits for no reload that is under way.
+    pub fn in_force(&self) -> InForce {
+        self.told.lock().force.clone()
     }
 
     /// Reads the configuration and puts it in place, or refuses it and changes nothing.
@@ -162,14 +168,10 @@ impl Reloader {
     }
 
     fn prepare(&self, running: &Config) -> Result<Prepared, Problems> {
+        // What could not be started with is not taken either, whether it would change now or later.
         let read = (self.source.read)()?;
         let problems = |problems| Problems { file: self.name(), problems };
-        // What could not be started with is not taken either, whether it would change now or later.
-        let found = probe(&read);
-        if !found.is_empty() {
-            return Err(problems(found));
-        }
-        let changes = compare(running, &read);
+        let changes = checked(running, &read).map_err(problems)?;
         self.make(changes).map_err(problems)
     }
 
@@ -196,7 +198,7 @@ impl Reloader {
     }
 
     /// Nothing in here can fail.
-    fn put(&self, core: &Core, prepared: Prepared, running: &mut Running) -> view::Reloaded {
+    fn put(&self, core: &Core, prepared: Prepared, running: &mut InForce) -> view::Reloaded {
         let Prepared { changes, certificates, plan, banned, log } = prepared;
         let Changes { next, mut changed, restart } = changes;
         let other = self.terminator.certificates().put(certificates);
@@ -210,20 +212,25 @@ impl Reloader {
             }
         };
         content(other, "tls.", "tls.certificates");
-        content(banned != running.banned, "blacklist.", "blacklist.file");
-        let drain_timeout = next.limits.drain_timeout;
-        *running = Running { config: Arc::new(next), banned };
-        *self.told.lock() = Told { loaded_at: core.clock.now(), refused: None, drain_timeout };
-        tracing::info!(file = self.source.file, ?changed, ?restart, "the configuration was reloaded");
+        content(banned[..] != running.banned[..], "blacklist.", "blacklist.file");
+        *running = InForce { config: Arc::new(next), banned: banned.into() };
+        *self.told.lock() = Told { loaded_at: core.clock.now(), refused: None, force: running.clone() };
+        let (now, later) = (changed.join(", "), restart.join(", "));
+        tracing::info!(
+            file = self.source.file,
+            changed = now,
+            unchanged_until_a_restart = later,
+            "the configuration was reloaded"
+        );
         view::Reloaded { file: self.source.file.clone(), changed, restart }
     }
 
     fn refuse(&self, core: &Core, refused: &Refused) {
         let why = match refused {
             Refused::Wrong(problems) => {
-                for Problem { place, key, value, message, remedy } in &problems.problems {
-                    let value = value.as_deref().unwrap_or_default();
-                    tracing::error!(?place, key, value, message, remedy, "wrong in the configuration");
+                for problem in &problems.problems {
+                    let told = problem.told(&problems.file);
+                    tracing::error!(remedy = problem.remedy, "wrong in the configuration: {told}");
                 }
                 let count = problems.problems.len();
                 format!("{count} {} in it", if count == 1 { "problem" } else { "problems" })

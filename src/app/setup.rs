@@ -1,6 +1,9 @@
 //! The files of a first start: the configuration and the folders, made all or not at all, in place of
 //! nothing. What stood there before is never written over and never removed.
 //!
+//! The configuration comes last and whole, so that a start which was cut short leaves none. What it leaves is a data
+//! folder with [`UNFINISHED`] in it, which the next first start clears away.
+//!
 //! Whose they are: a data folder that is there already belongs to the user that will run keepgate, and
 //! the configuration can then be read by that user's group.
 
@@ -9,7 +12,13 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+
 use crate::files;
+
+/// In a data folder that is being filled: nothing in it has been used by anybody. It is gone before the
+/// configuration is there, by which alone the folder is found.
+const UNFINISHED: &str = "init.unfinished";
 
 /// A first start could not be prepared; nothing was left behind.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +38,10 @@ pub struct Setup {
     made: Vec<PathBuf>,
     /// The data folder, if it was there and empty.
     emptied: Option<PathBuf>,
+    /// Whose the folder and the configuration will be.
+    group: Option<u32>,
+    /// [`UNFINISHED`], locked for as long as this process lives.
+    marker: Option<File>,
 }
 
 /// What stands where a first start would write.
@@ -44,7 +57,11 @@ pub fn obstacles(config: &Path, data: &Path) -> Vec<String> {
             names.sort();
             let shown: Vec<_> = names.iter().take(3).map(|name| name.to_string_lossy()).collect();
             let more = if names.len() > 3 { ", …" } else { "" };
-            if !names.is_empty() {
+            if names.iter().any(|name| name == UNFINISHED) {
+                if let Err(error) = claim(data) {
+                    found.push(format!("{} with an `init` at work in it ({error})", data.display()));
+                }
+            } else if !names.is_empty() {
                 found.push(format!("the data folder {} with {}{more}", data.display(), shown.join(", ")));
             }
         }
@@ -54,13 +71,22 @@ pub fn obstacles(config: &Path, data: &Path) -> Vec<String> {
     found
 }
 
-/// Makes the data folder and writes the configuration.
+/// The marker of a data folder, which at most one process has at a time.
+fn claim(data: &Path) -> io::Result<File> {
+    let marker =
+        File::options().write(true).create(true).truncate(false).mode(0o600).open(data.join(UNFINISHED))?;
+    flock(&marker, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(marker)
+}
+
+/// Makes the data folder and that of the configuration, which [`Setup::finish`] writes once the data folder is
+/// filled.
 ///
 /// # Errors
 /// [`SetupError`] with everything undone.
-pub fn prepare(config: &Path, text: &str, data: &Path) -> Result<Setup, SetupError> {
+pub fn prepare(config: &Path, data: &Path) -> Result<Setup, SetupError> {
     let mut setup = Setup::default();
-    match setup.make(config, text, data) {
+    match setup.make(config, data) {
         Ok(()) => Ok(setup),
         Err(error) => {
             setup.undo();
@@ -70,18 +96,35 @@ pub fn prepare(config: &Path, text: &str, data: &Path) -> Result<Setup, SetupErr
 }
 
 impl Setup {
-    fn make(&mut self, config: &Path, text: &str, data: &Path) -> Result<(), SetupError> {
-        let group = group_of_another(data);
+    fn make(&mut self, config: &Path, data: &Path) -> Result<(), SetupError> {
+        let failed = |source| SetupError { path: data.to_owned(), source };
+        self.group = group_of_another(data);
         if data.is_dir() {
             self.emptied = Some(data.to_owned());
         }
         self.folder(data, None)?;
         // One that was there, and empty: what will be in it is nobody else's to list.
         let private = Permissions::from_mode(0o700);
-        fs::set_permissions(data, private).map_err(|source| SetupError { path: data.to_owned(), source })?;
+        fs::set_permissions(data, private).map_err(failed)?;
+        self.marker = Some(claim(data).map_err(failed)?);
+        clear(data, Some(UNFINISHED));
+        File::open(data).and_then(|folder| folder.sync_all()).map_err(failed)?;
         let above = config.parent().unwrap_or(Path::new("/"));
-        self.folder(above, group)?;
-        self.file(config, text, group).map_err(|source| SetupError { path: config.to_owned(), source })
+        self.folder(above, self.group)
+    }
+
+    /// Writes the configuration: from then on there is a node.
+    ///
+    /// # Errors
+    /// [`SetupError`]; what was made is still to be undone.
+    pub fn finish(&mut self, config: &Path, text: &str, data: &Path) -> Result<(), SetupError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| SetupError { path, source }
+        };
+        let settled = fs::remove_file(data.join(UNFINISHED)).and_then(|()| File::open(data)?.sync_all());
+        settled.map_err(failed(data))?;
+        self.file(config, text).map_err(failed(config))
     }
 
     /// Makes a folder and those above it that are missing.
@@ -98,16 +141,34 @@ impl Setup {
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, text: &str, group: Option<u32>) -> io::Result<()> {
-        // New, or it is somebody else's.
-        let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    fn file(&mut self, path: &Path, text: &str) -> io::Result<()> {
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(".init");
+        let draft = PathBuf::from(draft);
+        let written = self.draft(&draft, text).and_then(|()| {
+            // What came to stand there meanwhile is somebody else's.
+            Ok(renameat_with(CWD, &draft, CWD, path, RenameFlags::NOREPLACE)?)
+        });
+        if written.is_err() {
+            let _ = fs::remove_file(&draft);
+        }
+        written?;
         self.made.push(path.to_owned());
+        File::open(path.parent().unwrap_or(path))?.sync_all()
+    }
+
+    fn draft(&self, path: &Path, text: &str) -> io::Result<()> {
+        // One that was left by a start cut short.
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all(text.as_bytes())?;
-        if let Some(group) = group {
+        if let Some(group) = self.group {
             share(path, group, 0o640)?;
         }
-        file.sync_all()?;
-        File::open(path.parent().unwrap_or(path))?.sync_all()
+        file.sync_all()
     }
 
     /// What was made, for who wants to know.
@@ -124,12 +185,23 @@ impl Setup {
             }
         }
         // It was empty a moment ago, and is used by nobody without the configuration that is gone now.
-        for entry in self.emptied.iter().filter_map(|data| fs::read_dir(data).ok()).flatten().flatten() {
-            let path = entry.path();
-            let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            if let Err(error) = gone {
-                tracing::warn!(path = %path.display(), %error, "could not be removed again");
-            }
+        if let Some(data) = &self.emptied {
+            clear(data, None);
+        }
+    }
+}
+
+/// Removes what is in a folder, but for one name.
+fn clear(folder: &Path, but: Option<&str>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if but.is_some_and(|but| entry.file_name() == but) {
+            continue;
+        }
+        let path = entry.path();
+        let folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let gone = if folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        if let Err(error) = gone {
+            tracing::warn!(path = %path.display(), %error, "could not be removed again");
         }
     }
 }
@@ -158,13 +230,43 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (config, data) = (folder.path().join("etc/keepgate/config.toml"), folder.path().join("var/data"));
         assert_eq!(obstacles(&config, &data), Vec::<String>::new());
-        let setup = prepare(&config, "text", &data).unwrap();
-        assert_eq!((mode(&config), mode(&data)), (0o600, 0o700));
-        assert_eq!(setup.made().len(), 5);
+        let mut setup = prepare(&config, &data).unwrap();
+        assert!(!config.exists(), "it comes last");
         fs::write(data.join("store"), "").unwrap();
+        setup.finish(&config, "text", &data).unwrap();
+        assert_eq!((mode(&config), mode(&data)), (0o600, 0o700));
+        assert_eq!((setup.made().len(), fs::read_dir(config.parent().unwrap()).unwrap().count()), (5, 1));
         assert_eq!(obstacles(&config, &data).len(), 2);
         setup.undo();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    /// A kill leaves what a dropped setup leaves: nothing is undone.
+    #[test]
+    fn a_start_that_was_cut_short_is_begun_anew_at_every_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, data) = (folder.path().join("etc/config.toml"), folder.path().join("data"));
+        let setup = prepare(&config, &data).unwrap();
+        assert_eq!(obstacles(&config, &data).len(), 1, "another that is at work is not disturbed");
+        drop(setup);
+        assert_eq!(obstacles(&config, &data), Vec::<String>::new());
+        // In the middle of the stores, with a half-written draft beside the place of the configuration.
+        fs::create_dir_all(data.join("store/journal")).unwrap();
+        fs::write(data.join("master.key"), "half").unwrap();
+        fs::write(folder.path().join("etc/config.toml.init"), "half").unwrap();
+        assert_eq!(obstacles(&config, &data), Vec::<String>::new());
+        let mut setup = prepare(&config, &data).unwrap();
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 1, "the marker alone");
+        fs::write(data.join("master.key"), "whole").unwrap();
+        // Stores that are whole are never cleared away, with or without their configuration.
+        fs::remove_file(data.join(UNFINISHED)).unwrap();
+        assert!(obstacles(&config, &data).concat().contains("master.key"));
+        fs::write(data.join(UNFINISHED), "").unwrap();
+        setup.finish(&config, "text", &data).unwrap();
+        drop(setup);
+        assert_eq!(obstacles(&config, &data).len(), 2);
+        assert_eq!(fs::read_to_string(&config).unwrap(), "text");
+        assert_eq!(fs::read_dir(config.parent().unwrap()).unwrap().count(), 1, "no draft is left");
     }
 
     #[test]
@@ -173,14 +275,18 @@ mod tests {
         let (config, data) = (folder.path().join("config.toml"), folder.path().join("data"));
         fs::create_dir(&data).unwrap();
         fs::write(&config, "mine").unwrap();
-        let error = prepare(&config, "text", &data).unwrap_err();
+        let mut setup = prepare(&config, &data).unwrap();
+        let error = setup.finish(&config, "text", &data).unwrap_err();
         assert!(error.to_string().contains("config.toml"), "{error}");
+        setup.undo();
         assert_eq!(fs::read_to_string(&config).unwrap(), "mine");
-        assert!(data.is_dir(), "an empty folder that was there");
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 0, "an empty folder that was there");
         fs::remove_file(&config).unwrap();
         std::os::unix::fs::symlink(folder.path().join("elsewhere"), &config).unwrap();
         assert_eq!(obstacles(&config, &data).len(), 1);
-        prepare(&config, "text", &data).unwrap_err();
+        let mut setup = prepare(&config, &data).unwrap();
+        setup.finish(&config, "text", &data).unwrap_err();
+        setup.undo();
         assert!(!folder.path().join("elsewhere").exists(), "a link is not followed");
     }
 
@@ -193,7 +299,9 @@ mod tests {
         let (config, data) = (folder.path().join("etc/config.toml"), folder.path().join("data"));
         fs::create_dir(&data).unwrap();
         chown(&data, Some(65534), Some(65533)).unwrap();
-        prepare(&config, "text", &data).unwrap().made().iter().for_each(|path| {
+        let mut setup = prepare(&config, &data).unwrap();
+        setup.finish(&config, "text", &data).unwrap();
+        setup.made().iter().for_each(|path| {
             assert_eq!(path.metadata().unwrap().gid(), 65533, "{}", path.display());
         });
         assert_eq!((mode(&config), mode(config.parent().unwrap())), (0o640, 0o750));

@@ -2,6 +2,7 @@
 //! the journal; here networks are normalised, so that one network is one entry however it is
 //! written, and what would lock everybody out is refused.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -14,7 +15,7 @@ use crate::model::ban::{self, Ban};
 use crate::model::caller::{Actor, Origin};
 use crate::model::change::TokenChange;
 use crate::model::event::{Intent, Outcome};
-use crate::model::time::Timestamp;
+use crate::model::time::{LONGEST_LIFE, Timestamp};
 
 const LONGEST_REASON: usize = 200;
 
@@ -117,10 +118,31 @@ fn read(new: NewBan, author: String, now: Timestamp) -> Result<Ban, AuthError> {
     if expires_at.is_some_and(|end| end <= now) {
         faults.push(FieldError::new("expires_at", "past", "use a time to come"));
     }
+    if expires_at.is_some_and(|end| end > now.plus(LONGEST_LIFE)) {
+        let detail = "use a time within 3650 days; leave it out for a ban that stays until it is lifted";
+        faults.push(FieldError::new("expires_at", "too_far", detail));
+    }
     match network {
         Ok(network) if faults.is_empty() => Ok(Ban { network, reason, author, created_at: now, expires_at }),
         _ => Err(AuthError::Invalid(faults)),
     }
+}
+
+/// What of this node's own surroundings a ban of `network` would keep out: the loopback, by which the machine's
+/// own checks and tools come, or one of the `proxies` that stand before the gate.
+pub fn own(network: IpNet, proxies: &[IpNet]) -> Option<String> {
+    let overlap = |other: &IpNet| network.contains(other) || other.contains(&network);
+    let loopback = [
+        IpNet::new_assert(Ipv4Addr::LOCALHOST.into(), 8).trunc(),
+        IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST)),
+    ];
+    if let Some(held) = loopback.iter().find(|held| overlap(held)) {
+        return Some(format!("{network} holds the loopback ({held})"));
+    }
+    let held = proxies.iter().find(|held| overlap(held))?;
+    Some(format!(
+        "{network} holds a trusted proxy ({held} of listen.trusted_proxies), and all who come by it"
+    ))
 }
 
 fn parse(text: &str) -> Result<IpNet, FieldError> {
@@ -172,6 +194,30 @@ mod tests {
         for text in ["0.0.0.0/0", "::/0", "::ffff:0.0.0.0/96"] {
             assert_eq!(codes(new(text)), ["everybody"], "{text}");
             assert!(codes(NewBan { force: true, ..new(text) }).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_ban_ends_within_ten_years_or_by_hand() {
+        let until = |end| codes(NewBan { expires_at: Some(end), ..new("192.0.2.7") });
+        let last = Timestamp::from_millis(1000).plus(LONGEST_LIFE);
+        assert!(until(last).is_empty());
+        assert_eq!(until(last.plus(std::time::Duration::from_millis(1))), ["too_far"]);
+        assert_eq!(until(Timestamp::MAX), ["too_far"]);
+    }
+
+    #[test]
+    fn what_is_the_nodes_own_is_known_from_inside_and_from_around() {
+        let proxies: [IpNet; 1] = ["192.0.2.0/28".parse().unwrap()];
+        let held = |text: &str| own(parse(text).unwrap(), &proxies);
+        for text in ["127.0.0.1", "127.9.0.0/16", "::1", "::ffff:127.0.0.1", "64.0.0.0/2", "::/8"] {
+            assert!(held(text).is_some_and(|told| told.contains("loopback")), "{text}");
+        }
+        for text in ["192.0.2.3", "192.0.2.0/24", "192.0.2.0/30"] {
+            assert!(held(text).is_some_and(|told| told.contains("192.0.2.0/28")), "{text}");
+        }
+        for text in ["192.0.2.16/28", "128.0.0.0/3", "2001:db8::/32", "::2"] {
+            assert_eq!(held(text), None, "{text}");
         }
     }
 

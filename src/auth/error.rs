@@ -2,10 +2,10 @@
 //! surface (HTTP, control socket) decides on every case. Nothing in here is secret: messages may be
 //! shown to whoever asked, except the sources of [`AuthError::Store`] and [`AuthError::Internal`].
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::tokens::Unsigned;
+use crate::model::unavailable::Unavailable;
 use crate::store::error::{CommitError, StoreError};
 
 /// One field of the input is at fault.
@@ -95,21 +95,9 @@ pub enum AuthError {
         /// When to try again (`Retry-After`).
         retry_after: Duration,
     },
-    /// More work than the budget allows; nothing was tried.
-    #[error("busy; try again in {} s", retry_after.as_secs())]
-    Overloaded {
-        /// When to try again (`Retry-After`).
-        retry_after: Duration,
-    },
-    /// The node takes no writes.
-    #[error("this node is read-only: {reason}")]
-    ReadOnly {
-        /// Why, for operators.
-        reason: Arc<str>,
-    },
-    /// The node is shutting down.
-    #[error("the node is shutting down")]
-    Closing,
+    /// The node does nothing for anybody at the moment.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
     /// A store could not be read.
     #[error("a store could not be read")]
     Store(#[from] StoreError),
@@ -125,16 +113,9 @@ impl AuthError {
     }
 }
 
-/// How long a client should wait when the disk or other writers are in the way.
-const BRIEFLY: Duration = Duration::from_secs(1);
-
 impl From<CommitError> for AuthError {
     fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::Conflict | CommitError::Busy => Self::Overloaded { retry_after: BRIEFLY },
-            CommitError::ReadOnly { reason } => Self::ReadOnly { reason },
-            CommitError::Closed => Self::Closing,
-        }
+        Self::Unavailable(error.into())
     }
 }
 

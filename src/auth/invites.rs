@@ -28,6 +28,7 @@ use crate::model::invite::Invite;
 use crate::model::random;
 use crate::model::role::Role;
 use crate::model::session::TokenHash;
+use crate::model::time::LONGEST_LIFE;
 
 const PREFIX: &str = "kgi_";
 const LENGTH: usize = 16 + 32 + 4;
@@ -58,7 +59,7 @@ impl Invites {
     /// Makes an invitation and the code to hand over: the only time it is seen.
     ///
     /// # Errors
-    /// [`AuthError::Invalid`] for `email`; otherwise failures of the node.
+    /// [`AuthError::Invalid`] for `email` or `ttl`; otherwise failures of the node.
     pub async fn create(
         &self,
         new: NewInvite,
@@ -70,6 +71,14 @@ impl Invites {
             Ok(email) => email,
             Err(error) => return Err(AuthError::field("email", "invalid", error.to_string())),
         };
+        let ttl = new.ttl.unwrap_or(self.ttl);
+        if ttl < Duration::from_secs(1) || ttl > LONGEST_LIFE {
+            return Err(AuthError::field(
+                "ttl",
+                "invalid",
+                "use a time from 1 second to 3650 days".to_owned(),
+            ));
+        }
         let now = commands.now();
         let secret = Zeroizing::new(random::bytes::<32>(&*commands.rng));
         let code = InviteCode { invite: InviteId::new(now, &*commands.rng), secret };
@@ -80,7 +89,7 @@ impl Invites {
             roles: new.roles,
             author: author(&actor),
             created_at: now,
-            expires_at: now.plus(new.ttl.unwrap_or(self.ttl)),
+            expires_at: now.plus(ttl),
         };
         commands
             .settle(|bundle| {

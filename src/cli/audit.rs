@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::value::{Error as NotAWord, StrDeserializer};
 
-use super::exit::{FAILED, Usage};
+use super::exit::{FAILED, Usage, bad_file};
 use super::export::{self, Export, Format};
 use super::output::Reader;
 use super::progress::Progress;
@@ -102,7 +102,11 @@ fn network(text: &str) -> Result<IpNet, &'static str> {
 
 /// One of an enum's words, as the log spells them.
 fn word<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
-    T::deserialize(StrDeserializer::<NotAWord>::new(text)).map_err(|error| error.to_string())
+    T::deserialize(StrDeserializer::<NotAWord>::new(text)).map_err(|error| {
+        // serde's "unknown variant `x`, expected one of `y`, `z`": the second half is what helps.
+        let text = error.to_string();
+        text.split_once("expected ").map_or_else(|| text.clone(), |(_, words)| format!("write {words}"))
+    })
 }
 
 fn time(text: &str) -> Result<Timestamp, &'static str> {
@@ -204,6 +208,9 @@ async fn export(
 async fn verify(console: &mut Console, witness: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     // The daemon stands in another folder.
     let witness = witness.map(std::path::absolute).transpose()?;
+    if let Some(witness) = &witness {
+        std::fs::metadata(witness).map_err(bad_file("cannot read the witness", witness))?;
+    }
     let progress = Progress::waiting("proving the audit log");
     let reply = console.node.execute(Command::AuditVerify { witness }).await?;
     drop(progress);

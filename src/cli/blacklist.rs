@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::Console;
-use crate::app::control::command::Command;
+use super::{Console, output};
+use crate::app::control::command::{Command, PAGE};
+use crate::app::control::reply::Reply;
+use crate::app::control::view::Ban;
 
 /// `blacklist …`
 #[derive(Debug, clap::Subcommand)]
@@ -21,15 +23,15 @@ pub(super) enum Blacklist {
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
         /// For how long, such as 24h; until removed if left out
-        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "TIME", value_parser = super::life)]
         ttl: Option<Duration>,
-        /// Even if it is everybody (0.0.0.0/0 or ::/0)
+        /// Even if it is everybody (0.0.0.0/0 or ::/0), or holds the loopback or a trusted proxy
         #[arg(long)]
         force: bool,
     },
-    /// List all bans that hold
+    /// List all bans that hold: those that commands made, then those of the configuration
     List,
-    /// Lift a ban
+    /// Lift a ban that a command made
     Remove {
         /// Exactly as it is listed
         #[arg(value_parser = network)]
@@ -44,11 +46,26 @@ impl Blacklist {
                 let ttl_seconds = ttl.map(|ttl| ttl.as_secs());
                 Command::BlacklistAdd { network, reason, ttl_seconds, force }
             }
-            Self::List => Command::BlacklistList,
+            Self::List => return list(console).await,
             Self::Remove { network } => Command::BlacklistRemove { network },
         };
         console.run(command).await
     }
+}
+
+async fn list(console: &mut Console) -> anyhow::Result<ExitCode> {
+    let of = |reply| match reply {
+        Reply::Bans(page) => Ok(page),
+        other => Err(output::unexpected(&other)),
+    };
+    let made = console.node.execute(Command::BlacklistList).await?;
+    let mut all = of(made)?;
+    let ask = |last: Option<&Ban>| {
+        let after = last.map(|ban| ban.network.parse()).transpose()?;
+        Ok(Command::BlacklistConfigured { after, limit: PAGE })
+    };
+    all.extend(console.pages(ask, of).await?);
+    console.show(&Reply::Bans(all))
 }
 
 /// An address or a network, host bits cleared.

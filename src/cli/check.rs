@@ -6,16 +6,10 @@ use serde_json::json;
 
 use super::output;
 use super::place::Place;
-use crate::config::probe::probe;
-use crate::config::problem::Problems;
 
 pub(super) fn run(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
-    let config = place.config()?;
+    let config = place.surveyed()?;
     let file = place.name();
-    let problems = probe(&config);
-    if !problems.is_empty() {
-        return Err(Problems { file, problems }.into());
-    }
     let (routes, upstreams) = (config.routes.len(), config.upstreams.len());
     let text = if json {
         output::pretty(&json!({ "file": file, "ok": true, "routes": routes, "upstreams": upstreams }))?

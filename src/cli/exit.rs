@@ -1,5 +1,7 @@
 //! How a command ended: its exit code, and the words on standard error.
 
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -8,6 +10,7 @@ use super::line::BadLines;
 use super::output;
 use crate::app::control::client::SendError;
 use crate::app::control::reply::{Code, Failure};
+use crate::app::setup::SetupError;
 use crate::config::problem::Problems;
 
 /// It broke, or is not possible now.
@@ -27,6 +30,59 @@ pub(super) struct Usage {
     pub(super) remedy: &'static str,
 }
 
+/// A file or folder that was named, or one that a command makes, does not do.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} {}: {cause}", path.display())]
+pub(super) struct BadFile {
+    what: &'static str,
+    path: PathBuf,
+    /// Not its source: the message has said it.
+    cause: io::Error,
+}
+
+/// How the errors of files begin that should be there.
+pub(super) const CANNOT_READ: &str = "cannot read";
+
+/// For `map_err`: what was tried, such as "cannot read", and on what.
+pub(super) fn bad_file(what: &'static str, path: &Path) -> impl Fn(io::Error) -> BadFile {
+    let path = path.to_owned();
+    move |cause| BadFile { what, path: path.clone(), cause }
+}
+
+/// What the system said of a file, if that is what is wrong, and whether it was to be written.
+fn of_a_file(error: &anyhow::Error) -> Option<(ErrorKind, bool)> {
+    let bad =
+        error.downcast_ref::<BadFile>().map(|bad| (bad.cause.kind(), !bad.what.starts_with(CANNOT_READ)));
+    bad.or_else(|| error.downcast_ref::<SetupError>().map(|error| (error.source.kind(), true)))
+}
+
+/// A name that does not do is the command line's fault, a file that stands there already is kept by a rule,
+/// and the rest (no room, no permission, a broken disk) is how the machine is.
+const fn file_code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::AlreadyExists => REFUSED,
+        ErrorKind::NotFound
+        | ErrorKind::NotADirectory
+        | ErrorKind::IsADirectory
+        | ErrorKind::InvalidInput
+        | ErrorKind::InvalidFilename => USAGE,
+        _ => FAILED,
+    }
+}
+
+const fn file_remedy(kind: ErrorKind, written: bool) -> &'static str {
+    match kind {
+        ErrorKind::AlreadyExists => "nothing is written over: name another, or move that one away",
+        ErrorKind::NotFound | ErrorKind::NotADirectory if written => "name one in a folder that is there",
+        ErrorKind::NotFound | ErrorKind::NotADirectory => "name one that is there",
+        ErrorKind::IsADirectory | ErrorKind::InvalidInput | ErrorKind::InvalidFilename => "name a file",
+        ErrorKind::PermissionDenied => "run it as a user who may, or name another",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room, or name one on another disk",
+        ErrorKind::ReadOnlyFilesystem => "name one on a disk that can be written",
+        _ => "",
+    }
+}
+
 /// Writes why to standard error (as JSON if asked for) and gives the exit code.
 pub(super) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     let text = if json { as_json(error) } else { as_text(error) };
@@ -41,6 +97,8 @@ pub(super) fn code(error: &anyhow::Error) -> u8 {
         USAGE
     } else if error.is::<BadLines>() {
         REFUSED
+    } else if let Some((kind, _)) = of_a_file(error) {
+        file_code(kind)
     } else if let Some(failure) = failure(error) {
         match failure.code {
             Code::Invalid | Code::NotFound | Code::Conflict | Code::Refused => REFUSED,
@@ -60,15 +118,16 @@ pub(super) fn as_text(error: &anyhow::Error) -> String {
         return lines.to_string();
     }
     let remedy = remedy(error);
-    // The chain, but not a cause that the line before it has said already.
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
+    let text = chain(error);
     let next = if remedy.is_empty() { String::new() } else { format!("\n    {remedy}") };
     format!("keepgate: {text}{next}\n")
+}
+
+/// An error and its causes, but not a cause that has been said already.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().skip(1).map(ToString::to_string).fold(error.to_string(), |text, cause| {
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    })
 }
 
 pub(super) fn as_json(error: &anyhow::Error) -> String {
@@ -78,9 +137,13 @@ pub(super) fn as_json(error: &anyhow::Error) -> String {
         let (message, remedy) = (lines.summary(), BadLines::REMEDY);
         json!({ "code": Code::Invalid, "message": message, "remedy": remedy, "faults": lines.told() })
     } else {
-        let other = if error.is::<Usage>() { "usage" } else { "internal" };
+        let other = match self::code(error) {
+            USAGE => "usage",
+            REFUSED => "conflict",
+            _ => "internal",
+        };
         let code = failure(error).map(|failure| json!(failure.code));
-        let message = format!("{error:#}");
+        let message = chain(error);
         json!({ "code": code.unwrap_or_else(|| json!(other)), "message": message, "remedy": remedy(error) })
     };
     format!("{value}\n")
@@ -99,6 +162,9 @@ fn remedy(error: &anyhow::Error) -> String {
     }
     if let Some(usage) = error.downcast_ref::<Usage>() {
         return usage.remedy.to_owned();
+    }
+    if let Some((kind, written)) = of_a_file(error) {
+        return file_remedy(kind, written).to_owned();
     }
     match error.downcast_ref::<SendError>() {
         Some(SendError::Forbidden(_)) => "run it with sudo, or as the user that keepgate runs as".to_owned(),

@@ -6,10 +6,9 @@ use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
-
+use super::exit::bad_file;
 use super::output::{self, Reader};
 use crate::app::control::view::{Event, Events};
 use crate::model::event::Fields;
@@ -36,7 +35,7 @@ impl Export {
     pub fn to(out: Option<PathBuf>, format: Format) -> anyhow::Result<Self> {
         let create = |path: PathBuf| {
             let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-            let file = file.with_context(|| cannot_write(&path))?;
+            let file = file.map_err(bad_file(CANNOT, &path))?;
             Ok::<_, anyhow::Error>((path, BufWriter::new(file)))
         };
         Ok(Self { format, file: out.map(create).transpose()? })
@@ -51,7 +50,7 @@ impl Export {
         match &mut self.file {
             None => Ok(output::print(&text)?),
             Some((path, file)) => {
-                file.write_all(text.as_bytes()).with_context(|| cannot_write(path))?;
+                file.write_all(text.as_bytes()).map_err(bad_file(CANNOT, path))?;
                 Ok(Reader::There)
             }
         }
@@ -61,13 +60,12 @@ impl Export {
     pub fn finish(self) -> anyhow::Result<()> {
         let Some((path, file)) = self.file else { return Ok(()) };
         let file = file.into_inner().map_err(std::io::IntoInnerError::into_error);
-        file.and_then(|file| file.sync_all()).with_context(|| cannot_write(&path))
+        Ok(file.and_then(|file| file.sync_all()).map_err(bad_file(CANNOT, &path))?)
     }
 }
 
-fn cannot_write(path: &Path) -> String {
-    format!("the export cannot be written to {}", path.display())
-}
+/// What an error of the file is called.
+const CANNOT: &str = "cannot write";
 
 /// The lines of readable and unreadable records in the order of the chain.
 fn in_order<L>(

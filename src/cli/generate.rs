@@ -10,6 +10,7 @@ use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
+use super::exit::bad_file;
 use super::output;
 
 /// `completions …`
@@ -85,14 +86,13 @@ fn collect(command: &Command, pages: &mut Vec<Page>) -> anyhow::Result<()> {
 }
 
 fn write(folder: &Path, pages: &[Page]) -> anyhow::Result<()> {
-    let at = |path: &Path| format!("cannot write {}", path.display());
     match std::fs::create_dir(folder) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        made => made.with_context(|| at(folder))?,
+        made => made.map_err(bad_file("cannot make", folder))?,
     }
     for page in pages {
         let path = folder.join(&page.file);
-        std::fs::write(&path, &page.text).with_context(|| at(&path))?;
+        std::fs::write(&path, &page.text).map_err(bad_file("cannot write", &path))?;
     }
     Ok(())
 }

@@ -31,11 +31,13 @@ mod user;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::app::control::command::Command;
+use crate::app::control::command::{Command, PAGE};
 use crate::app::control::reply::Reply;
+use crate::model::time::LONGEST_LIFE;
 use open::Node;
 use place::Place;
 
@@ -169,10 +171,36 @@ impl Console {
         self.show(&reply)
     }
 
+    /// All pages of a list: `ask` words the command for what comes after an entry, `of` takes the entries
+    /// from the reply.
+    async fn pages<T>(
+        &mut self,
+        ask: impl Fn(Option<&T>) -> anyhow::Result<Command>,
+        of: impl Fn(Reply) -> anyhow::Result<Vec<T>>,
+    ) -> anyhow::Result<Vec<T>> {
+        let mut all: Vec<T> = Vec::new();
+        loop {
+            let reply = self.node.execute(ask(all.last())?).await?;
+            let page = of(reply)?;
+            let more = page.len() >= PAGE as usize;
+            all.extend(page);
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+
     fn show(&self, reply: &Reply) -> anyhow::Result<ExitCode> {
         output::print(&output::render(reply, self.json)?)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// How long something is good, as arguments say it.
+fn life(text: &str) -> Result<Duration, &'static str> {
+    let bounds = Duration::from_secs(1)..=LONGEST_LIFE;
+    let life = humantime::parse_duration(text).ok().filter(|life| bounds.contains(life));
+    life.ok_or("write a time from 1s to 3650d, such as 30m, 24h or 7d")
 }
 
 /// An address as arguments name it.

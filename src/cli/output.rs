@@ -34,7 +34,9 @@ pub(super) fn print(text: &str) -> io::Result<Reader> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(Reader::There),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
-        Err(error) => Err(error),
+        Err(error) => {
+            Err(io::Error::new(error.kind(), format!("standard output cannot be written: {error}")))
+        }
     }
 }
 
@@ -100,7 +102,9 @@ fn as_text(reply: &Reply) -> String {
         Reply::Sessions(sessions) => {
             table(["ID", "DEVICE", "ADDRESS", "REFRESHED", "LAST USED", "ENDS"], sessions, session_row)
         }
-        Reply::Bans(bans) => table(["NETWORK", "REASON", "AUTHOR", "SINCE", "UNTIL"], bans, ban_row),
+        Reply::Bans(bans) => {
+            table(["NETWORK", "SOURCE", "REASON", "AUTHOR", "SINCE", "UNTIL"], bans, ban_row)
+        }
         Reply::Keys(keys) => table(["ID", "ALGORITHM", "STATE", "CREATED", "CHANGED"], keys, key_row),
         Reply::Events(found) => event_lines(found),
         Reply::Verified(verification) => verified(verification),
@@ -172,9 +176,10 @@ fn session_row(session: &Session) -> [String; 6] {
     [session.id.clone(), session.device.clone(), address, refreshed, used, ends]
 }
 
-fn ban_row(ban: &Ban) -> [String; 5] {
-    let until = ban.expires_at.clone().unwrap_or_else(|| "(until removed)".to_owned());
-    [ban.network.clone(), ban.reason.clone(), ban.author.clone(), ban.created_at.clone(), until]
+fn ban_row(ban: &Ban) -> [String; 6] {
+    let Ban { network, source, reason, author, created_at, expires_at } = ban.clone();
+    let until = expires_at.unwrap_or_else(|| "(until removed)".to_owned());
+    [network, source, reason, author.unwrap_or_default(), created_at.unwrap_or_default(), until]
 }
 
 fn key_row(key: &Key) -> [String; 5] {

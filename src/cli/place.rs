@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::exit::Usage;
 use crate::config::development::{self, Listeners};
 use crate::config::setting::{Origin, Setting};
+use crate::config::survey::{survey, with_files};
 use crate::config::{Config, DATA_DIR, read};
 
 const DEFAULT: &str = "/etc/keepgate/config.toml";
@@ -94,9 +95,23 @@ impl Place {
         Ok(Config::development(&std::path::absolute(data)?, listeners, read::environment()?)?)
     }
 
-    /// The configuration to serve without `--dev`, which always comes from a file.
-    pub(super) fn served(&self) -> anyhow::Result<Config> {
-        self.file(self.absolute_data()?)
+    /// As [`Place::config`], with all that is wrong with it on this machine.
+    pub(super) fn surveyed(&self) -> anyhow::Result<Config> {
+        if self.folder_alone()?.is_some() {
+            return Ok(with_files(self.config()?, &self.name(), Vec::new())?);
+        }
+        let data = self.absolute_data()?;
+        Ok(survey(&self.file_name(), |config| {
+            config.data_dir = data.unwrap_or_else(|| config.data_dir.clone())
+        })?)
+    }
+
+    /// The configuration file that is meant, if one is; a data folder alone means none.
+    pub(super) fn named_file(&self) -> anyhow::Result<Option<PathBuf>> {
+        if self.config.is_none() && self.data.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(std::path::absolute(self.file_name())?))
     }
 
     /// What reports call the configuration that [`Place::config`] gives.
@@ -109,7 +124,7 @@ impl Place {
 
     /// The file, and the data folder in place of the one it names.
     pub(super) fn file_and_data(&self) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
-        Ok((self.file_name(), self.data.as_ref().map(std::path::absolute).transpose()?))
+        Ok((self.file_name(), self.absolute_data()?))
     }
 
     fn file_name(&self) -> PathBuf {

@@ -18,8 +18,7 @@ use crate::app::Orders;
 use crate::app::ready::{FirstAdministrator, Ready};
 use crate::app::reload::{Read, Source};
 use crate::config::development::Listeners;
-use crate::config::probe::probe;
-use crate::config::problem::Problems;
+use crate::config::survey::{survey, with_files};
 use crate::config::{Config, read};
 use crate::observe::logging;
 
@@ -43,12 +42,8 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, place: &Place) -> anyhow::Result<ExitCode> {
-        let config = self.config(place)?;
         let (file, read) = self.source(place)?;
-        let problems = probe(&config);
-        if !problems.is_empty() {
-            return Err(Problems { file: place.name(), problems }.into());
-        }
+        let config = read()?;
         // Made before the runtime's threads, flushed after they are gone.
         let log = logging::init(&config.log, &config.data_dir)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -64,36 +59,28 @@ impl Serve {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn config(&self, place: &Place) -> anyhow::Result<Config> {
-        let listeners = Listeners { https: self.https, http: self.http, internal: self.internal };
-        if self.dev {
-            return place.development(&listeners);
-        }
-        let mut config = place.served()?;
-        listeners.apply(&mut config);
-        Ok(config)
-    }
-
-    /// The file, if there is one, and how to read the same configuration again: from the same file,
-    /// with the same arguments, and with the process's own environment, which nobody else can change.
+    /// The file, if there is one, and how to read and check the configuration, now and again: from the same
+    /// file, with the same arguments, and with the process's own environment, which nobody else can change.
     fn source(&self, place: &Place) -> anyhow::Result<(Option<String>, Read)> {
         let listeners = Listeners { https: self.https, http: self.http, internal: self.internal };
         if self.dev {
-            let data = place.development(&listeners)?.data_dir;
-            return Ok((
-                None,
-                Arc::new(move || Config::development(&data, &listeners, read::environment()?)),
-            ));
+            let (data, name) = (place.development(&listeners)?.data_dir, place.name());
+            let read = move || {
+                let config = Config::development(&data, &listeners, read::environment()?)?;
+                with_files(config, &name, Vec::new())
+            };
+            return Ok((None, Arc::new(read)));
         }
         let (path, data) = place.file_and_data()?;
-        let name = path.display().to_string();
+        // Whoever asks for the name later may stand in another folder.
+        let name = std::path::absolute(&path)?.display().to_string();
         let read = move || {
-            let mut config = read::load(&path)?;
-            if let Some(data) = &data {
-                config.data_dir.clone_from(data);
-            }
-            listeners.apply(&mut config);
-            Ok(config)
+            survey(&path, |config| {
+                if let Some(data) = &data {
+                    config.data_dir.clone_from(data);
+                }
+                listeners.apply(config);
+            })
         };
         Ok((Some(name), Arc::new(read)))
     }

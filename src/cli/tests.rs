@@ -82,6 +82,32 @@ fn a_wrong_argument_is_named_with_what_is_right() {
 }
 
 #[test]
+fn what_is_wrong_with_a_file_is_told_with_its_code_and_a_next_step() {
+    use std::io::ErrorKind as Kind;
+    let cases = [
+        (Kind::NotFound, "cannot read", exit::USAGE, "name one that is there"),
+        (Kind::NotFound, "cannot write", exit::USAGE, "name one in a folder that is there"),
+        (Kind::NotADirectory, "cannot write", exit::USAGE, "name one in a folder that is there"),
+        (Kind::IsADirectory, "cannot read", exit::USAGE, "name a file"),
+        (Kind::AlreadyExists, "cannot write", exit::REFUSED, "nothing is written over: name another"),
+        (Kind::PermissionDenied, "cannot read", exit::FAILED, "run it as a user who may"),
+        (Kind::StorageFull, "cannot write", exit::FAILED, "make room"),
+    ];
+    for (kind, what, code, remedy) in cases {
+        let error = exit::bad_file(what, std::path::Path::new("/x"))(std::io::Error::from(kind)).into();
+        let text = exit::as_text(&error);
+        assert_eq!(exit::code(&error), code, "{text}");
+        assert!(text.starts_with(&format!("keepgate: {what} /x: ")), "{text}");
+        assert!(text.contains(&format!("\n    {remedy}")), "{text}");
+        assert_eq!(
+            exit::as_json(&error).matches(&std::io::Error::from(kind).to_string()).count(),
+            1,
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn a_password_cannot_be_an_argument() {
     usage(&["user", "add", "ada@example.com", "--password", "hunter2"]);
     usage(&["user", "set-password", "ada@example.com", "hunter2"]);
@@ -255,13 +281,17 @@ fn replies() -> Vec<Reply> {
             used_at: at(),
             expires_at: at(),
         }]),
-        Reply::Bans(vec![view::Ban {
-            network: "192.0.2.0/24".into(),
-            reason: "scans".into(),
-            author: "console:0".into(),
-            created_at: at(),
-            expires_at: None,
-        }]),
+        Reply::Bans(vec![
+            view::Ban {
+                network: "192.0.2.0/24".into(),
+                reason: "scans".into(),
+                source: "command".into(),
+                author: Some("console:0".into()),
+                created_at: Some(at()),
+                expires_at: None,
+            },
+            view::Ban::configured("10.0.0.0/8".parse().unwrap(), "blacklist.file"),
+        ]),
         Reply::Keys(vec![view::Key {
             id: "kid".into(),
             algorithm: "EdDSA".into(),

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::exit::Usage;
+use super::exit::{CANNOT_READ, bad_file};
 use super::line::{self, BadLine, BadLines};
 use super::output::Reader;
 use super::progress::Progress;
@@ -67,15 +67,15 @@ impl Export {
         console: &mut Console,
         progress: &Progress,
     ) -> anyhow::Result<usize> {
-        let what = || format!("cannot write {}", path.display());
+        let bad = bad_file("cannot write", path);
         let made = File::options().write(true).create_new(true).mode(0o600).open(path);
-        let mut file = made.with_context(what)?;
+        let mut file = made.map_err(&bad)?;
         let pages = self.pages(console, Some(progress), |text| {
-            file.write_all(text.as_bytes()).with_context(what)?;
+            file.write_all(text.as_bytes()).map_err(&bad)?;
             Ok(Reader::There)
         });
         let done = pages.await.and_then(|count| {
-            file.sync_all().with_context(what)?;
+            file.sync_all().map_err(&bad)?;
             Ok(count)
         });
         if done.is_err() {
@@ -179,13 +179,10 @@ impl Import {
             ("standard input".to_owned(), Box::new(io::stdin().lock()))
         } else {
             let name = self.file.display().to_string();
-            let file = File::open(&self.file).map_err(|error| Usage {
-                message: format!("{name} cannot be read: {error}"),
-                remedy: "name a file that `keepgate user export` wrote, or - for standard input",
-            })?;
+            let file = File::open(&self.file).map_err(bad_file(CANNOT_READ, &self.file))?;
             (name, Box::new(BufReader::new(file)))
         };
-        let lines = line::read(from, MOST_LINES).with_context(|| name.clone())?;
+        let lines = line::read(from, MOST_LINES).map_err(bad_file(CANNOT_READ, Path::new(&name)))?;
         Ok((name, lines))
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Console, output, password, transfer};
 use crate::app::control::command::{Command, PAGE};
 use crate::app::control::reply::Reply;
+use crate::app::control::{data, view};
 use crate::model::email::Email;
 use crate::model::id::InviteId;
 use crate::model::random::SystemRng;
@@ -96,7 +97,7 @@ pub(super) enum User {
         #[arg(long = "role", value_name = "ROLE")]
         roles: Vec<Role>,
         /// How long it is good, such as 7d [default: accounts.invite_ttl]
-        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "TIME", value_parser = super::life)]
         ttl: Option<Duration>,
     },
     /// List open invitations
@@ -153,37 +154,28 @@ impl User {
 
 /// All pages as one list.
 async fn list(console: &mut Console) -> anyhow::Result<ExitCode> {
-    let mut all = Vec::new();
-    let mut after = None;
-    loop {
-        let page = match console.node.execute(Command::UserList { after, limit: PAGE }).await? {
-            Reply::Users(page) => page,
-            other => return Err(output::unexpected(&other)),
-        };
-        let more = page.len() >= PAGE as usize;
-        after = page.last().map(|user| user.id.parse()).transpose()?;
-        all.extend(page);
-        if !more {
-            return console.show(&Reply::Users(all));
-        }
-    }
+    let ask = |last: Option<&view::User>| {
+        let after = last.map(|user| user.id.parse()).transpose()?;
+        Ok(Command::UserList { after, limit: PAGE })
+    };
+    let of = |reply| match reply {
+        Reply::Users(page) => Ok(page),
+        other => Err(output::unexpected(&other)),
+    };
+    let all = console.pages(ask, of).await?;
+    console.show(&Reply::Users(all))
 }
 
 /// All pages as one list.
 async fn documents(console: &mut Console, user: String) -> anyhow::Result<ExitCode> {
-    let mut all = Vec::new();
-    let mut after = None;
-    loop {
-        let command = Command::UserDocuments { user: user.clone(), after, limit: PAGE };
-        let page = match console.node.execute(command).await? {
-            Reply::Documents(page) => page,
-            other => return Err(output::unexpected(&other)),
-        };
-        let more = page.len() >= PAGE as usize;
-        after = page.last().map(|document| document.key.clone());
-        all.extend(page);
-        if !more {
-            return console.show(&Reply::Documents(all));
-        }
-    }
+    let ask = |last: Option<&data::Document>| {
+        let after = last.map(|document| document.key.clone());
+        Ok(Command::UserDocuments { user: user.clone(), after, limit: PAGE })
+    };
+    let of = |reply| match reply {
+        Reply::Documents(page) => Ok(page),
+        other => Err(output::unexpected(&other)),
+    };
+    let all = console.pages(ask, of).await?;
+    console.show(&Reply::Documents(all))
 }

@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 
 use super::Config;
+use super::problem::{Place, Problem};
+use super::read::standing;
 use super::secret;
 use super::tls::CertificateSource;
 
@@ -227,6 +229,23 @@ pub fn compare(running: &Config, read: &Config) -> Changes {
     changes
 }
 
+/// As [`compare`], if what would run then keeps the rules as well: a file that is right by itself can be wrong
+/// together with what waits for a restart.
+pub fn checked(running: &Config, read: &Config) -> Result<Changes, Vec<Problem>> {
+    let changes = compare(running, read);
+    let before = standing(running);
+    let new = standing(&changes.next).into_iter().filter(|problem| !before.contains(problem));
+    let waiting = changes.restart.join(", ");
+    let told = |problem: Problem| Problem {
+        place: Place::Machine,
+        message: format!("{}: until a restart this node keeps its old {waiting}", problem.message),
+        remedy: format!("{}; or restart the node, which takes the whole file", problem.remedy),
+        ..problem
+    };
+    let refused: Vec<_> = new.map(told).collect();
+    if refused.is_empty() { Ok(changes) } else { Err(refused) }
+}
+
 /// Every key that the table names.
 #[cfg(test)]
 pub(in crate::config) fn classified() -> Vec<&'static str> {
@@ -311,6 +330,45 @@ servers = ["127.0.0.1:3001"]
         assert_eq!(next.log.target, before.log.target);
         let again = compare(next, next);
         assert_eq!((again.changed, again.restart), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn what_production_forbids_is_not_taken_from_a_file_that_says_development() {
+        let production = FILE
+            .replace("\"stage\"", "\"production\"")
+            .replace("{ value = \"hunter2\" }", "{ file = \"/m\" }");
+        let cors = "[cors]\norigins = [\"http://page.example.com\"]\n[tls]";
+        let running = read(&production);
+        let next = production.replace("production", "development").replace("[tls]", cors);
+        let refused = checked(&running, &read(&next)).unwrap_err();
+        let [Problem { key, message, remedy, .. }] = &refused[..] else { panic!("{refused:?}") };
+        assert_eq!(key, "cors.origins");
+        assert!(message.ends_with("until a restart this node keeps its old environment"), "{message}");
+        assert!(remedy.contains("restart the node"), "{remedy}");
+        // Each by itself is taken.
+        assert!(checked(&running, &read(&production.replace("production", "development"))).is_ok());
+        assert!(checked(&read(FILE), &read(&FILE.replace("[tls]", cors))).is_ok());
+    }
+
+    /// The page is what an operator plans by.
+    #[test]
+    fn the_manual_names_exactly_the_keys_that_take_a_reload() {
+        let page = include_str!("../../docs/cli.md");
+        let (_, table) = page.split_once("| takes a reload | from when on |").unwrap();
+        let (table, _) = table.split_once("\n\n").unwrap();
+        let cells = table.lines().filter_map(|line| line.split('|').nth(1));
+        let words: Vec<_> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+        let covers = |word: &str, key: &str| {
+            key.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        for key in TABLE.iter().copied().flatten() {
+            let named = key.names.iter().any(|name| words.iter().any(|word| covers(word, name)));
+            assert_eq!(named, key.take.is_some(), "docs/cli.md, table of reloads: {:?}", key.names);
+        }
+        for word in &words {
+            let known = classified().into_iter().any(|name| covers(word, name));
+            assert!(known, "docs/cli.md, table of reloads: there is no key {word}");
+        }
     }
 
     #[test]

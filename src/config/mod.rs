@@ -21,6 +21,7 @@ pub mod route;
 pub mod secret;
 pub mod setting;
 pub mod store;
+pub mod survey;
 pub mod throttle;
 pub mod tls;
 pub mod tokens;

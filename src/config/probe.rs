@@ -3,8 +3,11 @@
 //! stores opened without its certificates. It changes nothing.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+
+use rustix::fs::{Access, access};
 
 use super::Config;
 use super::problem::{Place, Problem};
@@ -25,6 +28,7 @@ pub fn probe(config: &Config) -> Vec<Problem> {
         problems.push(problem("keys.master_key", None, error.to_string(), remedy));
     }
     problems.extend(config.blacklist.gather().err().unwrap_or_default());
+    problems.extend(config.audit.witness_file.as_deref().and_then(witness));
     problems.extend(data_dir(&config.data_dir));
     problems
 }
@@ -55,6 +59,28 @@ fn private(key: &str, path: &Path) -> Option<Problem> {
     let message = || format!("can be read by others (mode {mode:03o})");
     (mode & 0o077 != 0)
         .then(|| problem(key, Some(path), message(), "`chmod 600` it, owned by keepgate's user"))
+}
+
+/// Its folder is made by nobody: one that is missing may be a disk that is not mounted, and a witness beside
+/// the log proves nothing.
+fn witness(path: &Path) -> Option<Problem> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let problem = |message: String| {
+        let remedy = "make the folder, mount what should be there, or name another file; the user that runs \
+                      keepgate writes to it";
+        Some(problem("audit.witness_file", Some(path), message, remedy))
+    };
+    match fs::metadata(folder) {
+        Err(error) => return problem(format!("is in a folder that cannot be used: {error}")),
+        Ok(meta) if !meta.is_dir() => return problem("is not in a folder".to_owned()),
+        Ok(_) => {}
+    }
+    let writable = match fs::metadata(path) {
+        Ok(meta) if !meta.is_file() => return problem("is not a file".to_owned()),
+        Ok(_) => access(path, Access::READ_OK | Access::WRITE_OK),
+        Err(_) => access(folder, Access::WRITE_OK | Access::EXEC_OK),
+    };
+    writable.err().and_then(|error| problem(format!("cannot be written: {}", io::Error::from(error))))
 }
 
 fn data_dir(path: &Path) -> Option<Problem> {

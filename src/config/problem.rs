@@ -56,6 +56,23 @@ pub struct Problem {
     pub remedy: String,
 }
 
+impl Problem {
+    /// What is wrong and where, in one line; `file` is what was read.
+    pub fn told(&self, file: &str) -> String {
+        let Self { place, key, value, message, .. } = self;
+        let place = match place {
+            Place::Line(line) => format!("({file}:{line}): "),
+            Place::Environment(name) => format!("(environment {name}): "),
+            Place::Unset if key.is_empty() => String::new(),
+            Place::Unset => "(not set): ".to_owned(),
+            Place::Machine => "(on this machine): ".to_owned(),
+        };
+        let [key, value] = [Some(key.as_str()).filter(|key| !key.is_empty()), value.as_deref()]
+            .map(|word| word.map(|word| format!("{word} ")).unwrap_or_default());
+        format!("{key}{place}{value}{message}")
+    }
+}
+
 /// Everything wrong with one configuration. Never empty when returned as an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct Problems {
@@ -70,22 +87,7 @@ impl fmt::Display for Problems {
         let count = self.problems.len();
         writeln!(f, "{}: {count} {}", self.file, if count == 1 { "problem" } else { "problems" })?;
         for problem in &self.problems {
-            writeln!(f)?;
-            if !problem.key.is_empty() {
-                write!(f, "{} ", problem.key)?;
-            }
-            match &problem.place {
-                Place::Line(line) => write!(f, "({}:{line}): ", self.file)?,
-                Place::Environment(name) => write!(f, "(environment {name}): ")?,
-                Place::Unset if problem.key.is_empty() => {}
-                Place::Unset => write!(f, "(not set): ")?,
-                Place::Machine => write!(f, "(on this machine): ")?,
-            }
-            if let Some(value) = &problem.value {
-                write!(f, "{value} ")?;
-            }
-            writeln!(f, "{}", problem.message)?;
-            writeln!(f, "    {}", problem.remedy)?;
+            writeln!(f, "\n{}\n    {}", problem.told(&self.file), problem.remedy)?;
         }
         Ok(())
     }

@@ -20,3 +20,4 @@ pub mod revocation;
 pub mod role;
 pub mod session;
 pub mod time;
+pub mod unavailable;

@@ -3,8 +3,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::change::Namespace;
+use crate::model::unavailable::Unavailable;
 
 /// A store could not be opened or read.
 #[derive(Debug, thiserror::Error, Clone)]
@@ -61,4 +63,17 @@ pub enum CommitError {
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,
+}
+
+/// How long a client should wait when the disk or other writers are in the way.
+const BRIEFLY: Duration = Duration::from_secs(1);
+
+impl From<CommitError> for Unavailable {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Conflict | CommitError::Busy => Self::Overloaded { retry_after: BRIEFLY },
+            CommitError::ReadOnly { reason } => Self::ReadOnly { reason },
+            CommitError::Closed => Self::Closing,
+        }
+    }
 }

@@ -32,7 +32,10 @@ pub struct Condition {
 /// Which condition did not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unmet {
-    /// `If-Match` names another version, or there is nothing.
+    /// `If-Match` asks for a version, and there is nothing.
+    #[error("'If-Match' asks for a version of it, and there is none")]
+    Missing,
+    /// `If-Match` names another version.
     #[error("'If-Match' names another version than the one that is there: read it again")]
     Match,
     /// `If-None-Match` names the version that is there, or is `*` and there is one.
@@ -56,7 +59,7 @@ impl Condition {
             }
         };
         if !met {
-            return Err(Unmet::Match);
+            return Err(if current.is_some() { Unmet::Match } else { Unmet::Missing });
         }
         let met = match (&self.unless, current) {
             (None, _) | (_, None) => true,
@@ -82,10 +85,10 @@ mod tests {
         let one = condition(tags(&[(false, "a"), (false, "b")]));
         assert_eq!(one.holds(Some("b")), Ok(()));
         assert_eq!(one.holds(Some("c")), Err(Unmet::Match));
-        assert_eq!(one.holds(None), Err(Unmet::Match));
+        assert_eq!(one.holds(None), Err(Unmet::Missing));
         assert_eq!(condition(tags(&[(true, "a")])).holds(Some("a")), Err(Unmet::Match));
         assert_eq!(condition(Some(Tags::Any)).holds(Some("a")), Ok(()));
-        assert_eq!(condition(Some(Tags::Any)).holds(None), Err(Unmet::Match));
+        assert_eq!(condition(Some(Tags::Any)).holds(None), Err(Unmet::Missing));
         assert_eq!(condition(tags(&[])).holds(Some("a")), Err(Unmet::Match));
     }
 

@@ -2,11 +2,9 @@
 //! (HTTP, control socket) decides on every case. Nothing in here is secret but the source of
 //! [`UsersError::Store`].
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use super::condition::Unmet;
 use crate::model::problem::FieldProblem;
+use crate::model::unavailable::Unavailable;
 use crate::store::error::{CommitError, StoreError};
 
 /// A command was not done, and nothing was changed.
@@ -53,35 +51,16 @@ pub enum UsersError {
         /// What they would have.
         would_be: u64,
     },
-    /// More work than the node can do now; nothing was tried.
-    #[error("busy; try again in {} s", retry_after.as_secs())]
-    Overloaded {
-        /// When to try again (`Retry-After`).
-        retry_after: Duration,
-    },
-    /// The node takes no writes.
-    #[error("this node is read-only: {reason}")]
-    ReadOnly {
-        /// Why, for operators.
-        reason: Arc<str>,
-    },
-    /// The node is shutting down.
-    #[error("the node is shutting down")]
-    Closing,
+    /// The node does nothing for anybody at the moment.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
     /// A store could not be read.
     #[error("a store could not be read")]
     Store(#[from] StoreError),
 }
 
-/// How long a client should wait when the disk or other writers are in the way.
-const BRIEFLY: Duration = Duration::from_secs(1);
-
 impl From<CommitError> for UsersError {
     fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::Conflict | CommitError::Busy => Self::Overloaded { retry_after: BRIEFLY },
-            CommitError::ReadOnly { reason } => Self::ReadOnly { reason },
-            CommitError::Closed => Self::Closing,
-        }
+        Self::Unavailable(error.into())
     }
 }

@@ -22,7 +22,9 @@ pub struct JsonText(String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonFault {
     /// Not JSON, or not UTF-8.
-    #[error("not one JSON value with numbers that a double holds (RFC 7493) at line {line}, column {column}")]
+    #[error(
+        "not valid JSON, or a number that a double cannot hold (RFC 7493), at line {line}, column {column}"
+    )]
     Malformed {
         /// From 1.
         line: usize,

@@ -141,7 +141,7 @@ async fn tokens_of_a_rotated_key_stay_good() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_banned_address_gets_no_answer_and_others_do() {
     let mut gate = Gate::start_cheap();
-    gate.cli(&["blacklist", "add", "127.0.0.2", "--reason", "test"]).expect(0);
+    gate.cli(&["blacklist", "add", "127.0.0.2", "--reason", "test", "--force"]).expect(0);
     for _ in 0..2 {
         let client = gate.client();
         let banned = client.clone().from("127.0.0.2");
@@ -167,7 +167,7 @@ async fn a_kept_connection_whose_address_is_banned_gets_no_further() {
     let client = gate.client().from("127.0.0.2");
     let mut link = client.open().await.expect("not banned yet");
     link.send(client.get("/echo/public")).await.expect("answered").expect(200);
-    gate.cli(&["blacklist", "add", "127.0.0.2"]).expect(0);
+    gate.cli(&["blacklist", "add", "127.0.0.2", "--force"]).expect(0);
     if let Ok(answer) = link.send(client.get("/echo/public")).await {
         answer.expect(403);
     }

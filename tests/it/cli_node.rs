@@ -35,6 +35,67 @@ fn bans(gate: &Gate) {
     gate.cli(&["blacklist", "remove", "192.0.2.0/24"]).expect(0);
     gate.cli(&["blacklist", "remove", "198.51.100.1"]).expect(0);
     assert_eq!(gate.cli_json(&["blacklist", "list"]), json!([]));
+    // Who bans itself, or what stands before it, does it on purpose.
+    for own in ["127.0.0.1", "127.0.0.0/8", "::1", "0.0.0.0/1", "::/3"] {
+        let said = gate.cli(&["blacklist", "add", own]).expect(4);
+        assert!(said.stderr.contains("loopback") && said.stderr.contains("--force"), "{own}: {said:?}");
+    }
+    gate.cli(&["blacklist", "add", "::1", "--force"]).expect(0);
+    gate.cli(&["blacklist", "remove", "::1"]).expect(0);
+}
+
+#[test]
+fn a_life_is_neither_nothing_nor_for_ever() {
+    let gate = Gate::start_cheap();
+    let ban = ["blacklist", "add", "192.0.2.7", "--ttl"];
+    let invite = ["user", "invite", "--ttl"];
+    for command in [&ban[..], &invite[..]] {
+        let with = |ttl| [command, &[ttl][..]].concat();
+        for ttl in ["0s", "999ms", "3651d", "500000000000y", "18446744073709551615s", "99999999999999999999s"]
+        {
+            let said = gate.cli(&with(ttl)).expect(2);
+            assert!(said.stderr.contains("from 1s to 3650d"), "{ttl}: {said:?}");
+        }
+        gate.cli(&with("1s")).expect(0);
+        gate.cli(&with("3650d")).expect(0);
+    }
+}
+
+#[test]
+fn what_the_configuration_bans_is_listed_with_its_source_and_a_trusted_proxy_is_spared() {
+    let folder = tempfile::tempdir().expect("a temp dir");
+    let banned = folder.path().join("banned.txt");
+    let lines: String = (0..700).map(|n| format!("10.{}.{}.0/24\n", n / 256, n % 256)).collect();
+    std::fs::write(&banned, lines).expect("writable");
+    let text = "[listen]\ntrusted_proxies = [\"192.0.2.0/28\"]\n[blacklist]\nnetworks = [\"203.0.113.9\"]\n\
+         file = \"FILE\"\n[[routes]]\npath = \"/auth\"\napi = true\nauth = \"optional\"\n";
+    let mut gate = Gate::start_from_file(&text.replace("FILE", &banned.display().to_string()));
+    for running in [true, false] {
+        gate.cli(&["blacklist", "add", "198.51.100.1"]).expect(0);
+        let listed = gate.cli_json(&["blacklist", "list"]);
+        let text = |ban: &Value, key: &str| ban[key].as_str().expect("text").to_owned();
+        let bans = listed.as_array().expect("a list").iter();
+        let shown: Vec<_> = bans.map(|ban| text(ban, "network") + " by " + &text(ban, "source")).collect();
+        let want = ["198.51.100.1/32 by command", "203.0.113.9/32 by blacklist.networks"];
+        let file: Vec<_> =
+            (0..700).map(|n| format!("10.{}.{}.0/24 by blacklist.file", n / 256, n % 256)).collect();
+        let want: Vec<_> = want.iter().map(|&text| text.to_owned()).chain(file).collect();
+        let sorted = |mut all: Vec<String>| {
+            all.sort_unstable();
+            all
+        };
+        assert_eq!(sorted(shown), sorted(want));
+        let table = gate.cli(&["blacklist", "list"]).expect(0).stdout;
+        assert!(table.contains("SOURCE") && table.contains("blacklist.networks"), "{table}");
+        let said = gate.cli(&["blacklist", "add", "192.0.2.0/24"]).expect(4);
+        assert!(said.stderr.contains("192.0.2.0/28") && said.stderr.contains("trusted proxy"), "{said:?}");
+        gate.cli(&["blacklist", "add", "192.0.2.3"]).expect(4);
+        gate.cli(&["blacklist", "add", "192.0.2.3", "--force"]).expect(0);
+        gate.cli(&["blacklist", "remove", "192.0.2.3"]).expect(0);
+        if running {
+            gate.stop();
+        }
+    }
 }
 
 #[test]
@@ -295,4 +356,34 @@ fn check_looks_at_the_files_that_a_configuration_names() {
     let said = check().expect(3).stderr;
     assert!(said.contains("2 problems") && said.contains("leaf.pem"), "{said}");
     assert!(!folder.path().join("data").exists(), "check changes nothing");
+}
+
+#[test]
+fn one_check_names_the_mistakes_of_the_text_and_of_the_files() {
+    let folder = tempfile::tempdir().expect("a temp dir");
+    let config = folder.path().join("config.toml");
+    let text = "environment = \"production\"\ncolour = 1\ndata_dir = \"/nowhere/at/all\"\n\
+        [tls]\nsource = \"files\"\n[[tls.certificates]]\ncertificate = \"/nowhere/c.pem\"\nkey = 7\n\
+        [blacklist]\nfile = \"/nowhere/b.txt\"\n[audit]\nwitness_file = \"/nowhere/heads.jsonl\"\n\
+        [tokens]\nissuer = \"https://id.example.com\"\n\
+        [[routes]]\npath = \"/\"\nupstream = \"nobody\"\n";
+    std::fs::write(&config, text).expect("writable");
+    let run_it = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(binary());
+        command.args(arguments).arg("--config").arg(&config).env_clear();
+        run(command, "")
+    };
+    let found = run_it(&["check", "--json"]).expect(3).failure();
+    let problems = found["problems"].as_array().expect("a list");
+    let keys: Vec<_> = problems.iter().map(|problem| problem["key"].as_str().expect("text")).collect();
+    let want = [
+        "colour",
+        "tls.certificates[0].key",
+        "routes[0].upstream",
+        "blacklist.file",
+        "audit.witness_file",
+        "data_dir",
+    ];
+    assert_eq!(keys, want);
+    assert_eq!(run_it(&["serve"]).expect(3).stderr, run_it(&["check"]).expect(3).stderr);
 }

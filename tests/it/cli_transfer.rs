@@ -30,7 +30,7 @@ async fn everybody_moves_to_another_gate_and_logs_in_there() {
         (format!("702 accounts exported to {file}\n").as_str(), "")
     );
     assert_eq!(std::fs::metadata(file).expect("it is there").permissions().mode() & 0o777, 0o600);
-    old.cli(&["user", "export", "--out", file]).expect(1);
+    old.cli(&["user", "export", "--out", file]).expect(4);
     let plain = old.cli(&["user", "export"]).expect(0).stdout;
     assert!(!plain.contains("argon2") && lines(&plain).len() == 702);
     old.stop();

@@ -250,7 +250,7 @@ async fn configured_networks_are_kept_out_beside_those_that_were_banned() {
     let path = gate.folder().join("banned.txt");
     let [local, two, three] = ["127.0.0.1", "127.0.0.2", "127.0.0.3"].map(|from| gate.client().from(from));
     let mut open = two.open().await.expect("let in");
-    gate.cli(&["blacklist", "add", "127.0.0.3"]).expect(0);
+    gate.cli(&["blacklist", "add", "127.0.0.3", "--force"]).expect(0);
     std::fs::write(&path, "127.0.0.2 # a pest\n127.0.0.3\n").expect("writable");
     gate.rewrite(&file(&format!("[blacklist]\nfile = {path:?}"), &upstream));
     assert_eq!(reload(&gate)["changed"], json!(["blacklist.file"]));
@@ -276,4 +276,42 @@ async fn without_a_file_there_are_only_certificates_to_reload_and_without_a_daem
     gate.stop();
     let said = gate.cli(&["reload"]).expect(1);
     assert!(said.stderr.contains("there is nothing to reload"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signals_refusal_is_told_in_the_log_as_a_person_would_say_it() {
+    let upstream = Upstream::start().await;
+    let mut gate = gate("", &upstream);
+    gate.rewrite(&file("[tls]\nhsts = \"long\"\n[blacklist]\nfile = \"/nowhere\"", &upstream));
+    gate.hang_up();
+    // `audit` would have to read the file: `status` asks the daemon that the data folder leads to.
+    let refused = |gate: &Gate| {
+        let said = gate.cli_by_data(&["status", "--json"]).json();
+        said["configuration"]["refused_at"].is_string()
+    };
+    while !refused(&gate) {}
+    gate.stop();
+    let log = gate.log();
+    let told = format!("tls.hsts ({}:4): \"long\" is not a duration", config(&gate));
+    assert!(log.contains(&told), "{log}");
+    let file = "blacklist.file (on this machine): \"/nowhere\" cannot be read";
+    assert!(log.contains(file) && log.contains("remedy="), "{log}");
+    assert!(!log.contains("Line(") && !log.contains("Machine"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_of_another_file_than_the_daemons_own_is_refused() {
+    let upstream = Upstream::start().await;
+    let gate = gate("[limits]\nbody_bytes = 1000", &upstream);
+    let other = gate.folder().join("other.toml");
+    let good = std::fs::read_to_string(config(&gate)).expect("readable");
+    std::fs::write(&other, good.replace("1000", "2000")).expect("writable");
+    let said = gate.cli_with_config(&other, &["reload"]).expect(4);
+    assert!(said.stderr.contains(&config(&gate)) && said.stderr.contains("other.toml"), "{said:?}");
+    assert!(audited(&gate).is_empty(), "nothing was asked of the daemon");
+    // The same file by another name is the same.
+    let link = gate.folder().join("link.toml");
+    std::os::unix::fs::symlink(config(&gate), &link).expect("writable");
+    gate.cli_with_config(&link, &["reload"]).expect(0);
+    gate.cli_by_data(&["reload"]).expect(0);
 }

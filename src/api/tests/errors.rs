@@ -13,6 +13,7 @@ use axum::routing::get;
 use super::*;
 use crate::api::error::{Failure, finish, no_such_method, no_such_path};
 use crate::auth::error::{AuthError, FieldError, RefreshRefusal};
+use crate::model::unavailable::Unavailable;
 use crate::store::error::StoreError;
 
 async fn answer_to(error: AuthError) -> Answer {
@@ -38,9 +39,9 @@ fn every_error() -> Vec<AuthError> {
         AuthError::InvalidRefreshToken(RefreshRefusal::Reused),
         AuthError::SessionEnded,
         AuthError::TooManyAttempts { retry_after: Duration::from_millis(1001) },
-        AuthError::Overloaded { retry_after: Duration::from_millis(1200) },
-        AuthError::ReadOnly { reason: "internal text".into() },
-        AuthError::Closing,
+        Unavailable::Overloaded { retry_after: Duration::from_millis(1200) }.into(),
+        Unavailable::ReadOnly { reason: "internal text".into() }.into(),
+        Unavailable::Closing.into(),
         AuthError::Store(StoreError::Io {
             what: "internal text",
             path: PathBuf::from("/internal/text"),

@@ -46,7 +46,7 @@ pub(in crate::api) fn found(
     match read {
         Ok(found) => document(found, condition),
         Err(UsersError::NoDocument) if condition.holds(None).is_err() => {
-            Err(UsersError::from(Unmet::Match).into())
+            Err(UsersError::from(Unmet::Missing).into())
         }
         Err(error) => Err(error.into()),
     }

@@ -7,7 +7,6 @@
 use http::StatusCode;
 
 use crate::api::error::Failure;
-use crate::auth::error::AuthError;
 use crate::users::error::UsersError;
 
 impl From<UsersError> for Failure {
@@ -27,12 +26,8 @@ impl From<UsersError> for Failure {
             UsersError::TooManyDocuments { .. } | UsersError::TooManyBytes { .. } => {
                 Self::new(S::PAYLOAD_TOO_LARGE, "quota-exceeded", "Quota exceeded", detail)
             }
-            UsersError::Overloaded { retry_after } => {
-                Self::of_the_node(AuthError::Overloaded { retry_after })
-            }
-            UsersError::ReadOnly { reason } => Self::of_the_node(AuthError::ReadOnly { reason }),
-            UsersError::Closing => Self::of_the_node(AuthError::Closing),
-            UsersError::Store(error) => Self::of_the_node(AuthError::Store(error)),
+            UsersError::Unavailable(error) => error.into(),
+            UsersError::Store(_) => Self::broken(&error),
         }
     }
 }

@@ -157,11 +157,18 @@ pub enum Command {
         reason: String,
         /// For how long, seconds; until removed if `None`.
         ttl_seconds: Option<u64>,
-        /// Even if it is everybody of an address family.
+        /// Even if it is everybody of an address family, or holds the loopback or a trusted proxy.
         force: bool,
     },
-    /// All bans that hold. → `Reply::Bans`
+    /// All bans that commands made and that hold. → `Reply::Bans`
     BlacklistList,
+    /// Networks that the configuration bans, in order. → `Reply::Bans`
+    BlacklistConfigured {
+        /// Those after this one; from the start if `None`.
+        after: Option<IpNet>,
+        /// At most this many, at most [`PAGE`].
+        limit: u32,
+    },
     /// Lift a ban. → `Reply::Done`
     BlacklistRemove {
         /// Exactly as it was banned.

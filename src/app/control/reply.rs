@@ -89,6 +89,11 @@ impl Failure {
         Self { code, message: message.into(), remedy: String::new() }
     }
 
+    /// With where to look for what is not there.
+    pub fn or_else_see(self, list: &str) -> Self {
+        if self.code == Code::NotFound { self.remedy(list) } else { self }
+    }
+
     /// With what to do next.
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = remedy.into();

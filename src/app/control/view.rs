@@ -2,6 +2,7 @@
 //! (hashes, sealed keys) and show times as RFC 3339, so that scripts need no knowledge of the model.
 //! Their field names are what `--json` prints, hence stable.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::search::{EventRecord, Found};
@@ -150,12 +151,28 @@ pub struct Ban {
     pub network: String,
     /// May be empty.
     pub reason: String,
-    /// Who added it.
-    pub author: String,
+    /// `command`, `blacklist.networks` or `blacklist.file`: where it is lifted again.
+    pub source: String,
+    /// Who added it; nobody knows of one that is configured.
+    pub author: Option<String>,
     /// RFC 3339.
-    pub created_at: String,
+    pub created_at: Option<String>,
     /// RFC 3339; `None` until removed.
     pub expires_at: Option<String>,
+}
+
+impl Ban {
+    /// A network of the configuration.
+    pub fn configured(network: IpNet, source: &str) -> Self {
+        Self {
+            network: network.to_string(),
+            reason: String::new(),
+            source: source.to_owned(),
+            author: None,
+            created_at: None,
+            expires_at: None,
+        }
+    }
 }
 
 impl From<&ban::Ban> for Ban {
@@ -163,8 +180,9 @@ impl From<&ban::Ban> for Ban {
         Self {
             network: ban.network.to_string(),
             reason: ban.reason.clone(),
-            author: ban.author.clone(),
-            created_at: ban.created_at.rfc3339(),
+            source: "command".to_owned(),
+            author: Some(ban.author.clone()),
+            created_at: Some(ban.created_at.rfc3339()),
             expires_at: ban.expires_at.map(|at| at.rfc3339()),
         }
     }

@@ -54,9 +54,7 @@ fn refused(error: UsersError) -> Failure {
     let code = match &error {
         UsersError::Store(error) => return unreadable(error),
         UsersError::NoDocument | UsersError::NoAccount => Code::NotFound,
-        UsersError::Overloaded { .. } | UsersError::ReadOnly { .. } | UsersError::Closing => {
-            Code::Unavailable
-        }
+        UsersError::Unavailable(_) => Code::Unavailable,
         UsersError::Invalid(_)
         | UsersError::DocumentTooLarge { .. }
         | UsersError::TooManyDocuments { .. }

@@ -81,7 +81,8 @@ impl Core {
         let (own, key) = (witness::path(&self.config.data_dir), self.heads.public_key());
         if let Some(copy) = &copy {
             let place = copy.display();
-            let failure = |message: String| Failure::new(Code::Invalid, message);
+            let remedy = "name a copy of DATA_DIR/audit/heads.jsonl or of audit.witness_file";
+            let failure = |message: String| Failure::new(Code::Invalid, message).remedy(remedy);
             match witness::holds_a_head(copy) {
                 Ok(true) => {}
                 Ok(false) => {

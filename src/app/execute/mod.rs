@@ -71,6 +71,7 @@ impl Core {
                 self.blacklist_add(network, reason, ttl_seconds, force, who).await
             }
             Command::BlacklistList => self.blacklist_list(),
+            Command::BlacklistConfigured { after, limit } => self.blacklist_configured(after, limit),
             Command::BlacklistRemove { network } => self.blacklist_remove(network, who).await,
             Command::KeyList => Ok(self.key_list()),
             Command::KeyRotate { force } => self.key_rotate(force, who.actor).await,

@@ -1,18 +1,23 @@
 //! Commands about the node: blacklist, signing keys, status.
 
-use std::sync::Weak;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::super::control::Outcome;
+use super::super::control::command::PAGE;
 use super::super::control::reply::{Code, Failure, Reply};
-use super::super::control::view::Status;
+use super::super::control::view::{self, Status};
 use super::super::core::Core;
-use super::super::reload::Refused;
+use super::super::reload::{InForce, Refused};
 use super::Who;
 use super::refused::{key_refused, missing, refused, unreadable};
-use crate::auth::bans::NewBan;
+use crate::auth::bans::{self, NewBan};
+use crate::config::Config;
+use crate::config::problem::Problem;
+use crate::model::ban;
 use crate::model::caller::Actor;
 use crate::model::key::{KeyId, KeyState};
 
@@ -25,6 +30,13 @@ impl Core {
         force: bool,
         who: Who,
     ) -> Outcome {
+        // As the edge sees its peers; everybody is refused by the service, in words of its own.
+        let network = ban::network(&network.to_string()).unwrap_or(network);
+        let some = !force && network.prefix_len() > 0;
+        if some && let Some(held) = bans::own(network, &self.in_force().listen.trusted_proxies) {
+            let failure = Failure::new(Code::Refused, held);
+            return Err(failure.remedy("name a smaller network, or say so on purpose with --force"));
+        }
         let expires_at = ttl_seconds.map(|seconds| self.clock.now().plus(Duration::from_secs(seconds)));
         let new = NewBan { network: network.to_string(), reason, expires_at, force };
         let ban = self.auth.bans.add(new, who.actor, &who.origin).await.map_err(refused)?;
@@ -33,6 +45,36 @@ impl Core {
 
     pub(super) fn blacklist_list(&self) -> Outcome {
         Ok(Reply::Bans(self.auth.bans.list().map_err(refused)?.iter().map(Into::into).collect()))
+    }
+
+    /// In order of network, whatever the configuration banned first.
+    pub(super) fn blacklist_configured(&self, after: Option<IpNet>, limit: u32) -> Outcome {
+        let (config, banned) = match self.reloader.get().and_then(Weak::upgrade) {
+            Some(reloader) => {
+                let InForce { config, banned } = reloader.in_force();
+                (config, banned)
+            }
+            None => {
+                let unreadable = |problems: Vec<Problem>| {
+                    let told = problems.first().map(|problem| (problem.told(""), problem.remedy.clone()));
+                    let (message, remedy) = told.unwrap_or_default();
+                    Failure::new(Code::Unavailable, message).remedy(remedy)
+                };
+                let banned = self.config.blacklist.gather().map_err(unreadable)?;
+                (Arc::new(self.config.clone()), banned.into())
+            }
+        };
+        let named: BTreeSet<_> = config.blacklist.networks.iter().collect();
+        let from = after.map_or(0, |after| banned.partition_point(|network| *network <= after));
+        let page = banned.iter().skip(from).take(limit.min(PAGE) as usize);
+        let source = |network| if named.contains(network) { "blacklist.networks" } else { "blacklist.file" };
+        Ok(Reply::Bans(page.map(|network| view::Ban::configured(*network, source(network))).collect()))
+    }
+
+    /// The configuration in force, or the one to start with.
+    fn in_force(&self) -> Arc<Config> {
+        let reloader = self.reloader.get().and_then(Weak::upgrade);
+        reloader.map_or_else(|| Arc::new(self.config.clone()), |reloader| reloader.in_force().config)
     }
 
     pub(super) async fn blacklist_remove(&self, network: IpNet, who: Who) -> Outcome {

@@ -129,7 +129,10 @@ impl Core {
 
     pub(super) async fn invite_revoke(&self, invite: InviteId, who: Who) -> Outcome {
         let done = self.auth.invites.revoke(invite, who.actor, &who.origin).await;
-        done.map_err(|error| missing(error, || format!("there is no open invitation {invite}")))?;
+        done.map_err(|error| {
+            missing(error, || format!("there is no open invitation {invite}"))
+                .or_else_see("`keepgate user invites` shows them all")
+        })?;
         Ok(Reply::Done)
     }
 
@@ -140,7 +143,10 @@ impl Core {
 
     pub(super) async fn session_revoke(&self, session: SessionId, who: Who) -> Outcome {
         let done = self.auth.sessions.revoke_any(session, who.actor, &who.origin).await;
-        done.map_err(|error| missing(error, || format!("there is no session {session}")))?;
+        done.map_err(|error| {
+            missing(error, || format!("there is no session {session}"))
+                .or_else_see("`keepgate session list USER` shows those of an account")
+        })?;
         Ok(Reply::Done)
     }
 

@@ -16,7 +16,7 @@ pub(super) fn refused(error: AuthError) -> Failure {
         }
         AuthError::NotFound => Code::NotFound,
         AuthError::EmailTaken => Code::Conflict,
-        AuthError::Overloaded { .. } | AuthError::ReadOnly { .. } | AuthError::Closing => Code::Unavailable,
+        AuthError::Unavailable(_) => Code::Unavailable,
         AuthError::Store(error) => return unreadable(error),
         AuthError::Internal(_) => Code::Internal,
         AuthError::LastAdministrator

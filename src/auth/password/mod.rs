@@ -23,6 +23,7 @@ use crate::config;
 use crate::model::account::PasswordHash;
 use crate::model::email::Email;
 use crate::model::random::SharedRng;
+use crate::model::unavailable::Unavailable;
 use crate::observe::identity::IdentityMeters;
 
 /// The hashing threads could not be started.
@@ -99,7 +100,7 @@ impl Passwords {
     /// Hashes a new password.
     ///
     /// # Errors
-    /// [`AuthError::Overloaded`] past the budget, [`AuthError::Internal`] if hashing fails.
+    /// [`AuthError::Unavailable`] past the budget, [`AuthError::Internal`] if hashing fails.
     pub async fn hash(&self, password: &SecretString) -> Result<PasswordHash, AuthError> {
         let (password, salt) = (normalised(password), Parameters::salt(&*self.rng));
         let parameters = Arc::clone(&self.parameters);
@@ -123,7 +124,7 @@ impl Passwords {
     /// which accounts exist.
     ///
     /// # Errors
-    /// [`AuthError::Overloaded`] past the budget, [`AuthError::Internal`] if hashing fails.
+    /// [`AuthError::Unavailable`] past the budget, [`AuthError::Internal`] if hashing fails.
     pub async fn verify(
         &self,
         password: &SecretString,
@@ -153,7 +154,7 @@ impl Passwords {
 
     fn refused(&self, error: PoolError) -> AuthError {
         match error {
-            PoolError::Overloaded => AuthError::Overloaded { retry_after: self.retry_after },
+            PoolError::Overloaded => Unavailable::Overloaded { retry_after: self.retry_after }.into(),
             PoolError::Failed => AuthError::Internal("password hashing failed"),
         }
     }

@@ -2,7 +2,8 @@
 //! administrator. It asks for what the arguments leave out, if there is a terminal to ask on.
 //!
 //! Invariant: all or nothing. What is there already is named and left alone; what was made is undone if
-//! the next step fails.
+//! the next step fails. The configuration is written last: a run that was killed has made no node, and the
+//! next one begins anew.
 
 mod ask;
 
@@ -19,7 +20,7 @@ use super::{address, output, password};
 use crate::app::control::command::{Command, Password};
 use crate::app::control::reply::{Code, Failure, Reply};
 use crate::app::control::view::User;
-use crate::app::setup::{self, Setup};
+use crate::app::setup;
 use crate::config::first::First;
 use crate::config::probe::probe;
 use crate::config::problem::Problems;
@@ -182,8 +183,12 @@ impl Plan {
     fn carry_out(&self, password: &Password) -> anyhow::Result<(Vec<PathBuf>, User)> {
         let data = &self.config.data_dir;
         refuse_obstacles(&self.file, data)?;
-        let setup = setup::prepare(&self.file, &self.text, data)?;
-        match self.fill(&setup, password) {
+        let mut setup = setup::prepare(&self.file, data)?;
+        let filled = self.fill(password).and_then(|administrator| {
+            setup.finish(&self.file, &self.text, data)?;
+            Ok(administrator)
+        });
+        match filled {
             Ok(administrator) => Ok((setup.made().to_vec(), administrator)),
             Err(error) => {
                 setup.undo();
@@ -193,7 +198,7 @@ impl Plan {
     }
 
     /// The folder as `check` will see it, and the stores with the first administrator.
-    fn fill(&self, _made: &Setup, password: &Password) -> anyhow::Result<User> {
+    fn fill(&self, password: &Password) -> anyhow::Result<User> {
         let problems = probe(&self.config);
         if !problems.is_empty() {
             return Err(Problems { file: NEW.to_owned(), problems }.into());

@@ -18,12 +18,13 @@ mod tests;
 mod tree;
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
-use std::io::Read as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use rules::Rules;
 use section::{Report, Section};
+use tree::{Node, Value};
 
 use super::problem::{Place, Problem, Problems};
 use super::route::Route;
@@ -43,12 +44,15 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
 /// The text of the file at `path`.
 pub fn text(path: &Path) -> Result<String, Problems> {
     read_file(path).map_err(|error| {
-        whole(
-            &path.display().to_string(),
-            format!("the file cannot be read: {error}"),
-            "name the configuration with --config, or a development folder with --data; `keepgate init` \
-             writes a first one",
-        )
+        let remedy = match error.kind() {
+            ErrorKind::PermissionDenied => "run it with sudo, or as the user that keepgate runs as",
+            ErrorKind::InvalidData => "write it in UTF-8; is it the right file?",
+            _ => {
+                "name the configuration with --config, or a development folder with --data; `keepgate init` \
+                 writes a first one"
+            }
+        };
+        whole(&path.display().to_string(), format!("the file cannot be read: {error}"), remedy)
     })
 }
 
@@ -105,8 +109,8 @@ pub fn parse(text: &str, file: &str, environment: Vec<(String, String)>) -> Resu
 /// Every key of a good configuration, its value, and where that was set; arguments as of [`parse`].
 pub fn explain(text: &str, file: &str, environment: Vec<(String, String)>) -> Result<Vec<Setting>, Problems> {
     let report = Report::default();
-    let (config, problems) = examine_into(&report, text, environment);
-    if config.is_none() {
+    let (_, problems) = examine_into(&report, text, environment);
+    if !problems.is_empty() {
         return Err(Problems { file: file.to_owned(), problems });
     }
     Ok(catalog::settings(report.asked()))
@@ -125,8 +129,27 @@ pub fn keys() -> Vec<Known> {
     report.words().into_iter().map(known).collect()
 }
 
+/// The configuration as far as the text can be read, with defaults in place of what is wrong; `None` if it is
+/// not even TOML. And the problems: only without any is the configuration one to use.
+pub(in crate::config) fn as_far_as_it_goes(
+    text: &str,
+    environment: Vec<(String, String)>,
+) -> (Option<Config>, Vec<Problem>) {
+    examine_into(&Report::default(), text, environment)
+}
+
+/// What the rules refuse of a configuration that is put together from several: a file with what waits for a
+/// restart, or with arguments.
+pub(in crate::config) fn standing(config: &Config) -> Vec<Problem> {
+    let root = Node { place: Place::Unset, value: Value::Table(BTreeMap::new()) };
+    let report = Report::default();
+    let routes: Vec<_> = config.routes.iter().cloned().enumerate().collect();
+    Rules { root: &root, report: &report, config }.check(&routes, routes.len());
+    report.finish()
+}
+
 /// As many as anyone reads at once. A file of another kind has one on every line.
-fn shown(mut problems: Vec<Problem>) -> Vec<Problem> {
+pub(in crate::config) fn shown(mut problems: Vec<Problem>) -> Vec<Problem> {
     let more = problems.len().saturating_sub(MOST_SHOWN);
     if more > 0 {
         problems.truncate(MOST_SHOWN);
@@ -148,10 +171,10 @@ fn examine(
 ) -> (Option<Config>, Vec<Problem>, BTreeSet<String>) {
     let report = Report::default();
     let (config, problems) = examine_into(&report, text, environment);
-    (config, problems, report.known())
+    (config.filter(|_| problems.is_empty()), problems, report.known())
 }
 
-/// As [`examine`]; `report` keeps what else was found on the way.
+/// As [`as_far_as_it_goes`]; `report` keeps what else was found on the way.
 fn examine_into(
     report: &Report,
     text: &str,
@@ -196,8 +219,7 @@ fn examine_into(
     Rules { root: &root, report, config: &config }.check(&routes, count);
     config.routes = routes.into_iter().map(|(_, route)| route).collect();
     sort(&mut config.routes);
-    let problems = report.finish();
-    (problems.is_empty().then_some(config), problems)
+    (Some(config), report.finish())
 }
 
 /// Most specific first: a host before any host, a longer prefix before a shorter, some methods

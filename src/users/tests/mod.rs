@@ -189,7 +189,7 @@ async fn a_condition_that_does_not_hold_changes_nothing() {
     assert_eq!(unmet(world.put_if("a", "2", &if_absent()).await), Unmet::NoneMatch);
     let second = world.put_if("a", "2", &if_match(&first)).await.unwrap();
     assert_eq!(unmet(world.put_if("a", "3", &if_match(&first)).await), Unmet::Match);
-    assert_eq!(unmet(world.put_if("b", "3", &if_match(&first)).await), Unmet::Match);
+    assert_eq!(unmet(world.put_if("b", "3", &if_match(&first)).await), Unmet::Missing);
     let stale = world.users.delete(&world.ada, &key("a"), &if_match(&first)).await;
     assert!(matches!(stale, Err(UsersError::Unmet(Unmet::Match))));
     assert_eq!(world.body("a").unwrap(), "2");

@@ -1,6 +1,7 @@
 //! The command line of a gate: runs subcommands on its folder, whether it runs or not.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -53,6 +54,16 @@ impl Gate {
     /// As [`Self::cli`], with something on standard input.
     pub fn cli_with_input(&self, arguments: &[&str], input: &str) -> Said {
         run(self.subcommand(arguments), input)
+    }
+
+    /// As [`Self::cli`], with the node named by its data folder alone.
+    pub fn cli_by_data(&self, arguments: &[&str]) -> Said {
+        run(self.subcommand_of("--data", &self.data(), arguments), "")
+    }
+
+    /// As [`Self::cli`], with another configuration.
+    pub fn cli_with_config(&self, file: &Path, arguments: &[&str]) -> Said {
+        run(self.subcommand_of("--config", file, arguments), "")
     }
 
     /// Runs a subcommand that must succeed and reads its JSON.

@@ -244,12 +244,16 @@ impl Gate {
 
     /// A subcommand of the binary on this gate's folder.
     pub fn subcommand(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
         match &self.config {
-            Some(config) => command.arg("--config").arg(config),
-            None => command.arg("--data").arg(self.data()),
-        };
-        command.args(arguments);
+            Some(config) => self.subcommand_of("--config", config, arguments),
+            None => self.subcommand_of("--data", &self.data(), arguments),
+        }
+    }
+
+    /// A subcommand for the node that this option names.
+    pub fn subcommand_of(&self, option: &str, path: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.arg(option).arg(path).args(arguments);
         self.surround(&mut command);
         command
     }

@@ -9,6 +9,7 @@ use crate::auth::sessions::grant::Grant;
 use crate::auth::testing::{PASSWORD, Settings, World, address, events, from, here};
 use crate::model::caller::{Actor, Origin};
 use crate::model::event::{Intent, Outcome};
+use crate::model::unavailable::Unavailable;
 
 const WRONG: &str = "incorrect horse";
 
@@ -225,7 +226,7 @@ async fn what_the_hashing_budget_turned_away_has_not_failed() {
     let world = World::with(&settings).await;
     for n in 0..100 {
         let answer = try_from(&world, "ada", WRONG, None, &bot(n)).await;
-        assert!(matches!(answer, Err(AuthError::Overloaded { .. })), "{answer:?}");
+        assert!(matches!(answer, Err(AuthError::Unavailable(Unavailable::Overloaded { .. }))), "{answer:?}");
     }
     assert!(world.auth.throttle.tally().entries.iter().all(|(_, count)| *count == 0));
 }

@@ -1,0 +1,55 @@
+//! A configuration with all that is wrong with it in one report: its text, the rules, and the files it names
+//! on this machine. What cannot be read of the text is not looked for; everything else is.
+
+use std::path::Path;
+
+use super::Config;
+use super::probe::probe;
+use super::problem::{Problem, Problems};
+use super::read;
+
+/// Reads and checks the file at `path`, and what arguments make of it.
+pub fn survey(path: &Path, arguments: impl FnOnce(&mut Config)) -> Result<Config, Problems> {
+    let file = path.display().to_string();
+    let (config, problems) = read::as_far_as_it_goes(&read::text(path)?, read::environment()?);
+    let Some(mut config) = config else {
+        return Err(Problems { file, problems: read::shown(problems) });
+    };
+    arguments(&mut config);
+    with_files(config, &file, problems)
+}
+
+/// The configuration, if `problems` is empty and the files that it names can be used as well.
+pub fn with_files(config: Config, file: &str, mut problems: Vec<Problem>) -> Result<Config, Problems> {
+    // Of what is wrong already, only a stand-in could be looked at.
+    let told = |key: &str| problems.iter().any(|problem| covers(&problem.key, key));
+    let found: Vec<_> = probe(&config).into_iter().filter(|problem| !told(&problem.key)).collect();
+    problems.extend(found);
+    if problems.is_empty() {
+        return Ok(config);
+    }
+    Err(Problems { file: file.to_owned(), problems: read::shown(problems) })
+}
+
+/// Whether `key` is `whole`, or stands in it.
+fn covers(whole: &str, key: &str) -> bool {
+    key.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_covered_by_itself_and_what_it_stands_in() {
+        for (whole, key, expected) in [
+            ("data_dir", "data_dir", true),
+            ("tls", "tls.certificates[0].key", true),
+            ("tls.certificates", "tls.certificates[0].key", true),
+            ("tls.certificates[0].certificate", "tls.certificates[0].key", false),
+            ("data", "data_dir", false),
+        ] {
+            assert_eq!(covers(whole, key), expected, "{whole} {key}");
+        }
+    }
+}
