@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tracing_subscriber::filter::LevelFilter;
+
 use super::kind::{self, address, count, duration, flag, list, network, one_of, path, size, text, wrong};
 use super::section::Section;
 use super::tree::Node;
@@ -320,9 +322,10 @@ pub(super) fn log(mut section: Section<'_>) -> Log {
 
 fn filter(node: &Node) -> kind::Read<String> {
     let directives = text(node)?;
-    // A bare word that is no level would be taken for a target, and silence everything else.
-    let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
-    let means_something = |part: &str| part.contains(['=', ':', '[']) || is_level(part);
+    // A target without a level silences everything else.
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+    let means_something =
+        |part: &str| is_level(part) || part.rsplit_once('=').is_some_and(|(_, level)| is_level(level));
     let good = directives.split(',').all(|part| means_something(part.trim()));
     match directives.parse::<tracing_subscriber::EnvFilter>() {
         Ok(_) if good => Ok(directives),

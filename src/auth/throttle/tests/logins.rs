@@ -10,6 +10,7 @@ use crate::auth::testing::{PASSWORD, Settings, World, address, events, from, her
 use crate::model::caller::{Actor, Origin};
 use crate::model::event::{Intent, Outcome};
 use crate::model::unavailable::Unavailable;
+use crate::store::commit::room::Short;
 
 const WRONG: &str = "incorrect horse";
 
@@ -318,7 +319,8 @@ async fn a_node_that_writes_nothing_counts_wrong_guesses_all_the_same_and_right_
         world.stores.committer.set_room(None);
         let answer = try_from(&world, "ada", password, None, &bot(9)).await;
         assert_eq!(throttled(&answer), counts, "{answer:?}");
-        let again = world.auth.accounts.change_password(&caller, password.into(), PASSWORD.into(), &here()).await;
+        let again =
+            world.auth.accounts.change_password(&caller, password.into(), PASSWORD.into(), &here()).await;
         assert_eq!(matches!(again, Err(AuthError::TooManyAttempts { .. })), counts, "{again:?}");
     }
 }
