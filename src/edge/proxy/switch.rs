@@ -52,7 +52,7 @@ impl Proxy<'_> {
         // It was asked for in the name of whoever might have been then. Listed first, then looked at:
         // what falls away from here on cuts the tunnel.
         if let Poll::Ready(cut) = poll_fn(|cx| Poll::Ready(watched.poll_cut(cx))).await {
-            return Err(fallen(cut, denied));
+            return Err(fallen(cut, *denied));
         }
         headers::drop_hop_by_hop(&mut parts.headers);
         // RFC 9110 §8.6: not in a 1xx.
@@ -64,10 +64,10 @@ impl Proxy<'_> {
 }
 
 /// As if it had been so when the request came.
-fn fallen(cut: Cut, denied: Box<Denied>) -> Stopped {
+fn fallen(cut: Cut, denied: Denied) -> Stopped {
     let (refused, reason) = match cut {
         Cut::Banned => (guard::banned(), "blacklisted"),
         Cut::Revoked | Cut::Lapsed => (bad_token(Refusal::Revoked), Refusal::Revoked.word()),
     };
-    Stopped { refused, denied: Some(Box::new(Denied { reason, ..*denied })) }
+    Stopped { refused, denied: Some(Box::new(Denied { reason, ..denied })) }
 }

@@ -138,7 +138,7 @@ fn a_million_addresses_of_one_provider_take_bounded_memory_and_leave_others_in_p
 
 /// The /64 of that number in 2001:db8::/32.
 fn network(number: u128) -> Subject {
-    Subject::Address(IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | number << 64)))
+    Subject::Address(IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) | (number << 64))))
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn one_ipv6_provider_takes_a_quarter_of_the_room_however_many_sites_it_has() {
     let world = World::with_room_for(6400);
     let limiter = world.limiter("1/m", 1);
     // 200 networks in each of 1,000 sites.
-    let networks = (0..200_000_u128).map(|number| network((number / 200) << 16 | number % 200));
+    let networks = (0..200_000_u128).map(|number| network(((number / 200) << 16) | (number % 200)));
     let served = networks.filter(|network| limiter.take(*network).is_ok()).count();
     assert_eq!(world.limiters.crowd().0, 1600);
     // 16 sites' shares, a bucket for what is past each, and one for the rest.
