@@ -7,50 +7,18 @@ import lab
 SECONDS = int(os.environ.get("BENCH_SECONDS", "2"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 TOKENS = 1000
-
-
-def gate_config(folder, port, upstream):
-    path = folder / "config.toml"
-    path.write_text(f"""
-environment = "development"
-data_dir = "{folder}/data"
-[listen]
-https = ["127.0.0.1:{port}"]
-http = []
-workers = 1
-[tls]
-source = "local-ca"
-names = ["localhost"]
-[limits]
-connections_per_address = 4096
+RULES = """
 [rates]
 address = "1000000/s"
 user = "1000000/s"
-[accounts]
-registration = "open"
 [passwords]
 memory_kib = 64
 iterations = 1
-[tokens]
-issuer = "https://localhost:{port}"
-[log]
-target = "files"
-[upstreams.app]
-servers = ["127.0.0.1:{upstream}"]
-[[routes]]
-path = "/auth"
-api = true
-auth = "optional"
-[[routes]]
-path = "/app"
-upstream = "app"
-auth = "required"
 [[routes]]
 path = "/open"
 upstream = "app"
 auth = "none"
-""")
-    return path
+"""
 
 
 def make_tokens(folder, port):
@@ -84,7 +52,7 @@ def main():
         for name, at in ("app", upstream), ("stub", stub):
             (folder / name).mkdir()
             running.append(lab.start_nginx(lab.configured("upstream.conf", folder / name, UPSTREAM=at), at))
-        gate = lab.pinned(lab.PROXY_CORE, binary, "serve", "--config", gate_config(folder, port, upstream), stdout=subprocess.DEVNULL)
+        gate = lab.pinned(lab.PROXY_CORE, binary, "serve", "--config", lab.gate_config(folder, port, upstream, RULES), stdout=subprocess.DEVNULL)
         running.append(gate)
         lab.wait_for_port(port, gate)
         tokens = make_tokens(folder, port)

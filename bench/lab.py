@@ -79,6 +79,42 @@ def start_nginx(conf, port):
     return process
 
 
+def gate_config(folder, port, upstream, more, listen="", access_ttl="10m"):
+    """A gate for measuring: /auth is its API, /app an application that wants a token. `more`: sections of one's own."""
+    path = folder / "config.toml"
+    path.write_text(f"""
+environment = "development"
+data_dir = "{folder}/data"
+[listen]
+https = ["127.0.0.1:{port}"]
+http = []
+workers = 1
+{listen}
+[tls]
+source = "local-ca"
+names = ["localhost"]
+[limits]
+connections_per_address = 4096
+[accounts]
+registration = "open"
+[tokens]
+issuer = "https://localhost:{port}"
+access_ttl = "{access_ttl}"
+[log]
+target = "files"
+[upstreams.app]
+servers = ["127.0.0.1:{upstream}"]
+[[routes]]
+path = "/auth"
+api = true
+auth = "optional"
+[[routes]]
+path = "/app"
+upstream = "app"
+{more}""")
+    return path
+
+
 def summary(values):
     return {"median": round(statistics.median(values), 3), "min": round(min(values), 3), "max": round(max(values), 3)}
 

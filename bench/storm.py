@@ -13,49 +13,16 @@ ROUNDS = int(os.environ.get("STORM_ROUNDS", "7"))
 ATTACK_SECONDS = int(os.environ.get("STORM_ATTACK_SECONDS", "60"))
 CLIENTS, LINKS, HASH_MIB, PER_CONNECTION_KIB = 500, 8, 19, 96
 HASHED, ANSWERED_5XX = 'keepgate_password_tries_total{from="stranger"}', 'keepgate_requests_total{status="5xx"}'
-OWNER = {"email": "ada@example.com", "password": "correct horse battery staple"}
-
-
-def gate_config(folder, port, internal, upstream):
-    path = folder / "config.toml"
-    path.write_text(f"""
-environment = "development"
-data_dir = "{folder}/data"
-[listen]
-https = ["127.0.0.1:{port}"]
-http = []
-internal = "127.0.0.1:{internal}"
-workers = 1
-trusted_proxies = ["127.0.0.1"]
-[tls]
-source = "local-ca"
-names = ["localhost"]
-[limits]
-connections_per_address = 4096
+LISTEN = 'trusted_proxies = ["127.0.0.1"]\ninternal = "127.0.0.1:{}"'
+RULES = """
 [rates]
 address = "off"
 user = "off"
-[accounts]
-registration = "open"
 [passwords]
 threads = 1
 queue = 32
-[tokens]
-issuer = "https://localhost:{port}"
-access_ttl = "1h"
-[log]
-target = "files"
-[upstreams.app]
-servers = ["127.0.0.1:{upstream}"]
-[[routes]]
-path = "/auth"
-api = true
-auth = "optional"
-[[routes]]
-path = "/app"
-upstream = "app"
-""")
-    return path
+"""
+OWNER = {"email": "ada@example.com", "password": "correct horse battery staple"}
 
 
 class Client:
@@ -151,7 +118,7 @@ def main():
     running = []
     try:
         running.append(lab.start_nginx(lab.configured("upstream.conf", folder, UPSTREAM=upstream), upstream))
-        gate = lab.pinned(lab.PROXY_CORE, sys.argv[1], "serve", "--config", gate_config(folder, port, internal, upstream), stdout=subprocess.DEVNULL)
+        gate = lab.pinned(lab.PROXY_CORE, sys.argv[1], "serve", "--config", lab.gate_config(folder, port, upstream, RULES, listen=LISTEN.format(internal), access_ttl="1h"), stdout=subprocess.DEVNULL)
         running.append(gate)
         lab.wait_for_port(port, gate)
         quiet_kib = status(gate.pid, "VmRSS")

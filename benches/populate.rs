@@ -3,6 +3,8 @@
 
 #![expect(clippy::expect_used, reason = "a measurement stops at whatever is wrong")]
 
+mod sessions;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,8 +14,7 @@ use keepgate::config::store::Store as StoreSettings;
 use keepgate::model::account::{Account, AccountStatus, PasswordHash};
 use keepgate::model::change::{AuthChange, TokenChange};
 use keepgate::model::id::{AccountId, SessionId};
-use keepgate::model::random::{Rng, SystemRng, bytes};
-use keepgate::model::session::{Session, TokenHash};
+use keepgate::model::random::{Rng, SystemRng};
 use keepgate::model::time::{Clock, SystemClock};
 use keepgate::store::Stores;
 use keepgate::store::bundle::Bundle;
@@ -68,22 +69,7 @@ fn person(stores: &Stores, bundle: &mut Bundle, number: u64, clock: &dyn Clock, 
             created_at: now,
         }),
     );
-    stores.tokens.stage(
-        bundle,
-        TokenChange::SessionOpened(Session {
-            id: SessionId::new(now, rng),
-            account: id,
-            generation: 0,
-            current: TokenHash(bytes(rng)),
-            previous: None,
-            salt: bytes(rng),
-            device: "a browser of some kind".into(),
-            address: Some(std::net::IpAddr::from([192, 0, 2, 1])),
-            amr: vec!["pwd".into()],
-            authenticated_at: now,
-            created_at: now,
-            used_at: now,
-            expires_at: now.plus(Duration::from_secs(30 * 24 * 3600)),
-        }),
-    );
+    let lifetime = Duration::from_secs(30 * 24 * 3600);
+    let session = sessions::fresh(SessionId::new(now, rng), id, (now, lifetime), rng);
+    stores.tokens.stage(bundle, TokenChange::SessionOpened(session));
 }

@@ -9,6 +9,8 @@
     reason = "a measurement prints its result and stops at whatever is wrong"
 )]
 
+mod sessions;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -68,30 +70,13 @@ async fn populate(stores: &Arc<Stores>, families: u64) -> Vec<SessionId> {
     for chunk in ids.chunks(1000) {
         let mut bundle = Bundle::new();
         for id in chunk {
-            stores.tokens.stage(&mut bundle, TokenChange::SessionOpened(fresh(*id, &clock, &rng)));
+            let (now, account) = (clock.now(), AccountId::new(clock.now(), &rng));
+            let session = sessions::fresh(*id, account, (now, Duration::from_secs(3600)), &rng);
+            stores.tokens.stage(&mut bundle, TokenChange::SessionOpened(session));
         }
         stores.committer.commit(bundle).await.expect("committed");
     }
     ids
-}
-
-fn fresh(id: SessionId, clock: &dyn Clock, rng: &dyn Rng) -> Session {
-    let now = clock.now();
-    Session {
-        id,
-        account: AccountId::new(now, rng),
-        generation: 0,
-        current: TokenHash(bytes(rng)),
-        previous: None,
-        salt: bytes(rng),
-        device: "bench on a browser of some kind".into(),
-        address: Some(std::net::IpAddr::from([192, 0, 2, 1])),
-        amr: vec!["pwd".into()],
-        authenticated_at: now,
-        created_at: now,
-        used_at: now,
-        expires_at: now.plus(Duration::from_secs(3600)),
-    }
 }
 
 async fn run(stores: &Arc<Stores>, sessions: &Arc<Vec<SessionId>>, time: Duration) -> Vec<Duration> {

@@ -183,6 +183,7 @@ const ROUTES: &[Key] = &[
             "routes[].roles",
             "routes[].scopes",
             "routes[].body_bytes",
+            "routes[].upgrade",
             "routes[].rate",
             "routes[].rate_burst",
             "routes[].rate_by",

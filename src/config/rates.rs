@@ -36,6 +36,13 @@ impl Rate {
         Self { burst, ..self }
     }
 
+    /// So many times as much, up to [`MOST`].
+    #[must_use]
+    pub fn times(self, factor: u32) -> Self {
+        let times = |number: NonZeroU32| at_least_one(number.get().saturating_mul(factor).min(MOST));
+        Self { count: times(self.count), burst: times(self.burst), ..self }
+    }
+
     /// The time in which a bucket gains one request.
     pub fn interval(&self) -> Duration {
         self.per / self.count.get()

@@ -24,6 +24,13 @@ pub enum RouteTarget {
     Upstream(String),
 }
 
+impl Route {
+    /// `upgrade` where nothing is said: what browsers ask for, and no other proxy stands in the way of.
+    pub fn usual_upgrades() -> Vec<String> {
+        vec!["websocket".to_owned()]
+    }
+}
+
 /// One route. The longest matching path prefix on the most specific host wins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
@@ -43,6 +50,8 @@ pub struct Route {
     pub scopes: Vec<String>,
     /// Request body limit in bytes, in place of `limits.body_bytes`.
     pub body_bytes: Option<u64>,
+    /// Protocols that a client may switch to (`Upgrade`), in lower case; empty for none.
+    pub upgrade: Vec<String>,
     /// How fast it may be asked, besides `[rates]`.
     pub rate: Option<RouteRate>,
 }

@@ -135,6 +135,12 @@ pub struct Stopped {
     pub denied: Option<Box<Denied>>,
 }
 
+impl From<Refused> for Stopped {
+    fn from(refused: Refused) -> Self {
+        Self { refused, denied: None }
+    }
+}
+
 /// Lets a request pass, or says why not.
 pub fn authenticate(
     (check, rates): (&dyn TokenCheck, &Rates),
@@ -230,7 +236,8 @@ fn no_token() -> Refused {
         .denial(Denial::NoToken)
 }
 
-fn bad_token(refusal: Refusal) -> Refused {
+/// RFC 6750 §3.1, with the reason.
+pub fn bad_token(refusal: Refusal) -> Refused {
     let challenge =
         format!(r#"Bearer realm="keepgate", error="invalid_token", error_description="{refusal}""#);
     let challenge = HeaderValue::try_from(challenge)

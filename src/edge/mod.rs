@@ -194,7 +194,10 @@ impl Pipeline {
             }
             Target::Upstream(at) => {
                 let group = local.groups.get(at).ok_or_else(Refused::internal)?;
-                self.proxy(local).forward(group, vetted, id_header).await
+                match self.proxy(local).forward(group, vetted, id_header).await {
+                    Ok(response) => Ok(response),
+                    Err(stopped) => Err(self.stop(stopped).await),
+                }
             }
         }
     }

@@ -42,6 +42,8 @@ pub struct Route {
     pub scopes: Vec<String>,
     /// Request body limit, bytes.
     pub body_bytes: u64,
+    /// What clients may switch to, in lower case.
+    pub upgrade: Vec<String>,
     /// How fast it may be asked.
     pub limit: Option<RouteLimit>,
     methods: Vec<Method>,
@@ -130,6 +132,7 @@ impl Table {
                 roles: config.roles.clone(),
                 scopes: config.scopes.clone(),
                 body_bytes: config.body_bytes.unwrap_or(default_body_bytes),
+                upgrade: config.upgrade.iter().map(|name| name.to_ascii_lowercase()).collect(),
                 methods,
             }));
             // A route with methods is asked before one for all of them, wherever each was written.
@@ -299,6 +302,7 @@ mod tests {
             roles: Vec::new(),
             scopes: Vec::new(),
             body_bytes: None,
+            upgrade: Vec::new(),
             rate: None,
         }
     }

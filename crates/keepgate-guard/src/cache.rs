@@ -1,8 +1,8 @@
 //! Verified tokens, remembered so that the next request with the same token costs no signature.
 //!
 //! The whole token is compared, never only a hash of it: a hit is the very text that was verified.
-//! Only good tokens are remembered, so an attacker cannot fill the memory with garbage. What a hit
-//! still has to prove is the [`crate::verifier::Verifier`]'s business.
+//! Only tokens with good signatures are remembered, so an attacker cannot fill the memory with garbage.
+//! What a hit still has to prove is the [`crate::verifier::Verifier`]'s business.
 
 use std::hash::{Hash, Hasher, RandomState};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use quick_cache::{Equivalent, UnitWeighter};
 use crate::claims::Claims;
 use crate::keys::VerificationKey;
 
-/// A token that was good.
+/// A token whose signature was good.
 #[derive(Debug)]
 pub(crate) struct Remembered {
     pub claims: Arc<Claims>,
@@ -26,7 +26,12 @@ pub(crate) struct Remembered {
     pub checked: AtomicU64,
 }
 
-/// A bounded set of good tokens.
+impl Remembered {
+    /// Never: no version is this great.
+    pub const NEVER: u64 = u64::MAX;
+}
+
+/// A bounded set of tokens with good signatures.
 #[derive(Debug)]
 pub(crate) struct Tokens(Cache<Text, Arc<Remembered>, UnitWeighter, RandomState>);
 

@@ -55,6 +55,17 @@ pub(crate) struct Payload {
     pub audiences: usize,
 }
 
+/// `exp` of a payload that nobody has vouched for yet, to refuse by and for nothing else; `None` where
+/// it is not plain.
+pub(crate) fn expiry(bytes: &[u8]) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Expiry {
+        exp: i64,
+    }
+    let Expiry { exp } = json::object::<Expiry>(bytes)?.fields;
+    (0..=END_OF_TIME).contains(&exp).then_some(exp)
+}
+
 /// RFC 7519 §4.1.3: one audience may stand alone or in an array.
 #[derive(Deserialize)]
 #[serde(untagged)]

@@ -1,9 +1,10 @@
 //! From a token's text to claims that may be acted on.
 //!
 //! Follows RFC 9068 §4 and RFC 8725: the key decides the algorithm; issuer, audience, type and key
-//! id are insisted on; nothing of the token is believed before its signature is verified. A token
-//! that was verified before is remembered, and a hit still proves that it has not expired, that its
-//! key is still one of the keys, and that it was not revoked meanwhile.
+//! id are insisted on; nothing of the token is believed before its signature is verified, but that it
+//! has expired: that can only refuse, and an old token sent again and again must not cost a signature
+//! each time. A token that was verified before is remembered, and a hit still proves that it has not
+//! expired, that its key is still one of the keys, and that it was not revoked meanwhile.
 //!
 //! One audience only: `aud` is accepted as the expected text or as an array of that one text. A
 //! token for several audiences could be replayed here by any of the others (RFC 9068 §5), and
@@ -16,7 +17,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::cache::{Remembered, Tokens};
-use crate::claims::{Claims, Payload};
+use crate::claims::{self, Claims, Payload};
 use crate::jws::{self, Jws};
 use crate::keys::{self, KeySet, VerificationKey};
 use crate::refusal::Refusal;
@@ -137,7 +138,8 @@ impl Verifier {
         let remembered = tokens.find(token)?;
         match self.remembered_holds(&remembered, now) {
             Some(Ok(())) => Some(Ok(Verified(remembered))),
-            Some(Err(Refusal::NotYetValid)) => Some(Err(Refusal::NotYetValid)),
+            // Kept, so that whoever sends it again until it expires buys no more signatures with it.
+            Some(Err(refusal @ (Refusal::NotYetValid | Refusal::Revoked))) => Some(Err(refusal)),
             Some(Err(refusal)) => {
                 tokens.forget(token);
                 Some(Err(refusal))
@@ -150,7 +152,7 @@ impl Verifier {
         }
     }
 
-    /// How many verified tokens are remembered now.
+    /// How many tokens with good signatures are remembered now.
     pub fn remembered(&self) -> usize {
         self.tokens.as_ref().map_or(0, Tokens::len)
     }
@@ -187,7 +189,8 @@ impl Verifier {
     }
 
     /// The second half of [`Self::check`]: verifies a token as if nobody had seen it before, which
-    /// costs a signature (tens of microseconds) unless its form is wrong, and remembers it if it is good.
+    /// costs a signature (tens of microseconds) unless its form is wrong or it says that it has expired,
+    /// and remembers it if it is good but for its revocation.
     ///
     /// # Errors
     /// As [`Self::verify`]'s.
@@ -196,7 +199,7 @@ impl Verifier {
         let version = self.view.version();
         let jws = Jws::parse(token, |alg| keys::algorithm(alg).is_some())?;
         let key = keys.set.key(&jws.kid).ok_or(Refusal::UnknownKey)?;
-        let Payload { claims, not_before, audiences } = authentic(&jws, key)?;
+        let Payload { claims, not_before, audiences } = self.authentic(&jws, key, now)?;
         if claims.iss != self.expectations.issuer {
             return Err(Refusal::Issuer);
         }
@@ -204,27 +207,45 @@ impl Verifier {
             return Err(Refusal::Audience);
         }
         self.check_time(&claims, not_before, now)?;
-        if self.view.is_revoked(&claims, &key.kid).is_some() {
-            return Err(Refusal::Revoked);
-        }
+        let revoked = self.view.is_revoked(&claims, &key.kid).is_some();
         let remembered = Arc::new(Remembered {
             claims: Arc::new(claims),
             not_before,
             key: Arc::clone(key),
             generation: AtomicU64::new(keys.generation),
-            checked: AtomicU64::new(version),
+            checked: AtomicU64::new(if revoked { Remembered::NEVER } else { version }),
         });
         if let Some(tokens) = &self.tokens {
             tokens.remember(token, Arc::clone(&remembered));
         }
-        Ok(Verified(remembered))
+        if revoked { Err(Refusal::Revoked) } else { Ok(Verified(remembered)) }
+    }
+
+    /// The payload, once the key that the token names has been seen to have signed it.
+    fn authentic(&self, jws: &Jws<'_>, key: &VerificationKey, now: i64) -> Result<Payload, Refusal> {
+        if !key.verifies(&jws.alg) {
+            return Err(Refusal::Algorithm);
+        }
+        let payload = jws::decode(jws.claims).ok_or(Refusal::Malformed);
+        let expiry = payload.as_ref().ok().and_then(|payload| claims::expiry(payload));
+        if expiry.is_some_and(|exp| self.is_past(exp, now)) {
+            return Err(Refusal::Expired);
+        }
+        if !key.is_signature(jws.message, jws.signature) {
+            return Err(Refusal::Signature);
+        }
+        Payload::read(&payload?).ok_or(Refusal::Malformed)
+    }
+
+    const fn is_past(&self, exp: i64, now: i64) -> bool {
+        now >= exp.saturating_add(self.expectations.leeway)
     }
 
     /// RFC 7519 §4.1.4–6: good from `iat` and `nbf` on, and strictly before `exp`, give or take the
     /// leeway.
     fn check_time(&self, claims: &Claims, not_before: i64, now: i64) -> Result<(), Refusal> {
         let leeway = self.expectations.leeway;
-        if now >= claims.exp.saturating_add(leeway) {
+        if self.is_past(claims.exp, now) {
             return Err(Refusal::Expired);
         }
         if claims.iat.max(not_before) > now.saturating_add(leeway) {
@@ -232,15 +253,4 @@ impl Verifier {
         }
         Ok(())
     }
-}
-
-/// The payload, once the key that the token names has been seen to have signed it.
-fn authentic(jws: &Jws<'_>, key: &VerificationKey) -> Result<Payload, Refusal> {
-    if !key.verifies(&jws.alg) {
-        return Err(Refusal::Algorithm);
-    }
-    if !key.is_signature(jws.message, jws.signature) {
-        return Err(Refusal::Signature);
-    }
-    jws::decode(jws.claims).and_then(|payload| Payload::read(&payload)).ok_or(Refusal::Malformed)
 }

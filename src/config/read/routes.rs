@@ -54,6 +54,7 @@ fn route(mut section: Section<'_>) -> Option<Route> {
         );
     }
     let body_bytes = section.optional("body_bytes", size(BODY.0, BODY.1));
+    let upgrade = upgrade(&mut section, target.as_ref());
     let rate = limiting::route(&mut section);
     if auth == RouteAuth::None && matches!(rate, Some(RouteRate { by: RateBy::User | RateBy::Session, .. })) {
         let remedy = "write \"address\" or \"route\", or let the route look at tokens";
@@ -61,7 +62,7 @@ fn route(mut section: Section<'_>) -> Option<Route> {
     }
     section.finish();
     let (path, target) = (path?, target?);
-    host_read.then_some(Route { host, path, methods, target, auth, roles, scopes, body_bytes, rate })
+    host_read.then_some(Route { host, path, methods, target, auth, roles, scopes, body_bytes, upgrade, rate })
 }
 
 fn target(section: &mut Section<'_>) -> Option<RouteTarget> {
@@ -103,6 +104,34 @@ fn method(node: &Node) -> kind::Read<String> {
         "CONNECT" | "TRACE" => wrong(node, "is never let through", "remove it"),
         _ if token => Ok(name),
         _ => wrong(node, "is not a method", "write one in capitals, such as \"GET\""),
+    }
+}
+
+/// `upgrade`: what clients may switch to. The API switches to nothing.
+fn upgrade(section: &mut Section<'_>, target: Option<&RouteTarget>) -> Vec<String> {
+    let given = section.has("upgrade");
+    let upgrade = section.optional("upgrade", list(protocol)).unwrap_or_else(Route::usual_upgrades);
+    if target != Some(&RouteTarget::Api) {
+        return upgrade;
+    }
+    if given {
+        section.problem("upgrade", None, "is not used with `api`, which switches to nothing", "remove it");
+    }
+    Vec::new()
+}
+
+/// `protocol` of RFC 9110 §7.8, in lower case: they are compared in any.
+fn protocol(node: &Node) -> kind::Read<String> {
+    let name = text(node)?.to_ascii_lowercase();
+    let token = |part: &str| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        !part.is_empty() && part.bytes().all(plain)
+    };
+    let (protocol, version) = name.split_once('/').unwrap_or((&name, "1"));
+    match name.as_str() {
+        "h2c" | "h2" => wrong(node, "is never switched to: it would pass the edge unread", "remove it"),
+        _ if token(protocol) && token(version) => Ok(name),
+        _ => wrong(node, "is not a protocol", "write one such as \"websocket\""),
     }
 }
 
@@ -158,5 +187,28 @@ fn server(node: &Node) -> kind::Read<Server> {
     match address.parse::<std::net::SocketAddr>() {
         Ok(address) if address.port() > 0 => Ok(Server::Tcp(address)),
         _ => wrong(node, "is not a server", remedy),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{LEAST, config, report};
+
+    #[test]
+    fn a_route_switches_to_websockets_unless_it_says_what_else_and_the_api_to_nothing() {
+        let upgrades = |line: &str| {
+            let text = format!(
+                "{LEAST}[upstreams.app]\nservers = [\"127.0.0.1:1\"]\n[[routes]]\npath = \"/app\"\nupstream = \"app\"\n{line}\n"
+            );
+            let routes = config(&text, &[]).routes;
+            routes.into_iter().map(|route| (route.path, route.upgrade.join(" "))).collect::<Vec<_>>()
+        };
+        let of = |app: &str| [("/app".to_owned(), app.to_owned()), ("/".to_owned(), String::new())];
+        assert_eq!(upgrades(""), of("websocket"));
+        assert_eq!(upgrades("upgrade = [\"WebSocket\", \"foo/1.0\"]"), of("websocket foo/1.0"));
+        assert_eq!(upgrades("upgrade = []"), of(""));
+        let said = report(&format!("{LEAST}upgrade = [\"H2C\", \"a b\", \"/1\", \"a/1/2\"]\n"), &[]);
+        assert_eq!(said.matches("is not a protocol").count(), 3, "{said}");
+        assert!(said.contains("\"H2C\" is never switched to") && said.contains("`api`"), "{said}");
     }
 }

@@ -11,7 +11,7 @@ use crate::config::tokens::Tokens;
 use crate::config::upstream::Upstream;
 
 /// The least that production takes.
-const LEAST: &str = r#"
+pub(super) const LEAST: &str = r#"
 [tls]
 source = "files"
 [[tls.certificates]]
@@ -31,7 +31,7 @@ fn example() -> String {
     text
 }
 
-fn report(text: &str, environment: &[(&str, &str)]) -> String {
+pub(super) fn report(text: &str, environment: &[(&str, &str)]) -> String {
     let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     match parse(text, "config.toml", environment) {
         Ok(_) => "no problem".to_owned(),
@@ -39,7 +39,7 @@ fn report(text: &str, environment: &[(&str, &str)]) -> String {
     }
 }
 
-fn config(text: &str, environment: &[(&str, &str)]) -> Config {
+pub(super) fn config(text: &str, environment: &[(&str, &str)]) -> Config {
     let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     parse(text, "config.toml", environment).unwrap_or_else(|problems| panic!("{problems}"))
 }
@@ -164,10 +164,12 @@ fn a_log_filter_that_would_silence_all_else_is_refused() {
         let (_, problems, _) = examine(&format!("{LEAST}[log]\nlevel = \"{level}\"\n"), Vec::new());
         problems.iter().filter(|problem| format!("{problem:?}").contains("log.level")).count()
     };
-    for silencing in ["", ",", "info,", "loud", "keepgate::edge", "info,keepgate::edge", "keepgate::edge=loud"] {
+    for silencing in
+        ["", ",", "info,", "loud", "keepgate::edge", "info,keepgate::edge", "keepgate::edge=loud"]
+    {
         assert_eq!(problems(silencing), 1, "{silencing:?}");
     }
-    for good in ["info", "off", "info,keepgate::edge=debug", " warn , keepgate::access=info"] {
+    for good in ["info", "off", "info,keepgate::edge=debug", "warn,keepgate::access=info"] {
         assert_eq!(problems(good), 0, "{good:?}");
     }
 }

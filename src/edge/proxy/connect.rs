@@ -4,15 +4,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::client::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::oneshot;
 
-use super::pool::{Lease, Place, Pool};
+use super::pool::{Lease, Line, Place, Pool, Waiting};
 use crate::config::upstream::Server;
-use crate::edge::body::RequestBody;
 use crate::edge::upgrade::tunnel::Switched;
 
 /// Largest response head taken from a server, bytes.
@@ -38,41 +36,26 @@ pub enum ConnectError {
     Handshake(#[from] hyper::Error),
 }
 
-/// Connects to a pool's server. The connection keeps its place as long as it is open. `switching`: for a
-/// request that asks to switch protocols.
-pub async fn connect(
-    pool: &Rc<Pool>,
-    place: Place,
-    patience: Duration,
-    switching: bool,
-) -> Result<Lease, ConnectError> {
-    let (tell, switched) = if switching { Some(oneshot::channel()) } else { None }.unzip();
-    let opening = open(pool.server(), place, tell);
-    let sender =
+/// Connects to a pool's server. The connection keeps its place as long as it is open.
+pub async fn connect(pool: &Rc<Pool>, place: Place, patience: Duration) -> Result<Lease, ConnectError> {
+    let opening = open(pool.server(), place);
+    let line =
         tokio::time::timeout(patience, opening).await.map_err(|_| ConnectError::Timeout(patience))??;
-    Ok(pool.lease(sender, switched))
+    Ok(pool.lease(line))
 }
 
-async fn open(
-    server: &Server,
-    place: Place,
-    switched: Option<oneshot::Sender<Switched>>,
-) -> Result<SendRequest<RequestBody>, ConnectError> {
+async fn open(server: &Server, place: Place) -> Result<Line, ConnectError> {
     match server {
         Server::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            start(stream, place, switched).await
+            start(stream, place).await
         }
-        Server::Unix(path) => start(UnixStream::connect(path).await?, place, switched).await,
+        Server::Unix(path) => start(UnixStream::connect(path).await?, place).await,
     }
 }
 
-async fn start<S>(
-    stream: S,
-    place: Place,
-    switched: Option<oneshot::Sender<Switched>>,
-) -> Result<SendRequest<RequestBody>, ConnectError>
+async fn start<S>(stream: S, place: Place) -> Result<Line, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -81,18 +64,16 @@ where
         .max_buf_size(CHUNK_BYTES)
         .handshake(TokioIo::new(stream))
         .await?;
-    // How it ends is seen by whoever uses the sender.
+    let waiting = Waiting::default();
+    let told = Rc::clone(&waiting);
     tokio::task::spawn_local(async move {
-        let Some(switched) = switched else {
-            drop(connection.await);
-            drop(place);
-            return;
-        };
-        // Its end is the 101, and somebody waits for what is left; or an ordinary one, and nobody does.
-        if let Ok(parts) = connection.without_shutdown().await {
+        // Its end is a 101, and somebody waits for what is left; or an ordinary one, and nobody does. How
+        // that came about is seen by whoever uses the sender.
+        let ended = connection.without_shutdown().await;
+        if let (Ok(parts), Some(tell)) = (ended, told.take()) {
             let io = Box::new(parts.io.into_inner());
-            drop(switched.send(Switched { io, early: parts.read_buf, place }));
+            drop(tell.send(Switched { io, early: parts.read_buf, place }));
         }
     });
-    Ok(sender)
+    Ok(Line { sender, waiting })
 }

@@ -3,7 +3,7 @@
 //! Bodies stream both ways. What is tried again, and when: a connection that could not be made, once,
 //! on the next server; a kept-alive connection that had died before the request was written, on a
 //! fresh one; one that died after, before any response byte, only if the request is idempotent and
-//! had no body. Never after a response head. What asks to switch protocols goes its own way, in `switch`.
+//! had no body. Never after a response head. What becomes of a request to switch protocols is in `switch`.
 
 pub mod answer;
 mod connect;
@@ -25,11 +25,12 @@ use self::answer::UpstreamBody;
 use self::connect::ConnectError;
 use self::headers::Said;
 use self::pool::{Group, Lease, Pool};
-use super::authenticate::{Vetted, Who};
+use self::switch::Asking;
+use super::authenticate::{Stopped, Vetted, Who};
 use super::body::{BodyError, Outgoing, RequestBody, Upload};
-use super::identity::Identities;
+use super::decisions::Denied;
+use super::identity::{self, Identities};
 use super::respond::Refused;
-use super::upgrade::Offer;
 use super::watch::{Grounds, Watched, Watchlist};
 use crate::config::limits::Limits;
 use crate::config::route::RouteAuth;
@@ -54,7 +55,7 @@ pub struct Proxy<'a> {
 struct Prepared {
     request: Request<RequestBody>,
     grounds: Grounds,
-    offer: Option<Offer>,
+    asking: Option<Asking>,
 }
 
 /// The body of a request, within the route's limit (413 before a byte is read where the length is
@@ -73,17 +74,17 @@ impl Proxy<'_> {
         group: &Group,
         vetted: Vetted,
         request_id: &HeaderValue,
-    ) -> Result<Response<Outgoing>, Refused> {
-        let Prepared { mut request, grounds, offer } = self.prepare(vetted, request_id)?;
+    ) -> Result<Response<Outgoing>, Stopped> {
+        let Prepared { mut request, grounds, asking } = self.prepare(vetted, request_id)?;
         let watched = Watched::new(self.watchlist, grounds);
-        if let Some(offer) = offer {
-            return self.switch(group, request, &offer, watched).await;
+        if let Some(asking) = asking {
+            return self.switch(group, request, asking, watched).await;
         }
         let upload = (!request.body().is_end_stream()).then(|| request.body_mut().watched());
-        let (response, lease) = self.exchange(group, request, upload.as_ref()).await?;
+        let (response, lease) = self.exchange(group, request, upload.as_ref(), false).await?;
         // Nothing was asked for, so there is nothing to switch to.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(self.broken("the application answered 101 without being asked"));
+            return Err(self.broken("the application answered 101 without being asked").into());
         }
         Ok(self.answer(response, lease, watched))
     }
@@ -100,7 +101,15 @@ impl Proxy<'_> {
     fn prepare(self, vetted: Vetted, request_id: &HeaderValue) -> Result<Prepared, Refused> {
         let (routed, who) = vetted.into_parts();
         let (route, mut admitted) = routed.into_parts();
-        let offer = admitted.take_offer();
+        let offer = admitted.take_offer().and_then(|offer| offer.within(&route.upgrade));
+        let asking = offer.map(|offer| {
+            let caller = match &who {
+                Who::Authenticated(somebody) => identity::caller(somebody.claims()).ok(),
+                Who::Anonymous(_) => None,
+            };
+            let (origin, target) = (admitted.origin(), Arc::clone(&route.name));
+            Asking { offer, denied: Box::new(Denied { origin, reason: "revoked", target, caller }) }
+        });
         let hop_by_hop = admitted.hop_by_hop();
         let (mut parts, body, client, host) = admitted.into_parts();
         let body = limited(body, route.body_bytes, self.limits.stall_timeout)?;
@@ -117,15 +126,15 @@ impl Proxy<'_> {
         }
         let said = Said { client: &client, host: host.value(), request_id, identity: identity.as_ref() };
         headers::for_upstream(&mut parts.headers, hop_by_hop, &said);
-        if let Some(offer) = &offer {
-            offer.write(&mut parts.headers);
+        if let Some(asking) = &asking {
+            asking.offer.write(&mut parts.headers);
         }
         parts.version = Version::HTTP_11;
         // hyper's own notes on the client's connection are of no use to the next one.
         parts.extensions.clear();
         let request = Request::from_parts(parts, body);
         let grounds = Grounds::new(verified, &client, self.limits.tunnel_lifetime);
-        Ok(Prepared { request, grounds, offer })
+        Ok(Prepared { request, grounds, asking })
     }
 
     async fn exchange(
@@ -133,12 +142,14 @@ impl Proxy<'_> {
         group: &Group,
         mut request: Request<RequestBody>,
         upload: Option<&Arc<Upload>>,
+        switching: bool,
     ) -> Result<(Response<Incoming>, Lease), Refused> {
+        let of = |lease: Lease| if switching { lease.switching() } else { lease };
         let pool = group.next().ok_or_else(|| self.broken("the upstream has no servers"))?;
         if let Some(lease) = pool.take() {
             self.counters.upstream_reuses.up();
             let replay = Replay::of(&request);
-            match self.send(lease, request, upload).await {
+            match self.send(of(lease), request, upload).await {
                 Ok(answered) => return Ok(answered),
                 Err(Failed::Unsent(back)) => request = *back,
                 Err(Failed::Lost(error)) => match replay {
@@ -149,21 +160,17 @@ impl Proxy<'_> {
             }
             self.counters.upstream_retries.up();
         }
-        let lease = self.connect(group, pool, false).await?;
-        self.send(lease, request, upload).await.map_err(|failed| self.given_up(failed))
-    }
-
-    fn given_up(self, failed: Failed) -> Refused {
-        match failed {
+        let lease = self.connect(group, pool).await?;
+        self.send(of(lease), request, upload).await.map_err(|failed| match failed {
             Failed::Lost(error) => self.failed(&error),
             Failed::Unsent(_) => self.broken("the application closed the connection"),
             Failed::TimedOut => self.timed_out(),
-        }
+        })
     }
 
     /// Connects to `first`, or, once, to the server after it.
-    async fn connect(self, group: &Group, first: &Rc<Pool>, switching: bool) -> Result<Lease, Refused> {
-        let error = match self.try_connect(first, switching).await {
+    async fn connect(self, group: &Group, first: &Rc<Pool>) -> Result<Lease, Refused> {
+        let error = match self.try_connect(first).await {
             Ok(lease) => return Ok(lease),
             // Another server would find no room either.
             Err(ConnectError::Full) => return Err(self.full()),
@@ -172,19 +179,19 @@ impl Proxy<'_> {
         match group.next() {
             Some(second) if !Rc::ptr_eq(first, second) => {
                 self.counters.upstream_retries.up();
-                self.try_connect(second, switching).await.map_err(|error| self.unreachable(&error))
+                self.try_connect(second).await.map_err(|error| self.unreachable(&error))
             }
             _ => Err(self.unreachable(&error)),
         }
     }
 
-    async fn try_connect(self, pool: &Rc<Pool>, switching: bool) -> Result<Lease, ConnectError> {
+    async fn try_connect(self, pool: &Rc<Pool>) -> Result<Lease, ConnectError> {
         // An idle connection, whosever it is, makes room for one that is needed.
         let make_room = || self.groups.iter().any(Group::close_idle);
         let place = pool.place(false).or_else(|| make_room().then(|| pool.place(true)).flatten());
         let place = place.ok_or(ConnectError::Full)?;
         self.counters.upstream_connects.up();
-        let made = connect::connect(pool, place, self.limits.connect_timeout, switching).await;
+        let made = connect::connect(pool, place, self.limits.connect_timeout).await;
         if let Err(error) = &made {
             tracing::warn!(server = ?pool.server(), %error, "an application server cannot be connected to");
         }

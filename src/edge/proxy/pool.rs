@@ -86,6 +86,19 @@ impl Drop for Place {
     }
 }
 
+/// An open connection: how to ask over it, and where its task finds who waits for what becomes of it
+/// after a 101. Any connection may carry a request that asks to switch.
+#[derive(Debug)]
+pub struct Line {
+    /// To ask over it.
+    pub sender: SendRequest<RequestBody>,
+    /// Who waits.
+    pub waiting: Waiting,
+}
+
+/// Nobody, mostly.
+pub type Waiting = Rc<RefCell<Option<oneshot::Sender<Switched>>>>;
+
 /// One server's idle connections.
 #[derive(Debug)]
 pub struct Pool {
@@ -98,7 +111,7 @@ pub struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<RequestBody>,
+    line: Line,
     since: Instant,
 }
 
@@ -124,42 +137,39 @@ impl Pool {
     /// An idle connection that looks alive.
     pub fn take(self: &Rc<Self>) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { sender, since }) = idle.pop_back() {
+        while let Some(Idle { line, since }) = idle.pop_back() {
             if since.elapsed() >= self.idle_timeout.get() {
                 // The rest are older still.
                 idle.clear();
                 return None;
             }
-            if sender.is_ready() && !sender.is_closed() {
-                return Some(Lease { sender, pool: Rc::clone(self), switched: None });
+            if line.sender.is_ready() && !line.sender.is_closed() {
+                return Some(self.lease(line));
             }
         }
         None
     }
 
-    /// A connection just made; `switched` will have what becomes of it if it switches protocols.
-    pub fn lease(
-        self: &Rc<Self>,
-        sender: SendRequest<RequestBody>,
-        switched: Option<oneshot::Receiver<Switched>>,
-    ) -> Lease {
-        Lease { sender, pool: Rc::clone(self), switched }
+    /// A connection that nobody else uses.
+    pub fn lease(self: &Rc<Self>, line: Line) -> Lease {
+        Lease { line, pool: Rc::clone(self), switched: None }
     }
 
-    fn put(&self, sender: SendRequest<RequestBody>) {
-        if self.keep.get() == 0 || sender.is_closed() {
+    fn put(&self, line: Line) {
+        if self.keep.get() == 0 || line.sender.is_closed() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
         while idle.len() >= self.keep.get() {
             idle.pop_front();
         }
-        idle.push_back(Idle { sender, since: Instant::now() });
+        idle.push_back(Idle { line, since: Instant::now() });
     }
 
     fn sweep(&self, now: Instant) {
         let stale = |idle: &Idle| {
-            now.saturating_duration_since(idle.since) >= self.idle_timeout.get() || idle.sender.is_closed()
+            now.saturating_duration_since(idle.since) >= self.idle_timeout.get()
+                || idle.line.sender.is_closed()
         };
         self.idle.borrow_mut().retain(|idle| !stale(idle));
     }
@@ -168,7 +178,7 @@ impl Pool {
 /// A connection in use. Dropping it closes it; [`Lease::give_back`] keeps it for the next.
 #[derive(Debug)]
 pub struct Lease {
-    sender: SendRequest<RequestBody>,
+    line: Line,
     pool: Rc<Pool>,
     switched: Option<oneshot::Receiver<Switched>>,
 }
@@ -176,27 +186,36 @@ pub struct Lease {
 impl Lease {
     /// The connection.
     pub const fn sender(&mut self) -> &mut SendRequest<RequestBody> {
-        &mut self.sender
+        &mut self.line.sender
     }
 
-    /// What has become of the connection after a 101. Nothing, if it was not made for that.
+    /// For a request that asks to switch protocols.
+    pub fn switching(mut self) -> Self {
+        let (tell, switched) = oneshot::channel();
+        self.line.waiting.replace(Some(tell));
+        self.switched = Some(switched);
+        self
+    }
+
+    /// What has become of the connection after a 101. Nothing, unless it was [`Self::switching`].
     pub async fn into_switched(self) -> Option<Switched> {
         // The sender is dropped first: the connection has no next request to wait for.
-        let Self { sender, switched, .. } = self;
-        drop(sender);
+        let Self { line, switched, .. } = self;
+        drop(line);
         switched?.await.ok()
     }
 
     /// The exchange is complete: the connection may serve the next.
     pub fn give_back(self) {
-        let Self { mut sender, pool, .. } = self;
-        if sender.is_ready() {
-            pool.put(sender);
-        } else if !sender.is_closed() {
+        let Self { mut line, pool, .. } = self;
+        line.waiting.take();
+        if line.sender.is_ready() {
+            pool.put(line);
+        } else if !line.sender.is_closed() {
             // The connection's task has yet to see that the exchange is over.
             tokio::task::spawn_local(async move {
-                if sender.ready().await.is_ok() {
-                    pool.put(sender);
+                if line.sender.ready().await.is_ok() {
+                    pool.put(line);
                 }
             });
         }

@@ -1,16 +1,31 @@
-//! A request that asks to switch protocols, on its way: over a connection of its own, which is never tried
-//! twice and, once it has switched, never a pool's.
+//! A request that asks to switch protocols, on its way: over a pooled connection like any other, so that
+//! asking costs nobody more than any request. Once it has switched it is never the pool's again.
+
+use std::future::poll_fn;
+use std::task::Poll;
 
 use http::header::CONTENT_LENGTH;
 use http::{Request, Response, StatusCode, Version};
+use keepgate_guard::refusal::Refusal;
 
 use super::pool::Group;
 use super::{Proxy, headers};
+use crate::edge::authenticate::{Stopped, bad_token};
 use crate::edge::body::{Outgoing, RequestBody};
-use crate::edge::respond::Refused;
+use crate::edge::decisions::Denied;
+use crate::edge::guard;
 use crate::edge::upgrade::Offer;
 use crate::edge::upgrade::tunnel::Opening;
 use crate::edge::watch::Watched;
+use crate::observe::metrics::tunnels::Cut;
+
+/// What a request asks to switch to.
+pub(super) struct Asking {
+    /// The protocols.
+    pub offer: Offer,
+    /// The event, if its grounds fall away before the upstream has agreed.
+    pub denied: Box<Denied>,
+}
 
 impl Proxy<'_> {
     /// Asks one of the group's servers to switch. Any answer but 101 is an ordinary response, and the
@@ -19,13 +34,11 @@ impl Proxy<'_> {
         self,
         group: &Group,
         request: Request<RequestBody>,
-        offer: &Offer,
-        watched: Watched,
-    ) -> Result<Response<Outgoing>, Refused> {
-        let pool = group.next().ok_or_else(|| self.broken("the upstream has no servers"))?;
-        let lease = self.connect(group, pool, true).await?;
-        let sent = self.send(lease, request, None).await;
-        let (response, lease) = sent.map_err(|failed| self.given_up(failed))?;
+        asking: Asking,
+        mut watched: Watched,
+    ) -> Result<Response<Outgoing>, Stopped> {
+        let Asking { offer, denied } = asking;
+        let (response, lease) = self.exchange(group, request, None, true).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(self.answer(response, lease, watched));
         }
@@ -36,6 +49,11 @@ impl Proxy<'_> {
         let switched = tokio::time::timeout(self.limits.connect_timeout, lease.into_switched()).await;
         let upstream = switched.ok().flatten();
         let upstream = upstream.ok_or_else(|| self.broken("the application left after its 101"))?;
+        // It was asked for in the name of whoever might have been then. Listed first, then looked at:
+        // what falls away from here on cuts the tunnel.
+        if let Poll::Ready(cut) = poll_fn(|cx| Poll::Ready(watched.poll_cut(cx))).await {
+            return Err(fallen(cut, *denied));
+        }
         headers::drop_hop_by_hop(&mut parts.headers);
         // RFC 9110 §8.6: not in a 1xx.
         parts.headers.remove(CONTENT_LENGTH);
@@ -43,4 +61,13 @@ impl Proxy<'_> {
         parts.version = Version::HTTP_11;
         Ok(Response::from_parts(parts, Outgoing::opening(Box::new(Opening { upstream, watched }))))
     }
+}
+
+/// As if it had been so when the request came.
+fn fallen(cut: Cut, denied: Denied) -> Stopped {
+    let (refused, reason) = match cut {
+        Cut::Banned => (guard::banned(), "blacklisted"),
+        Cut::Revoked | Cut::Lapsed => (bad_token(Refusal::Revoked), Refusal::Revoked.word()),
+    };
+    Stopped { refused, denied: Some(Box::new(Denied { reason, ..denied })) }
 }

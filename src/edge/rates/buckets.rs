@@ -1,7 +1,8 @@
 //! The buckets of one rate, in bounded memory: where governor's arithmetic keeps its numbers.
 //!
 //! A client that asks often is kept; one whose bucket is full again is no different from one never
-//! seen, and is dropped. While there are more clients than there is room for, the clients that are
+//! seen, and is dropped. While there are more clients than there is room for ([`Room`]), or more of
+//! one neighbourhood than its share, the clients that are
 //! known keep their own buckets, and the new ones share: each falls into one of [`SHARED`] buckets
 //! with others of its neighbourhood (see [`Place::shared`]). So a flood of new keys neither opens the
 //! gate (its own neighbourhood runs dry) nor closes it for everybody (known clients and other
@@ -12,12 +13,14 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 use parking_lot::Mutex;
+
+use super::room::{Full, Room};
 
 /// Locks that the buckets are spread over.
 const SHARDS: usize = 64;
@@ -38,41 +41,6 @@ pub struct Place {
     pub take: bool,
 }
 
-/// Room for buckets, shared by several rates.
-#[derive(Debug)]
-pub struct Room {
-    size: usize,
-    free: AtomicUsize,
-    /// Requests that had to share a bucket.
-    crowded: AtomicU64,
-}
-
-impl Room {
-    /// For this many.
-    pub fn new(buckets: usize) -> Arc<Self> {
-        Arc::new(Self { size: buckets, free: AtomicUsize::new(buckets), crowded: AtomicU64::new(0) })
-    }
-
-    /// Buckets in it, and requests so far that had to share one.
-    pub fn crowd(&self) -> (usize, u64) {
-        let free = self.free.load(Ordering::Relaxed);
-        (self.size.saturating_sub(free), self.crowded.load(Ordering::Relaxed))
-    }
-
-    fn take(&self) -> bool {
-        let less = |free: usize| free.checked_sub(1);
-        self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
-    }
-
-    fn is_left(&self) -> bool {
-        self.free.load(Ordering::Relaxed) > 0
-    }
-
-    fn give_back(&self, buckets: usize) {
-        self.free.fetch_add(buckets, Ordering::Relaxed);
-    }
-}
-
 #[derive(Debug, Default)]
 struct Shard {
     kept: Mutex<Kept>,
@@ -90,7 +58,7 @@ struct Kept {
 #[derive(Debug)]
 pub struct Buckets {
     shards: [Shard; SHARDS],
-    room: Arc<Room>,
+    room: Room,
     /// What one request weighs: governor's unit.
     weight: Nanos,
     hasher: RandomState,
@@ -98,7 +66,7 @@ pub struct Buckets {
 
 impl Buckets {
     /// No buckets yet. `weight` is the time in which a bucket gains one request.
-    pub fn new(room: Arc<Room>, weight: Duration) -> Self {
+    pub fn new(room: Room, weight: Duration) -> Self {
         let weight = Nanos::from(weight.max(Duration::from_nanos(1)));
         let shards = std::array::from_fn(|_| Shard::default());
         Self { shards, room, weight, hasher: RandomState::new() }
@@ -119,22 +87,27 @@ impl Buckets {
     }
 
     fn search(&self, kept: &mut Kept, now: Nanos) {
-        let before = kept.own.len();
-        kept.own.retain(|_, full_at| *full_at > now);
+        kept.own.retain(|own, full_at| {
+            let stays = *full_at > now;
+            if !stays {
+                self.room.give_back(*own);
+            }
+            stays
+        });
         kept.shared.retain(|_, full_at| *full_at > now);
-        self.room.give_back(before - kept.own.len());
         if kept.own.capacity() > 64 + kept.own.len() * 4 {
             let twice = kept.own.len() * 2;
             kept.own.shrink_to(twice);
         }
     }
 
-    /// Takes room for one more, if need be after a search of one shard that is due for it: `own`, which
+    /// Takes room for `client`, if need be after a search of one shard that is due for it: `own`, which
     /// the caller holds as `kept`, or the next. A shard that another thread holds is passed over.
-    fn has_room(&self, (own, kept): (usize, &mut Kept), now: Nanos) -> bool {
-        if self.room.take() {
-            return true;
-        }
+    fn make_room(&self, (own, kept): (usize, &mut Kept), client: u128, now: Nanos) -> Result<(), Full> {
+        let full = match self.room.take(client) {
+            Ok(()) => return Ok(()),
+            Err(full) => full,
+        };
         let due = |searched: u64| now.saturating_sub(Nanos::from(searched)) >= Nanos::from(SEARCH);
         let all = self.shards.iter().enumerate();
         for (at, shard) in all.cycle().skip(own).take(SHARDS) {
@@ -151,9 +124,9 @@ impl Buckets {
             } else if let Some(mut other) = shard.kept.try_lock() {
                 self.search(&mut other, now);
             }
-            return self.room.take();
+            return self.room.take(client);
         }
-        false
+        Err(full)
     }
 
     /// Asks `f` what becomes of the bucket at `place`. A [`Nanos`] here is governor's "theoretical
@@ -174,10 +147,18 @@ impl Buckets {
         let (outcome, next) = f(None)?;
         // What governor makes of a client never seen is now and one request.
         let now = next.saturating_sub(self.weight);
-        let room = if place.take { self.has_room((at, &mut kept), now) } else { self.room.is_left() };
-        if !room {
+        let room = if place.take {
+            self.make_room((at, &mut kept), place.own, now)
+        } else {
+            self.room.look(place.own)
+        };
+        if let Err(full) = room {
             drop(kept);
-            return self.measure_shared(place, f);
+            let shared = match full {
+                Full::Room => place.shared,
+                Full::Share(neighbourhood) => neighbourhood,
+            };
+            return self.measure_shared(shared, place.take, f);
         }
         if place.take {
             kept.own.insert(place.own, next);
@@ -187,16 +168,16 @@ impl Buckets {
 
     /// The bucket of a neighbourhood. It is locked with the shard that its number says, after the
     /// client's own shard was let go.
-    fn measure_shared<T, F, E>(&self, place: &Place, f: F) -> Result<T, E>
+    fn measure_shared<T, F, E>(&self, shared: u128, take: bool, f: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let number = self.hasher.hash_one(place.shared) % SHARED;
+        let number = self.hasher.hash_one(shared) % SHARED;
         let mut kept = self.shard(number).1.kept.lock();
         let known = kept.shared.get(&number).copied();
         let (outcome, next) = f(known)?;
-        if place.take {
-            self.room.crowded.fetch_add(1, Ordering::Relaxed);
+        if take {
+            self.room.crowded();
             kept.shared.insert(number, next);
         }
         Ok(outcome)
@@ -215,12 +196,5 @@ impl StateStore for Shelf {
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         self.0.measure(place, f)
-    }
-}
-
-impl Drop for Buckets {
-    fn drop(&mut self) {
-        let kept = self.shards.iter().map(|shard| shard.kept.lock().own.len());
-        self.room.give_back(kept.sum());
     }
 }

@@ -16,7 +16,8 @@ use http::HeaderValue;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::buckets::{Buckets, Place, Room, Shelf};
+use super::buckets::{Buckets, Place, Shelf};
+use super::room::{Room, Tally};
 use crate::config::rates::{Rate, RateBy};
 
 /// Where limiters get the time: since whenever, never backwards. Not the wall clock, which may jump.
@@ -76,17 +77,6 @@ impl Scope {
             Self::Route(..) => "route",
         }
     }
-
-    /// Whose room it uses: a flood at one of them leaves the others theirs.
-    const fn room(&self) -> usize {
-        match self {
-            Self::Address => 0,
-            Self::User => 1,
-            Self::Session => 2,
-            Self::FailedVerifications => 3,
-            Self::Route(..) => 4,
-        }
-    }
 }
 
 /// Everything that makes a limiter what it is.
@@ -138,7 +128,7 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    fn new(spec: Spec, room: Arc<Room>, ticks: Ticks) -> Self {
+    fn new(spec: Spec, room: Room, ticks: Ticks) -> Self {
         let buckets = Arc::new(Buckets::new(room, spec.rate.interval()));
         // The interval is never zero: the greatest count leaves a microsecond.
         let quota = Quota::with_period(spec.rate.interval()).unwrap_or(Quota::per_second(spec.rate.count));
@@ -218,7 +208,8 @@ pub fn whole_seconds(duration: Duration) -> u64 {
 ///
 /// IPv6 clients of one prefix are one subject; an IPv4 client is itself, mapped or not. Neighbours
 /// are an IPv4 /16 and an IPv6 /32, about what one provider is given: a flood that has more addresses
-/// than there is room for has most of them of a few providers. Ids are random, and so are their
+/// than there is room for has most of them of a few providers. (One with many addresses of one site is
+/// stopped before: see [`Room`].) Ids are random, and so are their
 /// neighbourhoods. Numbers of ids and of addresses do not meet: ids are UUIDs of version 7, which
 /// begin with a time before 2001::/16 begins.
 fn places(subject: Subject, ipv6_prefix: u8) -> (u128, u128) {
@@ -240,15 +231,16 @@ fn places(subject: Subject, ipv6_prefix: u8) -> (u128, u128) {
 #[derive(Debug)]
 pub struct Limiters {
     ticks: Ticks,
-    rooms: [Arc<Room>; 5],
+    keys: usize,
+    tally: Arc<Tally>,
     made: Mutex<HashMap<Spec, Weak<Limiter>>>,
 }
 
 impl Limiters {
-    /// None yet. Each of `[rates]` tells at most `keys` clients apart, all routes' rates together as
-    /// many again.
+    /// None yet. Each tells at most `keys` clients apart, in a room of its own: a flood at one of them
+    /// leaves the others theirs.
     pub fn new(keys: usize, ticks: Ticks) -> Self {
-        Self { ticks, rooms: std::array::from_fn(|_| Room::new(keys)), made: Mutex::default() }
+        Self { ticks, keys, tally: Arc::default(), made: Mutex::default() }
     }
 
     /// The limiter for this: the one in use, or a new one.
@@ -257,8 +249,7 @@ impl Limiters {
         if let Some(known) = made.get(&spec).and_then(Weak::upgrade) {
             return known;
         }
-        let [first, ..] = &self.rooms;
-        let room = Arc::clone(self.rooms.get(spec.scope.room()).unwrap_or(first));
+        let room = Room::new(self.keys, &self.tally);
         let limiter = Arc::new(Limiter::new(spec.clone(), room, self.ticks.clone()));
         made.insert(spec, Arc::downgrade(&limiter));
         limiter
@@ -272,8 +263,7 @@ impl Limiters {
 
     /// Clients with buckets of their own, and requests so far that had to share one.
     pub fn crowd(&self) -> (usize, u64) {
-        let rooms = self.rooms.iter().map(|room| room.crowd());
-        rooms.fold((0, 0), |(buckets, crowded), (b, c)| (buckets + b, crowded + c))
+        self.tally.crowd()
     }
 
     fn in_use(&self) -> Vec<Arc<Limiter>> {

@@ -3,7 +3,7 @@
 //! | what | when | whose bucket |
 //! |---|---|---|
 //! | `rates.address` | before routing | the client's address |
-//! | `rates.failed_verifications` | before a signature is computed | the client's address |
+//! | `rates.failed_verifications` | before a signature is computed | the client's address; of IPv6 its site too |
 //! | `rates.user`, `rates.session` | after authentication, before a byte of the body | the token's `sub`, `sid` |
 //! | a route's own | there too | as its `rate_by` says |
 //!
@@ -17,6 +17,7 @@
 pub mod buckets;
 pub mod limiter;
 pub mod measures;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +42,10 @@ const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// `RateLimit-Policy`
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
+/// Who has an IPv6 /48 has 65,536 networks to fail from: together they may fail this many times as often
+/// as one. Nothing wider: neighbours that share a /32 share no more than a provider.
+const SITE: (u8, u32) = (48, 16);
+
 /// The rates that hold for all routes.
 #[derive(Debug)]
 pub struct Rates {
@@ -48,6 +53,7 @@ pub struct Rates {
     user: Option<Arc<Limiter>>,
     session: Option<Arc<Limiter>>,
     failed_verifications: Option<Arc<Limiter>>,
+    failed_sites: Option<Arc<Limiter>>,
 }
 
 /// A route's own rate.
@@ -73,7 +79,14 @@ impl Rates {
         let of = |scope, rate: Option<config::Rate>| {
             rate.map(|rate| limiters.limiter(Spec { scope, rate, ipv6_prefix }))
         };
+        let (ipv6_site, times) = SITE;
+        let of_site = |rate: config::Rate| {
+            let (scope, rate) = (Scope::FailedVerifications, rate.times(times));
+            limiters.limiter(Spec { scope, rate, ipv6_prefix: ipv6_site })
+        };
+        let sites = rates.failed_verifications.filter(|_| ipv6_prefix > ipv6_site);
         Self {
+            failed_sites: sites.map(of_site),
             address: of(Scope::Address, rates.address),
             user: of(Scope::User, rates.user),
             session: of(Scope::Session, rates.session),
@@ -110,17 +123,23 @@ impl Rates {
 
     /// Whether another signature may be computed for this address; the answer if not.
     pub fn may_verify(&self, address: IpAddr) -> Result<(), Refused> {
-        let Some(limiter) = &self.failed_verifications else { return Ok(()) };
-        limiter.look(Subject::Address(address)).map(drop).map_err(|past| refused(limiter, past))
+        let subject = Subject::Address(address);
+        self.failures(address)
+            .try_for_each(|limiter| limiter.look(subject).map(drop).map_err(|past| refused(limiter, past)))
     }
 
     /// Counts a token that did not verify. Threads that looked at the same moment may count more than
     /// there was room for, by as many as there are threads.
     pub fn failed_to_verify(&self, address: IpAddr) {
-        if let Some(limiter) = &self.failed_verifications {
+        for limiter in self.failures(address) {
             // Past the rate it is counted no further: the next look says no.
             let _ = limiter.take(Subject::Address(address));
         }
+    }
+
+    fn failures(&self, address: IpAddr) -> impl Iterator<Item = &Arc<Limiter>> {
+        let sites = self.failed_sites.iter().filter(move |_| address.to_canonical().is_ipv6());
+        self.failed_verifications.iter().chain(sites)
     }
 }
 

@@ -136,15 +136,43 @@ fn a_million_addresses_of_one_provider_take_bounded_memory_and_leave_others_in_p
     assert_eq!(world.limiters.crowd().0, 2);
 }
 
+/// The /64 of that number in 2001:db8::/32.
+fn network(number: u128) -> Subject {
+    Subject::Address(IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) | (number << 64))))
+}
+
 #[test]
-fn ipv6_networks_of_one_provider_share_one_bucket_once_room_is_gone() {
-    let world = World::with_room_for(1000);
-    let limiter = world.limiter("10/s", 10);
-    let network =
-        |number: u128| Subject::Address(IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | number << 64)));
-    let served = (0..100_000).filter(|number| limiter.take(network(*number)).is_ok()).count();
-    assert_eq!(served, 1000 + 10);
-    assert!(limiter.take(at("2001:db9::1")).is_ok(), "the next provider's customers are served");
+fn one_ipv6_site_takes_its_share_of_the_room_and_no_more() {
+    let world = World::with_room_for(6400);
+    let limiter = world.limiter("1/m", 3);
+    // The second time its share was used up by others, whose buckets are full again.
+    let rounds: [Vec<u128>; 2] = [(0..65_536).collect(), (0..65_536).rev().collect()];
+    for numbers in rounds {
+        let served = numbers.into_iter().filter(|number| limiter.take(network(*number)).is_ok()).count();
+        assert_eq!(served, 100 + 3, "its share, and one bucket for all the rest");
+        assert_eq!(world.limiters.crowd().0, 100);
+        // Everybody else has a bucket of their own: the next site, other providers, IPv4.
+        for number in 0..100 {
+            let [next, other] = [network(65_536 + number), at(&format!("2a00:{number:x}::1"))];
+            assert_eq!((passed(&limiter, next, 9), passed(&limiter, other, 9)), (3, 3), "{number}");
+        }
+        world.pass(Duration::from_secs(200));
+    }
+    world.limiters.sweep();
+    assert_eq!(world.limiters.crowd().0, 0);
+}
+
+#[test]
+fn one_ipv6_provider_takes_a_quarter_of_the_room_however_many_sites_it_has() {
+    let world = World::with_room_for(6400);
+    let limiter = world.limiter("1/m", 1);
+    // 200 networks in each of 1,000 sites.
+    let networks = (0..200_000_u128).map(|number| network(((number / 200) << 16) | (number % 200)));
+    let served = networks.filter(|network| limiter.take(*network).is_ok()).count();
+    assert_eq!(world.limiters.crowd().0, 1600);
+    // 16 sites' shares, a bucket for what is past each, and one for the rest.
+    assert!((1600..=1600 + 16 + 1).contains(&served), "{served}");
+    assert!((0..1000).all(|number| limiter.take(v4(number)).is_ok()));
 }
 
 #[test]
@@ -167,6 +195,16 @@ fn a_flood_of_addresses_takes_no_room_from_users_and_routes() {
     let users = world.limiters.limiter(spec(Scope::User, "1/m", 1));
     let all = (0..1000).all(|number| users.take(Subject::Id(Uuid::from_u128(number))).is_ok());
     assert!(all);
+}
+
+#[test]
+fn a_flood_at_one_route_takes_no_room_from_another() {
+    let world = World::with_room_for(1000);
+    let route = |name: &str| Scope::Route(name.to_owned(), RateBy::Address);
+    let flooded = world.limiters.limiter(spec(route("a"), "1/m", 1));
+    assert!((0..5000).any(|number| flooded.take(v4(number)).is_err()), "past its room");
+    let other = world.limiters.limiter(spec(route("b"), "1/m", 1));
+    assert!((0..1000).all(|number| other.take(v4(number)).is_ok()));
 }
 
 #[test]

@@ -11,8 +11,9 @@ use http::HeaderValue;
 use http_body_util::BodyExt;
 use keepgate_guard::view::RevocationView;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::{Semaphore, mpsc};
 
-use super::harness::{Gate, request, revoke_session, route, token, token_of, verifier};
+use super::harness::{Gate, read_to_close, request, revoke_session, route, token, token_of, verifier};
 use super::upgrades::{counted, is_alive, open, socket, sockets};
 use super::upstreams::{read_head, scripted};
 use crate::config::route::RouteAuth;
@@ -77,6 +78,46 @@ async fn events() -> Server {
         read_head(&mut stream).await;
     })
     .await
+}
+
+#[tokio::test]
+async fn whose_session_ends_while_the_application_answers_gets_no_101_and_the_application_hears_of_it() {
+    let (asked, mut arrived) = mpsc::unbounded_channel();
+    let (answer, over) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (agree, ended) = (Arc::clone(&answer), Arc::clone(&over));
+    let server = scripted(move |mut stream, _| {
+        let (asked, agree, ended) = (asked.clone(), Arc::clone(&agree), Arc::clone(&ended));
+        async move {
+            read_head(&mut stream).await;
+            asked.send(()).unwrap();
+            agree.acquire().await.unwrap().forget();
+            let agreed =
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other/1\r\n\r\n";
+            stream.write_all(agreed.as_bytes()).await.unwrap();
+            assert_eq!(read_to_close(&mut stream).await, "");
+            ended.add_permits(1);
+        }
+    })
+    .await;
+    let gate = Gate::start(open(), vec![server]);
+    let ask = async |token: &str| {
+        let head =
+            "GET /private HTTP/1.1\r\nHost: localhost\r\nConnection: close, upgrade\r\nUpgrade: other/1\r\n";
+        gate.raw(&format!("{head}Authorization: {token}\r\n\r\n")).await
+    };
+    let token = token(&[], "");
+    let meanwhile = async {
+        arrived.recv().await.unwrap();
+        gate.revoke_session();
+        answer.add_permits(1);
+    };
+    let (got, ()) = tokio::join!(ask(&token), meanwhile);
+    assert!(got.starts_with("HTTP/1.1 401 ") && got.contains("the token was revoked"), "{got}");
+    over.acquire().await.unwrap().forget();
+    counted(&gate, r#"keepgate_streams_cut_total{reason="revoked"} 1"#).await;
+    counted(&gate, "keepgate_tunnels_total 0").await;
+    let events = gate.audit.0.lock().clone();
+    assert!(events.len() == 1 && events[0].contains("revoked"), "{events:?}");
 }
 
 #[tokio::test]

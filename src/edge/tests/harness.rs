@@ -62,6 +62,7 @@ pub fn route(path: &str, auth: RouteAuth) -> Route {
         roles: Vec::new(),
         scopes: Vec::new(),
         body_bytes: None,
+        upgrade: Route::usual_upgrades(),
         rate: None,
     }
 }
@@ -286,6 +287,11 @@ pub fn token(roles: &[&str], scope: &str) -> String {
 pub fn token_of(account: u128, session: u128) -> String {
     let jti = Uuid::from_u128(account << 64 | session);
     sign(Claims { sub: Uuid::from_u128(account), sid: Uuid::from_u128(session), jti, ..claims() })
+}
+
+/// One that has expired.
+pub fn expired() -> String {
+    sign(Claims { exp: SystemClock.now().as_secs() - 1, ..claims() })
 }
 
 fn claims() -> Claims {

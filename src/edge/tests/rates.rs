@@ -8,7 +8,7 @@ use keepgate_guard::refusal::Refusal;
 use keepgate_guard::verifier::Verified;
 use keepgate_guard::view::Listener;
 
-use super::harness::{Echo, Gate, request, route, token, token_of};
+use super::harness::{Echo, Gate, expired, request, route, token, token_of};
 use crate::config::rates::{Rate, RateBy, Rates, RouteRate};
 use crate::config::route::{Route, RouteAuth};
 use crate::edge::authenticate::TokenCheck;
@@ -186,6 +186,49 @@ async fn who_sends_bad_tokens_buys_no_more_signatures_than_the_rate_while_known_
     assert_eq!(signatures.load(Ordering::SeqCst), 6);
     assert_eq!(client.send(request("GET", "/maybe", &[], "")).await.status, 200, "without a token");
     assert!(gate.metrics.encode().contains(r#"keepgate_denials_total{reason="rate_failures"} 47"#));
+}
+
+#[tokio::test]
+async fn an_ipv6_site_buys_no_more_signatures_than_its_networks_rate_sixteen_times() {
+    let app = Echo::start().await;
+    let signatures = Arc::new(AtomicUsize::new(0));
+    let gate = Gate::with(vec![route("/", RouteAuth::Required)], app.servers(), |parts| {
+        parts.rates = rates(|rates| rates.failed_verifications = Some(only(2)));
+        parts.listen.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        parts.verifier = Arc::new(Counting(Arc::clone(&parts.verifier), Arc::clone(&signatures)));
+    });
+    let good = token(&[], "");
+    let forged = format!("{}AAAA", &good[..good.len() - 4]);
+    let mut client = gate.client().await;
+    let mut ask = async |address: &str| {
+        let headers = [("authorization", forged.as_str()), ("x-forwarded-for", address)];
+        client.send(request("GET", "/", &headers, "")).await.status.as_u16()
+    };
+    for network in 0..40 {
+        for _ in 0..3 {
+            ask(&format!("2001:db8:1:{network:x}::1")).await;
+        }
+    }
+    assert_eq!(signatures.load(Ordering::SeqCst), 2 * 16);
+    assert_eq!(ask("2001:db8:1:ffff::1").await, 429);
+    assert_eq!(ask("2001:db8:2::1").await, 401, "the next site is looked at");
+    assert_eq!(ask("192.0.2.1").await, 401);
+}
+
+#[tokio::test]
+async fn an_expired_token_is_no_forgery_whoever_signed_it() {
+    let app = Echo::start().await;
+    let gate = Gate::with(vec![route("/", RouteAuth::Required)], app.servers(), |parts| {
+        parts.rates = rates(|rates| rates.failed_verifications = Some(only(1)));
+    });
+    let expired = expired();
+    let forged = format!("{}AAAA", &expired[..expired.len() - 4]);
+    for token in [&expired, &forged, &forged, &forged] {
+        let answer = gate.get("/", &[("authorization", token)]).await;
+        // The same words for both: nobody learns which signature was good.
+        assert_eq!(answer.status, 401);
+        assert_eq!(answer.json()["detail"], "the token has expired");
+    }
 }
 
 #[tokio::test]

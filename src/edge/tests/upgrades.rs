@@ -20,7 +20,9 @@ use crate::config::upstream::Server;
 pub type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
 pub fn open() -> Vec<Route> {
-    vec![route("/", RouteAuth::None), route("/private", RouteAuth::Required)]
+    let upgrade = vec!["websocket".to_owned(), "other/1".to_owned()];
+    let routes = vec![route("/", RouteAuth::None), route("/private", RouteAuth::Required)];
+    routes.into_iter().map(|route| Route { upgrade: upgrade.clone(), ..route }).collect()
 }
 
 /// An application that takes WebSockets and sends every message back. It tells of each the headers it
@@ -127,6 +129,62 @@ async fn a_refused_upgrade_is_an_ordinary_response_and_the_connection_goes_on() 
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 4, "{answers}");
     assert_eq!(answers.matches(r#""upgrade":["other/1"]"#).count(), 2, "{answers}");
     assert!(answers.contains(r#""target":"/last""#), "{answers}");
+}
+
+#[tokio::test]
+async fn only_what_the_route_allows_is_offered_and_nothing_else_costs_anything() {
+    let app = Echo::start().await;
+    let gate = Gate::start(vec![route("/", RouteAuth::None)], app.servers());
+    let answers = gate.raw(&ASK.replace("Connection: Upgrade", "Connection: close, Upgrade")).await;
+    assert!(answers.starts_with("HTTP/1.1 200 OK") && !answers.contains(r#""upgrade""#), "{answers}");
+    let both = ASK.replace("other/1", "other/1, WebSocket");
+    let answers =
+        gate.raw(&format!("{both}GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await;
+    assert!(answers.contains(r#""upgrade":["WebSocket"]"#), "{answers}");
+    assert_eq!(app.connections(), 1);
+}
+
+#[tokio::test]
+async fn an_offer_goes_over_a_pooled_connection_and_a_refused_one_gives_it_back() {
+    let app = Echo::start().await;
+    let gate = Gate::start(open(), app.servers());
+    let last = "GET /last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let answers = gate.raw(&format!("{}{last}", ASK.repeat(20))).await;
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 21, "{answers}");
+    assert_eq!(app.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_pooled_connection_switches_as_well_as_a_fresh_one_and_is_never_the_pools_again() {
+    let server = scripted(|mut stream, number| async move {
+        let head = read_head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+        if number > 0 {
+            read_head(&mut stream).await;
+            return;
+        }
+        assert!(!head.contains("upgrade"), "{head}");
+        let head = read_head(&mut stream).await;
+        assert!(head.contains("upgrade: other/1\r\n"), "{head}");
+        stream.write_all(&[AGREED, b"hello"].concat()).await.unwrap();
+        let mut buffer = [0; 3];
+        while stream.read_exact(&mut buffer).await.is_ok() {
+            stream.write_all(&buffer).await.unwrap();
+        }
+    })
+    .await;
+    let gate = Gate::start(open(), vec![server]);
+    assert_eq!(gate.get("/", &[]).await.status, 200);
+    let mut stream = gate.tls(b"http/1.1").await.unwrap();
+    stream.write_all(ASK.as_bytes()).await.unwrap();
+    let head = read_head(&mut stream).await;
+    assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{head}");
+    // What others ask goes over a connection of its own.
+    assert_eq!(gate.get("/", &[]).await.status, 200);
+    stream.write_all(b"abc").await.unwrap();
+    let mut answered = [0; 8];
+    stream.read_exact(&mut answered).await.unwrap();
+    assert_eq!(&answered, b"helloabc");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Upgrades (RFC 9110 §7.8): what a client offers to switch to, and what an upstream may answer to it.
 //!
 //! Hop-by-hop on both sides: `Upgrade` and `Connection` towards the upstream and back are written here
-//! from what was read, never copied. Only a request without a body can switch, so that nobody has to ask
+//! from what was read, never copied, and only what the route allows (`upgrade`). Only a request without a body can switch, so that nobody has to ask
 //! where the old protocol ends; any other is forwarded without its `Upgrade`, which a server may ignore.
 //! `h2c` never comes this far (the framing refuses it), and HTTP/2's own CONNECT (RFC 8441) is not
 //! offered: clients then open a WebSocket over HTTP/1.1.
@@ -34,6 +34,14 @@ impl Offer {
             return None;
         }
         HeaderValue::from_bytes(&offered.join(&b", "[..])).ok().map(Self)
+    }
+
+    /// What is left of it where only these protocols are allowed; `None` if nothing is.
+    pub fn within(self, allowed: &[String]) -> Option<Self> {
+        let is_allowed = |name: &&[u8]| allowed.iter().any(|one| name.eq_ignore_ascii_case(one.as_bytes()));
+        let offered = self.0.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        let left: Vec<&[u8]> = offered.filter(is_allowed).collect();
+        HeaderValue::from_bytes(&left.join(&b", "[..])).ok().filter(|_| !left.is_empty()).map(Self)
     }
 
     /// Says it in a request's headers, after what the client said there is gone.

@@ -75,8 +75,10 @@ impl Tunnel {
         let began = Instant::now();
         let open = OpenTunnel::count(&counters.tunnels);
         let moved = Cell::new(began);
-        let mut client = End::new(client, early, idle, (&moved, &open.0.from_clients));
-        let mut upstream = End::new(io, early_answer, idle, (&moved, &open.0.from_upstreams));
+        let mut client = End::new(client, &early, idle, (&moved, &open.0.from_clients));
+        let mut upstream = End::new(io, &early_answer, idle, (&moved, &open.0.from_upstreams));
+        // A few bytes, or none, would keep the whole of HTTP's buffers as long as the tunnel is open.
+        drop((early, early_answer));
         let end = tokio::select! {
             biased;
             _ = std::future::poll_fn(|cx| watched.poll_cut(cx)) => TunnelEnd::Cut,
@@ -141,8 +143,9 @@ struct End<'a, T> {
 }
 
 impl<'a, T> End<'a, T> {
-    const fn new(io: T, early: Bytes, idle: Duration, marks: (&'a Cell<Instant>, &'a Count)) -> Self {
+    fn new(io: T, early: &[u8], idle: Duration, marks: (&'a Cell<Instant>, &'a Count)) -> Self {
         let (moved, count) = marks;
+        let early = Bytes::copy_from_slice(early);
         Self { io, early, stall: Stall::new(idle), moved, count, received: 0, over: false }
     }
 
@@ -166,6 +169,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for End<'_, T> {
             let taken = self.early.len().min(buf.remaining());
             buf.put_slice(self.early.get(..taken).unwrap_or_default());
             self.early.advance(taken);
+            if self.early.is_empty() {
+                self.early = Bytes::new();
+            }
         }
         let bytes = buf.filled().len() - before;
         if bytes > 0 {
@@ -211,8 +217,8 @@ mod tests {
         let ((client, near), (upstream, far)) = (duplex(PIPE), duplex(PIPE));
         let (moved, count) = (Cell::new(Instant::now()), Count::default());
         let marks = (&moved, &count);
-        let mut near = End::new(near, Bytes::from_static(b"early "), idle, marks);
-        let mut far = End::new(far, Bytes::new(), idle, marks);
+        let mut near = End::new(near, b"early ", idle, marks);
+        let mut far = End::new(far, b"", idle, marks);
         // The near ends are gone with the tunnel, whatever is still at work on the far ones.
         let joined = async move { join(&mut near, &mut far).await };
         tokio::join!(joined, work(client, upstream)).0

@@ -195,6 +195,25 @@ fn times_and_positions_out_of_range_are_refused() {
 }
 
 #[test]
+fn an_expired_token_is_refused_before_its_signature_which_is_what_it_would_cost() {
+    // Its signature is wrong, and nobody has looked.
+    let forged = |world: &World, changes: Value| {
+        let token = world.with_claims(changes);
+        let (message, _) = token.rsplit_once('.').unwrap();
+        format!("{message}.{}", BASE64.encode([7; 64]))
+    };
+    let world = World::new();
+    assert_eq!(world.refusal(&forged(&world, json!({"exp": NOW - 5}))), Refusal::Expired);
+    // Only what is plainly past: whatever else `exp` says, the signature comes first.
+    for exp in [json!(NOW - 4), json!(null), json!(-1), json!("1"), json!(1.5), json!(1e300)] {
+        assert_eq!(world.refusal(&forged(&world, json!({"exp": exp}))), Refusal::Signature, "{exp}");
+    }
+    let twice = payload().to_string().replace("\"exp\":", "\"exp\":1,\"exp\":");
+    let message = format!("{}.{}", BASE64.encode(world.header().to_string()), BASE64.encode(twice));
+    assert_eq!(world.refusal(&format!("{message}.{}", BASE64.encode([7; 64]))), Refusal::Signature);
+}
+
+#[test]
 fn an_expired_token_is_refused_from_the_second_it_expires_plus_leeway() {
     let world = World::new();
     let token = world.good();
