@@ -22,7 +22,7 @@ use crate::audit::head::HeadKey;
 use crate::audit::outside::{Outside, copy};
 use crate::audit::retention::Retention;
 use crate::audit::signer::{HeadSigner, SignerParts};
-use crate::audit::subjects::{KnownSubjects, Subjects};
+use crate::audit::subjects::{Subjects, known::KnownSubjects};
 use crate::audit::{Trail, witness};
 use crate::auth::keys::live::LiveKeys;
 use crate::auth::keys::plan::Policy;

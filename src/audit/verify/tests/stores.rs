@@ -17,7 +17,7 @@ use crate::audit::draft::Draft;
 use crate::audit::outside::Outside;
 use crate::audit::search::{EventReader, Search};
 use crate::audit::signer::{HeadSigner, SignerParts};
-use crate::audit::subjects::{KnownSubjects, Subjects};
+use crate::audit::subjects::{Subjects, known::KnownSubjects};
 use crate::audit::witness;
 use crate::config;
 use crate::model::master_key::MasterKey;
