@@ -2,6 +2,7 @@
 //! the witness. Keepgate writes them, is stopped, and is asked for a proof after its next start.
 
 mod dropped;
+mod lacking;
 
 use std::path::PathBuf;
 use std::sync::Arc;
