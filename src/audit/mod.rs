@@ -96,4 +96,13 @@ impl Trail {
         self.attach(&mut bundle, draft);
         self.committer.commit(bundle).await.map(|_| ())
     }
+
+    /// Writes events in one bundle and waits until it is durable.
+    pub async fn record_all(&self, drafts: Vec<Draft>) -> Result<(), CommitError> {
+        let mut bundle = Bundle::new();
+        for draft in drafts {
+            self.attach(&mut bundle, draft);
+        }
+        self.committer.commit(bundle).await.map(|_| ())
+    }
 }
