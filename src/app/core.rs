@@ -8,6 +8,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
 
 use keepgate_guard::view::RevocationView;
 
@@ -21,7 +22,7 @@ use crate::audit::head::HeadKey;
 use crate::audit::outside::{Outside, copy};
 use crate::audit::retention::Retention;
 use crate::audit::signer::{HeadSigner, SignerParts};
-use crate::audit::subjects::{KnownSubjects, Subjects};
+use crate::audit::subjects::{Subjects, known::KnownSubjects};
 use crate::audit::{Trail, witness};
 use crate::auth::keys::live::LiveKeys;
 use crate::auth::keys::plan::Policy;
@@ -73,6 +74,7 @@ impl Core {
 
     /// Opens it in the time of `clock`, as far as that does not go back.
     pub async fn open_at(config: Config, clock: SharedClock) -> Result<Self, AppError> {
+        let machine = Arc::clone(&clock);
         let floored = Arc::new(FlooredClock::new(clock));
         let (clock, rng): (SharedClock, SharedRng) = (floored.clone(), Arc::new(SystemRng));
         make_private(&config.data_dir)?;
@@ -109,7 +111,8 @@ impl Core {
         let keys = ground.keys(live).await?;
         let (auth, heads) = (ground.auth(keys.clone())?, ground.heads()?);
         let users = ground.users(&auth);
-        let retention = Retention { trail: trail.clone(), key: heads.public_key(), keep: config.audit.keep };
+        let (key, keep) = (heads.public_key(), config.audit.keep);
+        let retention = Retention::new(trail.clone(), key, keep, machine, Instant::now());
         let health = Health::new();
         let watch = Watch::default();
         watch.register(&health, &stores);

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret;
 
@@ -71,6 +71,8 @@ struct Month {
     visits: usize,
     people: usize,
     visited: usize,
+    /// The steady clock, moved with the other.
+    steady: Instant,
 }
 
 impl Month {
@@ -89,7 +91,7 @@ impl Month {
             };
             core.auth.accounts.create(new, Actor::System, &from("192.0.2.1")).await.unwrap();
         }
-        Self { core, clock, sweep, log, visits, people, visited: 0 }
+        Self { core, clock, sweep, log, visits, people, visited: 0, steady: Instant::now() }
     }
 
     /// Somebody logs in, writes a document, refreshes, and every other time logs out.
@@ -126,12 +128,13 @@ impl Month {
             self.log.write_all(&[b'x'; 100]).unwrap();
         }
         self.clock.advance(HOUR);
+        self.steady += HOUR;
         steps::sweep(&self.core, &mut self.sweep).await;
         steps::heads(&self.core).await;
         steps::keys(&self.core).await;
         steps::denials(&self.core, None).await;
         steps::lapsed(&self.core).await;
-        steps::prune(&self.core, || true).await;
+        steps::prune(&self.core, self.steady, || true).await;
     }
 
     async fn day(&mut self, number: usize) {

@@ -86,7 +86,7 @@ async fn open(core: &Arc<Core>, source: Source) -> Result<Doors, AppError> {
     // On record before the first request can be.
     core.trail.record(Draft::new(Intent::Start, Outcome::Granted).by(Actor::System)).await?;
     let verifier = doors::verifier(core);
-    measures::register(core, Arc::clone(&verifier), &metrics);
+    measures::register(core, Arc::clone(&verifier), source.log.clone(), &metrics);
     let banned = core.config.blacklist.gather().map_err(AppError::Blacklist)?;
     core.blacklist.configure(&banned);
     // From here on requests are answered.

@@ -35,7 +35,7 @@ const WATCH: Duration = Duration::from_secs(5);
 const MEMORY: Duration = Duration::from_secs(10);
 /// How often counts of refusals are looked at, whose windows may have closed.
 const DENIALS: Duration = Duration::from_secs(5);
-/// How often audit records are looked at, whose time may be over.
+/// How often audit records are looked at, whose time may be over. How much may go is `audit::retention`'s.
 const RETENTION: Duration = Duration::from_secs(600);
 /// How often the store drops what lapsed a day ago: it reads every revocation kept.
 const LAPSED: Duration = Duration::from_secs(3600);
@@ -98,7 +98,7 @@ async fn sweep(core: Arc<Core>, stopped: Stopped) {
 async fn prune(core: Arc<Core>, stopped: Stopped) {
     let mut ticks = ticks(SETTLED, RETENTION);
     while next(&mut ticks, &stopped).await {
-        steps::prune(&core, || !*stopped.borrow()).await;
+        steps::prune(&core, Instant::now(), || !*stopped.borrow()).await;
     }
 }
 

@@ -17,16 +17,19 @@ pub mod subjects;
 pub mod verify;
 pub mod witness;
 
+use std::collections::HashSet;
+
 use draft::Draft;
 use search::EventReader;
 use subjects::Subjects;
 
+use crate::model::change::Namespace;
 use crate::model::id::{AccountId, EventId};
 use crate::model::random::SharedRng;
 use crate::model::time::SharedClock;
 use crate::store::bundle::Bundle;
 use crate::store::commit::Committer;
-use crate::store::error::CommitError;
+use crate::store::error::{CommitError, StoreError};
 use crate::store::namespace::LogStore;
 
 /// Writes audit events. Cheap to clone.
@@ -69,15 +72,37 @@ impl Trail {
         self.subjects.erase(bundle, account);
     }
 
-    /// Whether an account of this id was erased. Its id is never used again.
-    pub fn is_erased(&self, account: AccountId) -> bool {
-        self.subjects.is_erased(account)
+    /// Which of the accounts were erased. Their ids are never used again.
+    ///
+    /// # Errors
+    /// The log's: where it cannot be read, nobody may take them for new.
+    pub async fn erased_of(&self, accounts: Vec<AccountId>) -> Result<HashSet<AccountId>, StoreError> {
+        let subjects = self.subjects.clone();
+        let read = tokio::task::spawn_blocking(move || subjects.erased_of(&accounts));
+        read.await.unwrap_or_else(|_| {
+            let detail = "a read was interrupted".to_owned();
+            Err(StoreError::Engine { namespace: Namespace::Logs, detail })
+        })
+    }
+
+    /// Whether the account was erased since [`Self::erased_of`] was asked about it; reads nothing.
+    pub fn was_just_erased(&self, account: AccountId) -> bool {
+        self.subjects.was_just_erased(account)
     }
 
     /// Writes the event alone and waits until it is durable.
     pub async fn record(&self, draft: Draft) -> Result<(), CommitError> {
         let mut bundle = Bundle::new();
         self.attach(&mut bundle, draft);
+        self.committer.commit(bundle).await.map(|_| ())
+    }
+
+    /// Writes events in one bundle and waits until it is durable.
+    pub async fn record_all(&self, drafts: Vec<Draft>) -> Result<(), CommitError> {
+        let mut bundle = Bundle::new();
+        for draft in drafts {
+            self.attach(&mut bundle, draft);
+        }
         self.committer.commit(bundle).await.map(|_| ())
     }
 }

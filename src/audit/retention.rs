@@ -5,8 +5,14 @@
 //!
 //! A head's time is later than every record that it covers, so a head older than `keep` covers no
 //! record that is younger.
+//!
+//! What is dropped does not come back, so no clock is believed alone. The time is the machine's and never
+//! one that a commit at a leaped time left behind (`FlooredClock`); and however much is due, a day of the
+//! log goes in an hour of steady time, so that a leap costs little before it is noticed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::Trail;
 use super::draft::Draft;
@@ -14,7 +20,7 @@ use super::head::HeadPublicKey;
 use crate::model::caller::Actor;
 use crate::model::change::LogChange;
 use crate::model::event::{AuditEvent, Intent, Outcome, Pruned, SignedHead};
-use crate::model::time::Timestamp;
+use crate::model::time::{SharedClock, Timestamp};
 use crate::store::bundle::Bundle;
 use crate::store::error::{CommitError, StoreError};
 
@@ -22,7 +28,13 @@ use crate::store::error::{CommitError, StoreError};
 /// knows one that was for another's work.
 pub const SHORTEST: Duration = Duration::from_secs(24 * 3600);
 
+/// How much of the log may go at once, and how long it is until as much may go again. Counted from the
+/// start, so that starting often earns nothing.
 const DAY: Duration = Duration::from_secs(24 * 3600);
+const PACE: Duration = Duration::from_secs(3600);
+
+/// So far past `keep` the oldest records may be without anybody hearing of it.
+const USUAL: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// Records dropped in one step, about: one transaction of the log database.
 const AT_ONCE: u64 = 20_000;
@@ -51,21 +63,79 @@ pub enum PruneError {
 /// Drops old records, a step at a time.
 pub struct Retention {
     /// The log, and where its events are written.
-    pub trail: Trail,
+    trail: Trail,
     /// What heads are verified with: no forged one may say what can go.
-    pub key: HeadPublicKey,
+    key: HeadPublicKey,
     /// `audit.keep`; zero keeps everything.
-    pub keep: Duration,
+    keep: Duration,
+    /// The machine's own clock, which has no floor.
+    machine: SharedClock,
+    pace: Mutex<Pace>,
+}
+
+/// What may go in this hour of the steady clock.
+struct Pace {
+    limit: Timestamp,
+    began: Instant,
+    warned: bool,
+}
+
+/// What one run of steps may drop.
+pub struct Allowance {
+    /// No head that is younger.
+    pub limit: Timestamp,
+    /// How far past `audit.keep` the oldest records are, if that is a surprise that nobody was told of yet.
+    pub surprise: Option<Duration>,
 }
 
 impl Retention {
-    /// How far one run of steps may go, however much is due: a day past the oldest head there is. So a
-    /// clock that leaps ahead costs a day of the log for each run until somebody notices, not all of it.
-    pub fn limit(&self) -> Result<Timestamp, PruneError> {
+    /// Of the log of `trail`, by the clock of `machine`, at a pace that is counted from `start`.
+    pub const fn new(
+        trail: Trail,
+        key: HeadPublicKey,
+        keep: Duration,
+        machine: SharedClock,
+        start: Instant,
+    ) -> Self {
+        let pace = Pace { limit: Timestamp::from_millis(i64::MIN), began: start, warned: false };
+        Self { trail, key, keep, machine, pace: Mutex::new(pace) }
+    }
+
+    /// How far the steps may go that begin at `now`: in one hour as far as a day past the oldest head
+    /// there was when it began. None where there is nothing to drop.
+    pub fn allow(&self, now: Instant) -> Result<Option<Allowance>, PruneError> {
+        if self.keep.is_zero() {
+            return Ok(None);
+        }
+        let Some(oldest) = self.oldest()? else { return Ok(None) };
+        let overdue = self.now().minus(self.keep).since(oldest.at);
+        let mut pace = self.pace.lock();
+        if now.saturating_duration_since(pace.began) >= PACE {
+            (pace.limit, pace.began) = (oldest.at.plus(DAY), now);
+        }
+        let surprise = (overdue > USUAL && !pace.warned).then_some(overdue);
+        pace.warned = overdue > USUAL;
+        Ok(Some(Allowance { limit: pace.limit, surprise }))
+    }
+
+    /// The earlier of the two clocks.
+    fn now(&self) -> Timestamp {
+        self.machine.now().min(self.trail.clock.now())
+    }
+
+    /// The oldest genuine head of what is kept: a forged one would say how far to go.
+    fn oldest(&self) -> Result<Option<SignedHead>, StoreError> {
         let logs = &self.trail.logs;
-        let base = logs.base()?.map_or(0, |base| base.through);
-        let oldest = logs.signed_heads(base, 1)?.pop();
-        Ok(oldest.map_or(Timestamp::MAX, |head| head.at.plus(DAY)))
+        let mut after = logs.base()?.map_or(0, |base| base.through);
+        loop {
+            let heads = logs.signed_heads(after, CHUNK)?;
+            let Some(end) = heads.last() else { return Ok(None) };
+            after = end.count;
+            let genuine = heads.into_iter().find(|head| self.key.verifies(head));
+            if genuine.is_some() {
+                return Ok(genuine);
+            }
+        }
     }
 
     /// Drops the oldest records that are due and not younger than `limit`, at most some ten thousand.
@@ -75,7 +145,7 @@ impl Retention {
             return Ok(None);
         }
         let (trail, key) = (self.trail.clone(), self.key);
-        let now = trail.clock.now();
+        let now = self.now();
         let due = now.minus(self.keep).min(limit);
         let found = tokio::task::spawn_blocking(move || find(&trail, &key, due, now));
         let Some(pruned) = found.await.map_err(|_| PruneError::Interrupted)?? else { return Ok(None) };

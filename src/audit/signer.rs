@@ -3,19 +3,21 @@
 //! `app`'s.
 //!
 //! A head is first committed (so the log has it), then appended to the witness. A crash between the
-//! two is mended at the next start: heads of the log that the witness lacks are appended. The
-//! reverse order would leave heads in the witness that the log never had, which is what tampering
+//! two is mended at the next start: the head or two that it kept from the witness are appended. A witness
+//! that lacks more was cut, and is not mended but by an operator who asks for it ([`HeadSigner::renew`]).
+//! The reverse order would leave heads in the witness that the log never had, which is what tampering
 //! looks like.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::head::{HeadKey, HeadPublicKey};
+use super::outside::copy::{self, Check};
 use super::outside::{Counts, Outside};
 use super::witness::{Reader, Witness};
 use crate::model::change::LogChange;
-use crate::model::event::SignedHead;
+use crate::model::event::{Pruned, SignedHead};
 use crate::model::time::{SharedClock, Timestamp};
 use crate::store::bundle::Bundle;
 use crate::store::commit::Committer;
@@ -40,7 +42,7 @@ pub enum SignError {
     #[error("the witness file {path} cannot be written: {source}")]
     Witness {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What the system said.
         #[source]
         source: std::io::Error,
@@ -80,7 +82,7 @@ struct Inner {
     clock: SharedClock,
     key: HeadKey,
     every: Duration,
-    path: std::path::PathBuf,
+    path: PathBuf,
     outside: Outside,
     state: tokio::sync::Mutex<State>,
 }
@@ -110,8 +112,9 @@ impl HeadSigner {
         let (mut witness, newest) = Witness::open(path).map_err(failed)?;
         let public = key.public();
         let newest = match newest {
-            Some(head) if !public.verifies(&head) => newest_genuine(path, &public).map_err(failed)?,
-            other => other,
+            Some(head) if public.verifies(&head) => Some(head),
+            // Forged, or no head at all: what stands before it counts.
+            _ => newest_genuine(path, &public).map_err(failed)?,
         };
         let mut last = newest.map_or_else(Last::default, |head| Last { count: head.count, at: head.at });
         let (mut after, mut lacking) = (last.count, Vec::new());
@@ -130,7 +133,8 @@ impl HeadSigner {
         if lacking.len() > OWED {
             tracing::error!(
                 witness = %path.display(),
-                "the witness lacks heads that it once had; it is left as it is: run `keepgate audit verify`"
+                "the witness lacks heads that it once had; it is left as it is: run `keepgate audit verify`; \
+                 if they were lost and nobody took them, `keepgate audit renew-witness` begins it anew"
             );
         } else {
             lacking.iter().try_for_each(|head| witness.append(head)).map_err(failed)?;
@@ -175,6 +179,14 @@ impl HeadSigner {
             .map_err(|source| SignError::Witness { path: inner.path.clone(), source })
     }
 
+    /// Begins the witness anew with the heads of the log that its records bear out. What the old file
+    /// could prove stays beside it: its path is given.
+    pub async fn renew(&self) -> Result<PathBuf, SignError> {
+        let inner = Arc::clone(&self.0);
+        let renewal = tokio::spawn(async move { inner.renew().await });
+        renewal.await.map_err(|_| SignError::Interrupted).flatten()
+    }
+
     async fn step(&self, every: Duration) -> Result<Option<SignedHead>, SignError> {
         let inner = Arc::clone(&self.0);
         let step = tokio::spawn(async move { inner.step(every).await });
@@ -202,6 +214,26 @@ impl Inner {
         Ok(Some(signed))
     }
 
+    async fn renew(&self) -> Result<PathBuf, SignError> {
+        let mut state = self.state.lock().await;
+        // A head that is committed and not in the log yet would be in neither witness.
+        self.logs.reached(self.committer.durable()).await?;
+        let base = self.logs.base()?;
+        let check = copy::check(self.key.public(), self.logs.clone());
+        let heads = borne_out(self.logs.clone(), base, check);
+        let mut aside = self.path.clone().into_os_string();
+        aside.push(format!(".until-{}", self.clock.now().as_millis()));
+        let aside = PathBuf::from(aside);
+        let (witness, path, to) = (Arc::clone(&state.witness), self.path.clone(), aside.clone());
+        tokio::task::spawn_blocking(move || witness.lock().renew(&path, &to, heads))
+            .await
+            .map_err(std::io::Error::other)
+            .flatten()
+            .map_err(|source| SignError::Witness { path: self.path.clone(), source })?;
+        state.owed = None;
+        Ok(aside)
+    }
+
     /// Appends the head that the witness is owed, on a thread where waiting for the disk is fine.
     async fn pay(&self, state: &mut State) -> Result<(), SignError> {
         let Some(head) = state.owed.clone() else { return Ok(()) };
@@ -214,6 +246,37 @@ impl Inner {
         state.owed = None;
         Ok(())
     }
+}
+
+/// The genuine heads of the log whose records are there and are those that were signed.
+fn borne_out(
+    logs: LogStore,
+    base: Option<Pruned>,
+    check: Check,
+) -> impl Iterator<Item = std::io::Result<SignedHead>> {
+    // The head of the last record dropped says where the log begins.
+    let mut after = base.map_or(0, |base| base.through.saturating_sub(1));
+    let mut page = Vec::new().into_iter();
+    std::iter::from_fn(move || {
+        loop {
+            let Some(head) = page.next() else {
+                let heads = logs.signed_heads(after, CHUNK).map_err(std::io::Error::other);
+                match heads {
+                    Ok(heads) => {
+                        after = heads.last()?.count;
+                        page = heads.into_iter();
+                    }
+                    Err(error) => return Some(Err(error)),
+                }
+                continue;
+            };
+            match check(&head) {
+                Ok(true) => return Some(Ok(head)),
+                Ok(false) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    })
 }
 
 /// The newest head in a witness whose last line was tampered with.

@@ -10,27 +10,25 @@
 //! Nonces are 96 random bits. One key seals far fewer than the 2³² texts where they might repeat
 //! (NIST SP 800-38D §8.3). The associated data binds a text to its event, and a key to its account.
 
+pub mod known;
+
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use parking_lot::Mutex;
-use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::model::change::{Change, LogChange};
+use self::known::{Known, KnownSubjects};
+use crate::model::change::LogChange;
 use crate::model::event::{AuditEvent, Fields, Seal, SealedEvent};
 use crate::model::id::{AccountId, EventId};
 use crate::model::master_key::{MasterKey, Purpose};
 use crate::model::random::{self, Rng, SharedRng};
 use crate::store::bundle::Bundle;
-use crate::store::commit::Follower;
 use crate::store::error::StoreError;
 use crate::store::namespace::{LogStore, SubjectKeys};
-
-/// Accounts whose keys are remembered; about 150 bytes each. Others cost a read of the log database.
-const REMEMBERED: usize = 50_000;
 
 /// Says which key is sealed: nothing but a subject's key opens as one.
 const KEY_CONTEXT: &[u8; 24] = b"keepgate audit subject 1";
@@ -44,64 +42,6 @@ struct Personal {
     address: Option<IpAddr>,
     /// The target, where it names a person.
     target: Option<String>,
-}
-
-/// The newest known about an account's keys.
-#[derive(Clone)]
-enum Known {
-    /// One that may be used, sealed.
-    Key(Arc<[u8]>),
-    Erased,
-}
-
-/// What was learned of accounts' keys, bounded. Shared by the follower, which is made before the
-/// stores are opened, and [`Subjects`], which are made after.
-#[derive(Clone)]
-pub struct KnownSubjects(Arc<Cache<AccountId, Known>>, Arc<Mutex<()>>);
-
-impl Default for KnownSubjects {
-    fn default() -> Self {
-        Self(Arc::new(Cache::new(REMEMBERED)), Arc::default())
-    }
-}
-
-impl KnownSubjects {
-    /// Remembers what was read from the log database, which may lag: what was learned of the journal
-    /// meanwhile stands. Gives what is known then.
-    fn fill(&self, account: AccountId, found: Known) -> Known {
-        let _one_at_a_time = self.1.lock();
-        if let Some(newer) = self.0.get(&account) {
-            return newer;
-        }
-        self.0.insert(account, found.clone());
-        found
-    }
-
-    /// Learns of keys as they are committed: the log database follows later, and every event about
-    /// an account in between would make one more key.
-    pub fn follower(&self) -> Follower {
-        let (known, writing) = (Arc::clone(&self.0), Arc::clone(&self.1));
-        Box::new(move |committed| {
-            let concerns = |change: &Change| matches!(change, Change::Log(log) if log.is_about_keys());
-            if !committed.changes.iter().any(concerns) {
-                return;
-            }
-            let _one_at_a_time = writing.lock();
-            for change in &committed.changes {
-                match change {
-                    Change::Log(LogChange::SubjectKeyAdded { account, sealed })
-                        if !matches!(known.get(account), Some(Known::Erased)) =>
-                    {
-                        known.insert(*account, Known::Key(sealed.as_slice().into()));
-                    }
-                    Change::Log(LogChange::SubjectKeyErased { account }) => {
-                        known.insert(*account, Known::Erased);
-                    }
-                    _ => {}
-                }
-            }
-        })
-    }
 }
 
 /// Seals, opens and erases personal fields. Cheap to clone.
@@ -148,12 +88,18 @@ impl Subjects {
 
     /// Stages the erasure of everything that is sealed for an account.
     pub(in crate::audit) fn erase(&self, bundle: &mut Bundle, account: AccountId) {
+        self.known.applied(self.logs.applied());
         self.logs.stage(bundle, LogChange::SubjectKeyErased { account });
     }
 
-    /// The key to seal with; a new one is staged if there is none. None if the account is erased.
+    /// The key to seal with; a new one is staged if there is none, or it cannot be read. None if the
+    /// account is erased.
     fn key_for(&self, bundle: &mut Bundle, account: AccountId) -> Option<LessSafeKey> {
-        match self.look(account) {
+        let known = self.look(account).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a key of the audit log's personal fields cannot be read");
+            None
+        });
+        match known {
             Some(Known::Erased) => None,
             Some(Known::Key(sealed)) => {
                 self.unlock(account, &sealed).or_else(|| self.new_key(bundle, account))
@@ -162,25 +108,45 @@ impl Subjects {
         }
     }
 
-    /// What is known; none if there is no key yet, or it cannot be read: a new one does as well.
-    fn look(&self, account: AccountId) -> Option<Known> {
-        if let Some(known) = self.known.0.get(&account) {
-            return Some(known);
-        }
-        let found = match self.logs.subject_keys(account) {
-            Ok(SubjectKeys::Erased) => Known::Erased,
-            Ok(SubjectKeys::Kept(keys)) => Known::Key(keys.into_iter().next()?.into()),
-            Err(error) => {
-                tracing::warn!(%error, "a key of the audit log's personal fields cannot be read");
-                return None;
+    /// What is known; none if there is no key yet.
+    fn look(&self, account: AccountId) -> Result<Option<Known>, StoreError> {
+        loop {
+            if let Some(known) = self.known.get(account) {
+                return Ok(Some(known));
             }
-        };
-        Some(self.known.fill(account, found))
+            // Asked before the read, which is at least as new.
+            let as_of = self.logs.applied();
+            self.known.applied(as_of);
+            let found = match self.logs.subject_keys(account)? {
+                SubjectKeys::Erased => Known::Erased,
+                SubjectKeys::Kept(keys) => match keys.into_iter().next() {
+                    Some(key) => Known::Key(key.into()),
+                    None => return Ok(None),
+                },
+            };
+            if let Some(known) = self.known.fill(account, found, as_of) {
+                return Ok(Some(known));
+            }
+        }
     }
 
-    /// Whether the account was erased: nothing about it can be sealed any more.
-    pub(in crate::audit) fn is_erased(&self, account: AccountId) -> bool {
-        matches!(self.look(account), Some(Known::Erased))
+    /// Which of the accounts were erased: nothing about them can be sealed any more.
+    pub(in crate::audit) fn erased_of(
+        &self,
+        accounts: &[AccountId],
+    ) -> Result<HashSet<AccountId>, StoreError> {
+        let mut erased = HashSet::new();
+        for account in accounts {
+            if matches!(self.look(*account)?, Some(Known::Erased)) {
+                erased.insert(*account);
+            }
+        }
+        Ok(erased)
+    }
+
+    /// Whether the account was erased lately, which needs no read.
+    pub(in crate::audit) fn was_just_erased(&self, account: AccountId) -> bool {
+        matches!(self.known.get(account), Some(Known::Erased))
     }
 
     fn new_key(&self, bundle: &mut Bundle, account: AccountId) -> Option<LessSafeKey> {
@@ -205,7 +171,7 @@ impl Subjects {
         }
         let bound = bound_to(event.id);
         let try_key = |sealed: &[u8]| open(&self.unlock(seal.subject, sealed)?, &bound, &seal.text);
-        let remembered = match self.known.0.get(&seal.subject) {
+        let remembered = match self.known.get(seal.subject) {
             Some(Known::Erased) => return Ok(Fields::Erased),
             Some(Known::Key(sealed)) => try_key(&sealed),
             None => None,

@@ -6,7 +6,8 @@
 //! It is written by `audit::signer` alone and read by `audit::verify`. Nothing is ever removed from
 //! it but heads of records that retention dropped from the log, and an unterminated last line, which
 //! a crash left and which nobody was told is there: the log still has that head, and
-//! [`Witness::open`]'s caller appends it again.
+//! [`Witness::open`]'s caller appends it again. Where an operator begins it anew, the old file stays
+//! beside the new one.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -89,16 +90,34 @@ impl Witness {
     /// Drops the heads of fewer than `count` records: what they speak of was dropped from the log. The
     /// file is replaced whole, so a crash leaves the old one or the new.
     pub fn forget(&mut self, path: &Path, count: u64) -> io::Result<()> {
-        self.replace(path, count, |folder| File::open(folder)?.sync_all())
+        let Some(reader) = Reader::open(path)? else { return Ok(()) };
+        // A line that is no head stays out: `verify` named it for as long as it was there.
+        let heads = reader.filter_map(|entry| entry.map(|entry| entry.head).transpose());
+        let kept = heads.filter(|head| head.as_ref().map_or(true, |head| head.count >= count));
+        self.replace(path, kept, synced)
+    }
+
+    /// Begins the file anew with `heads`. The old one stays as `aside`, where nothing may be yet.
+    pub fn renew(
+        &mut self,
+        path: &Path,
+        aside: &Path,
+        heads: impl Iterator<Item = io::Result<SignedHead>>,
+    ) -> io::Result<()> {
+        // A link first: there is a witness at every moment.
+        match std::fs::hard_link(path, aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.replace(path, heads, synced)
     }
 
     fn replace(
         &mut self,
         path: &Path,
-        count: u64,
+        heads: impl Iterator<Item = io::Result<SignedHead>>,
         sync: impl FnOnce(&Path) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Some(reader) = Reader::open(path)? else { return Ok(()) };
         let mut draft = path.as_os_str().to_owned();
         draft.push(".new");
         let draft = PathBuf::from(draft);
@@ -109,11 +128,8 @@ impl Witness {
         // `create_new` follows no link that somebody may have put there.
         let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&draft)?;
         let mut out = BufWriter::new(file);
-        for entry in reader {
-            // A line that is no head stays out: `verify` named it for as long as it was there.
-            if let Some(head) = entry?.head.filter(|head| head.count >= count) {
-                out.write_all(&line(&head)?)?;
-            }
+        for head in heads {
+            out.write_all(&line(&head?)?)?;
         }
         let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
@@ -134,6 +150,10 @@ impl Witness {
         }
         self.0.sync_data()
     }
+}
+
+fn synced(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// The last `MAX_LINE * 2` bytes before `end`: enough to hold a whole line and a torn one.
@@ -290,7 +310,8 @@ mod tests {
         let path = path(folder.path());
         let (mut witness, _) = Witness::open(&path).unwrap();
         (1..=2).for_each(|count| witness.append(&head(count)).unwrap());
-        witness.replace(&path, 2, |_| Err(io::ErrorKind::Other.into())).unwrap_err();
+        let kept = std::iter::once(Ok(head(2)));
+        witness.replace(&path, kept, |_| Err(io::ErrorKind::Other.into())).unwrap_err();
         witness.append(&head(3)).unwrap();
         assert_eq!(entries(&path), [2, 3].map(|count| Some(head(count))));
     }

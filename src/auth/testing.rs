@@ -24,7 +24,7 @@ use super::sessions::grant::Grant;
 use super::sessions::token::{Genuine, Presented, RefreshKeys};
 use super::{Auth, Parts};
 use crate::audit::Trail;
-use crate::audit::subjects::{KnownSubjects, Subjects};
+use crate::audit::subjects::{Subjects, known::KnownSubjects};
 use crate::config;
 use crate::model::account::Account;
 use crate::model::caller::{Actor, Caller, Origin};

@@ -62,6 +62,9 @@ pub(super) enum Audit {
         #[arg(long, value_name = "FILE")]
         witness: Option<PathBuf>,
     },
+    /// Begin the node's witness file anew with the log's signed heads, after it was lost or damaged and
+    /// nobody is suspected; the old file stays beside it, and the audit log says who did it
+    RenewWitness,
 }
 
 /// Which events.
@@ -123,6 +126,11 @@ impl Audit {
             Self::Search { wanted, limit } => search(console, wanted.into(), limit as usize).await,
             Self::Export { wanted, format, out } => export(console, wanted.into(), format, out).await,
             Self::Verify { witness } => verify(console, witness).await,
+            Self::RenewWitness => {
+                let reply = console.node.execute(Command::AuditRenewWitness).await?;
+                console.show(&reply)?;
+                Ok(ExitCode::SUCCESS)
+            }
         }
     }
 }

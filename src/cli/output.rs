@@ -108,6 +108,9 @@ fn as_text(reply: &Reply) -> String {
         Reply::Keys(keys) => table(["ID", "ALGORITHM", "STATE", "CREATED", "CHANGED"], keys, key_row),
         Reply::Events(found) => event_lines(found),
         Reply::Verified(verification) => verified(verification),
+        Reply::WitnessRenewed { old } => {
+            format!("the witness is begun anew; the old one is {}\n", old.display())
+        }
         Reply::Status(status) => node(status),
         Reply::Reloaded(done) => reloaded(done),
         // The command line reports it as the error that it is.

@@ -33,11 +33,18 @@ impl NotRecorded {
 pub trait AuditSink: Send + Sync + 'static {
     /// Resolves once the event is durable.
     fn record(&self, draft: Draft) -> BoxFuture<'_, Result<(), NotRecorded>>;
+
+    /// As [`Self::record`], for many: all of them or none.
+    fn record_all(&self, drafts: Vec<Draft>) -> BoxFuture<'_, Result<(), NotRecorded>>;
 }
 
 impl AuditSink for Trail {
     fn record(&self, draft: Draft) -> BoxFuture<'_, Result<(), NotRecorded>> {
         Box::pin(async { Self::record(self, draft).await.map_err(NotRecorded::new) })
+    }
+
+    fn record_all(&self, drafts: Vec<Draft>) -> BoxFuture<'_, Result<(), NotRecorded>> {
+        Box::pin(async { Self::record_all(self, drafts).await.map_err(NotRecorded::new) })
     }
 }
 
@@ -50,6 +57,10 @@ impl Sink for AnySink {
 
     async fn record(&self, draft: Draft) -> Result<(), NotRecorded> {
         self.0.record(draft).await
+    }
+
+    async fn record_all(&self, drafts: Vec<Draft>) -> Result<(), NotRecorded> {
+        self.0.record_all(drafts).await
     }
 }
 
@@ -116,6 +127,11 @@ pub mod tests {
     impl AuditSink for Recorded {
         fn record(&self, draft: Draft) -> BoxFuture<'_, Result<(), NotRecorded>> {
             self.0.lock().push(format!("{draft:?}"));
+            Box::pin(async { Ok(()) })
+        }
+
+        fn record_all(&self, drafts: Vec<Draft>) -> BoxFuture<'_, Result<(), NotRecorded>> {
+            self.0.lock().extend(drafts.iter().map(|draft| format!("{draft:?}")));
             Box::pin(async { Ok(()) })
         }
     }

@@ -68,6 +68,8 @@ pub enum Intent {
     AuditPrune,
     /// Look at somebody else's data. The target is whose, the reason what.
     DataRead,
+    /// Begin the witness file anew.
+    WitnessRenew,
 }
 
 /// How it ended.

@@ -55,16 +55,10 @@ pub enum LoggingError {
 #[must_use = "dropping it ends the log"]
 pub struct Guard {
     _worker: WorkerGuard,
-    dropped: ErrorCounter,
     handle: Handle,
 }
 
 impl Guard {
-    /// Lines dropped so far because the log could not be written fast enough.
-    pub fn dropped_lines(&self) -> usize {
-        self.dropped.dropped_lines()
-    }
-
     /// For changing what is logged while it runs.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
@@ -84,10 +78,11 @@ pub fn init(log: &Log, data_dir: &Path) -> Result<Guard, LoggingError> {
         }
     };
     let dropped = writer.error_counter();
-    let (subscriber, handle) = subscriber(filter, log.json, colours, writer);
+    let (subscriber, mut handle) = subscriber(filter, log.json, colours, writer);
+    handle.dropped = Some(dropped);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
-    Ok(Guard { dropped, _worker: worker, handle })
+    Ok(Guard { _worker: worker, handle })
 }
 
 fn read_filter(log: &Log) -> Result<EnvFilter, LoggingError> {
@@ -133,7 +128,7 @@ where
         .with_ansi(colours)
         .with_writer(writer)
         .event_format(Lines::new(Arc::clone(&json)));
-    (tracing_subscriber::registry().with(filter).with(lines), Handle { filter: handle, json })
+    (tracing_subscriber::registry().with(filter).with(lines), Handle { filter: handle, json, dropped: None })
 }
 
 /// Changes what is logged, and how, while it runs. Where to does not change.
@@ -141,6 +136,8 @@ where
 pub struct Handle {
     filter: reload::Handle<EnvFilter, Registry>,
     json: Arc<AtomicBool>,
+    /// Where lines wait in a queue.
+    dropped: Option<ErrorCounter>,
 }
 
 /// A change that was checked and cannot fail any more.
@@ -152,6 +149,11 @@ pub struct Prepared {
 }
 
 impl Handle {
+    /// Lines dropped so far because the log could not be written fast enough.
+    pub fn dropped_lines(&self) -> u64 {
+        self.dropped.as_ref().map_or(0, |dropped| dropped.dropped_lines() as u64)
+    }
+
     /// Reads `level`, `json` and `access`. Nothing changes yet.
     pub fn prepare(log: &Log) -> Result<Prepared, LoggingError> {
         Ok(Prepared { filter: read_filter(log)?, json: log.json })

@@ -32,6 +32,9 @@ pub(in crate::store) trait Applier: Send {
     fn apply(&mut self, bundles: &[SharedCommit]) -> Result<()>;
     /// Makes what was applied durable and says through which position.
     fn checkpoint(&mut self) -> Result<Seq>;
+    /// Gives room back that was freed, where it is much. Asked for after a checkpoint, while the disk is
+    /// not short: giving back writes first. Nothing depends on it, so a failure is a warning.
+    fn give_back(&mut self) {}
 }
 
 /// The auth namespace's questions.

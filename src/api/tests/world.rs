@@ -12,7 +12,7 @@ use serde_json::json;
 use super::*;
 use crate::api::{Parts, described, router};
 use crate::audit::Trail;
-use crate::audit::subjects::{KnownSubjects, Subjects};
+use crate::audit::subjects::{Subjects, known::KnownSubjects};
 use crate::auth::keys::live::LiveKeys;
 use crate::auth::keys::plan::Policy;
 use crate::auth::keys::{Foundation, KeyRing};

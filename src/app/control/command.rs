@@ -212,6 +212,8 @@ pub enum Command {
         /// A copy of the witness file, absolute, to compare with in place of the node's own.
         witness: Option<PathBuf>,
     },
+    /// Begin the witness file anew, with the log's heads. → `Reply::WitnessRenewed`
+    AuditRenewWitness,
 }
 
 /// Conditions on audit events; those that are set must all be met.

@@ -1,5 +1,7 @@
 //! Replies: what commands come to, typed, so that the command line can show them as tables or JSON.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::data::{Document, DocumentBody};
@@ -45,6 +47,11 @@ pub enum Reply {
     Events(Events),
     /// What the proof of the audit chain found.
     Verified(Verification),
+    /// The witness file was begun anew.
+    WitnessRenewed {
+        /// Where the old file is now.
+        old: PathBuf,
+    },
     /// How the node stands.
     Status(Box<Status>),
     /// Another configuration is in force.

@@ -1,16 +1,19 @@
 //! Commands about the audit log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::super::control::Outcome;
 use super::super::control::command::{PAGE, Wanted};
 use super::super::control::reply::{Code, Failure, Reply};
 use super::super::core::Core;
+use super::Who;
 use super::refused::{refused, unreadable};
+use crate::audit::draft::Draft;
 use crate::audit::search::{Found, Search};
 use crate::audit::verify::{Evidence, verify};
 use crate::audit::witness;
 use crate::auth::error::AuthError;
+use crate::model::event::{self, Intent};
 use crate::model::id::AccountId;
 use crate::store::error::StoreError;
 use crate::store::query::{About, LogQuery};
@@ -79,27 +82,47 @@ impl Core {
         self.log_is_complete().await;
         let (logs, history) = (self.stores.logs.clone(), self.stores.history.clone());
         let (own, key) = (witness::path(&self.config.data_dir), self.heads.public_key());
-        if let Some(copy) = &copy {
-            let place = copy.display();
-            let remedy = "name a copy of DATA_DIR/audit/heads.jsonl or of audit.witness_file";
-            let failure = |message: String| Failure::new(Code::Invalid, message).remedy(remedy);
-            match witness::holds_a_head(copy) {
-                Ok(true) => {}
-                Ok(false) => {
-                    return Err(failure(format!("{place} holds no signed head: it can prove nothing")));
-                }
-                Err(error) => return Err(failure(format!("the witness {place} cannot be read: {error}"))),
-            }
-        }
         let proof = tokio::task::spawn_blocking(move || {
+            if let Some(copy) = &copy {
+                // On a mount that hangs this waits for long.
+                usable(copy)?;
+            }
             let (witness, copy) = (copy.as_deref().unwrap_or(&own), copy.is_some());
-            verify(&Evidence { logs: &logs, history: &history, witness, copy, key })
+            let proof = verify(&Evidence { logs: &logs, history: &history, witness, copy, key });
+            proof.map_err(|error| Failure::new(Code::Internal, error.to_string()))
         });
         match proof.await {
-            Ok(Ok(report)) => Ok(Reply::Verified((&report).into())),
-            Ok(Err(error)) => Err(Failure::new(Code::Internal, error.to_string())),
+            Ok(report) => Ok(Reply::Verified((&report?).into())),
             Err(_) => Err(Failure::new(Code::Internal, "the proof was interrupted: try again")),
         }
+    }
+
+    /// On record before it is done: whoever renews a witness also takes away what it contradicted.
+    pub(super) async fn audit_renew_witness(&self, Who { actor, origin }: Who) -> Outcome {
+        let draft = |outcome| Draft::new(Intent::WitnessRenew, outcome).by(actor.clone()).at(&origin);
+        let record = self.trail.record(draft(event::Outcome::Granted)).await;
+        record.map_err(|error| refused(error.into()))?;
+        match self.heads.renew().await {
+            Ok(old) => Ok(Reply::WitnessRenewed { old }),
+            Err(error) => {
+                if let Err(error) = self.trail.record(draft(event::Outcome::Failed)).await {
+                    tracing::error!(%error, "that the witness was not renewed is not in the audit log");
+                }
+                Err(Failure::new(Code::Internal, error.to_string()))
+            }
+        }
+    }
+}
+
+/// Whether a copy of the witness can prove anything.
+fn usable(copy: &Path) -> Result<(), Failure> {
+    let place = copy.display();
+    let remedy = "name a copy of DATA_DIR/audit/heads.jsonl or of audit.witness_file";
+    let failure = |message: String| Failure::new(Code::Invalid, message).remedy(remedy);
+    match witness::holds_a_head(copy) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(failure(format!("{place} holds no signed head: it can prove nothing"))),
+        Err(error) => Err(failure(format!("the witness {place} cannot be read: {error}"))),
     }
 }
 

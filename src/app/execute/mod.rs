@@ -81,6 +81,7 @@ impl Core {
                 self.audit_search(wanted, beyond, newest_first, limit).await
             }
             Command::AuditVerify { witness } => self.audit_verify(witness).await,
+            Command::AuditRenewWitness => self.audit_renew_witness(who).await,
         }
     }
 }

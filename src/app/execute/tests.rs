@@ -54,3 +54,20 @@ async fn the_last_head_covers_the_last_event() {
         drop(core);
     }
 }
+
+#[tokio::test]
+async fn a_witness_is_begun_anew_on_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let core = Core::open(config(&folder)).await.unwrap();
+    ban(&core, 1).await;
+    let Reply::WitnessRenewed { old } = ask(&core, Command::AuditRenewWitness).await else {
+        panic!("not renewed");
+    };
+    assert!(old.exists());
+    let Reply::Events(events) = ask(&core, Command::AuditTail { after: None, limit: 1 }).await else {
+        panic!("not events");
+    };
+    let last = serde_json::to_value(events.events.last().unwrap()).unwrap();
+    assert_eq!((&last["intent"], &last["actor"]), (&"witness_renew".into(), &"console:0".into()));
+    core.close().await.unwrap();
+}

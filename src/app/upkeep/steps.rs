@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use crate::app::core::Core;
+use crate::audit::retention::Allowance;
 use crate::auth::sessions::sweep::Sweep;
 
 /// Sessions in one page of a sweep, and pages in one step: 1.2 million sessions an hour, while the
@@ -48,13 +49,23 @@ pub(in crate::app) async fn sweep(core: &Core, sweep: &mut Sweep) {
     }
 }
 
-/// Drops audit records that are older than `audit.keep`, for as long as `go_on` says so, and then
-/// the heads of them in the witness.
-pub(in crate::app) async fn prune(core: &Core, go_on: impl Fn() -> bool) {
-    let limit = match core.retention.limit() {
-        Ok(limit) => limit,
+/// Drops audit records that are older than `audit.keep`, as many as may go at `now` of the steady clock
+/// and for as long as `go_on` says so, and then the heads of them in the witness.
+pub(in crate::app) async fn prune(core: &Core, now: Instant, go_on: impl Fn() -> bool) {
+    let Allowance { limit, surprise } = match core.retention.allow(now) {
+        Ok(Some(allowance)) => allowance,
+        Ok(None) => return,
         Err(error) => return tracing::error!(%error, "old audit records could not be looked for"),
     };
+    if let Some(overdue) = surprise {
+        let days = overdue.as_secs() / (24 * 3600);
+        tracing::warn!(
+            days,
+            "the oldest audit records are days past audit.keep: they are dropped, a day of the log in an hour; \
+             if neither audit.keep was shortened nor the node stood still, the machine's clock is wrong: set it \
+             right, or stop the dropping with audit.keep = \"0s\""
+        );
+    }
     let mut through = None;
     while core.stores.committer.failed().is_none() && go_on() {
         match core.retention.step(limit).await {
@@ -82,5 +93,93 @@ pub(in crate::app) async fn denials(core: &Core, now: Option<Instant>) {
     let failures = core.auth.denials.close_windows(now).await;
     if failures > 0 {
         tracing::error!(failures, "counts of refusals could not be written to the audit log yet");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::audit::draft::Draft;
+    use crate::config::Config;
+    use crate::config::development::Listeners;
+    use crate::model::event::{Intent, Outcome};
+    use crate::model::time::{ManualClock, Timestamp};
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    struct House {
+        core: Core,
+        clock: Arc<ManualClock>,
+        start: Instant,
+        _folder: TempDir,
+    }
+
+    impl House {
+        /// Keeps a log of 400 days.
+        async fn open() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let mut config = Config::development(folder.path(), &Listeners::default(), vec![]).unwrap();
+            config.audit.keep = 400 * DAY;
+            let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_790_000_000_000)));
+            let core = Core::open_at(config, clock.clone()).await.unwrap();
+            Self { core, clock, start: Instant::now(), _folder: folder }
+        }
+
+        /// Writes an event and signs the head, and gives how many records that covers.
+        async fn signed(&self) -> u64 {
+            let stores = &self.core.stores;
+            self.core.trail.record(Draft::new(Intent::Start, Outcome::Granted)).await.unwrap();
+            stores.logs.reached(stores.committer.durable()).await.unwrap();
+            let head = self.core.heads.sign_now().await.unwrap().expect("an event is new");
+            stores.logs.reached(stores.committer.durable()).await.unwrap();
+            head.count
+        }
+
+        /// Signs on three days, and then at a time far ahead.
+        async fn leap(&self) -> Vec<u64> {
+            let mut counts = Vec::new();
+            for _ in 0..3 {
+                counts.push(self.signed().await);
+                self.clock.advance(DAY + 60 * MINUTE);
+            }
+            self.clock.advance(700 * DAY);
+            counts.push(self.signed().await);
+            counts
+        }
+
+        /// Prunes so long after the start, and gives through which record was dropped.
+        async fn dropped_after(&self, minutes: u32) -> u64 {
+            prune(&self.core, self.start + minutes * MINUTE, || true).await;
+            self.core.stores.logs.base().unwrap().map_or(0, |base| base.through)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_leaps_costs_a_day_of_the_log_in_an_hour() {
+        let house = House::open().await;
+        let counts = house.leap().await;
+        assert_eq!(house.dropped_after(1).await, 0, "a start earns nothing");
+        for minutes in (61..120).step_by(10) {
+            assert_eq!(house.dropped_after(minutes).await, counts[0], "after {minutes} minutes");
+        }
+        assert_eq!(house.dropped_after(121).await, counts[1]);
+    }
+
+    #[tokio::test]
+    async fn a_leap_that_was_set_back_costs_nothing_though_something_was_committed_in_it() {
+        let house = House::open().await;
+        let before = house.core.clock.now();
+        house.leap().await;
+        house.clock.set(before.plus(3 * DAY));
+        assert!(house.core.clock.now() > before.plus(700 * DAY), "the floor is raised for good");
+        for hour in 1..10 {
+            assert_eq!(house.dropped_after(hour * 61).await, 0);
+        }
     }
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use self::tally::Tally;
+use self::tally::{Counted, Tally};
 use super::Trail;
 use super::draft::Draft;
 use crate::model::caller::client_number;
@@ -36,6 +36,9 @@ const TARGETS: usize = 8;
 /// Targets told apart where kinds are folded together: there is one such kind for each intent and reason.
 const TARGETS_TOGETHER: usize = 256;
 
+/// Counts written in one bundle: a stop in the worst flood waits for some hundred commits, not for one for each.
+const AT_ONCE: usize = 256;
+
 /// Where events go.
 pub trait Sink: Send + Sync {
     /// Why one was not written.
@@ -44,6 +47,9 @@ pub trait Sink: Send + Sync {
     /// Resolves once the event is durable. Once polled it is under way, and dropping it does not
     /// take it back.
     fn record(&self, draft: Draft) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// As [`Self::record`], for many: all of them or none.
+    fn record_all(&self, drafts: Vec<Draft>) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 impl Sink for Trail {
@@ -51,6 +57,10 @@ impl Sink for Trail {
 
     async fn record(&self, draft: Draft) -> Result<(), CommitError> {
         Self::record(self, draft).await
+    }
+
+    async fn record_all(&self, drafts: Vec<Draft>) -> Result<(), CommitError> {
+        Self::record_all(self, drafts).await
     }
 }
 
@@ -109,9 +119,7 @@ impl<S: Sink> Folded<S> {
         }
         match windows.entry(kind.clone()) {
             Entry::Vacant(vacant) => {
-                let one_client = kind.client.is_some();
-                let together = !one_client && kind.scope.is_none();
-                let folded = Tally::new(if together { TARGETS_TOGETHER } else { TARGETS }, one_client);
+                let folded = kind.tally();
                 vacant.insert(Window { closes: now + WINDOW, unrecorded: false, folded });
                 Some(kind)
             }
@@ -127,20 +135,35 @@ impl<S: Sink> Folded<S> {
         }
     }
 
-    /// Records the counts of windows that have closed by `now` ([`None`]: of all). Call it now and
-    /// then. Returns how many events could not be written; their counts stay for the next call.
+    /// Records the counts of windows that have closed by `now` ([`None`]: of all), many at once. Call it
+    /// now and then. Returns how many events could not be written; they, and what was not tried after
+    /// them, stay for the next call.
     pub async fn close_windows(&self, now: Option<Instant>) -> u64 {
-        let mut failures = 0;
+        let mut waiting = Vec::new();
         for kind in self.closed(now) {
             let Some(mut window) = self.windows.lock().remove(&kind) else { continue };
             while let Some(counted) = window.folded.pop() {
-                if self.sink.record(counted.draft.clone().count(counted.count)).await.is_err() {
-                    failures += 1;
-                    window.folded.put_back(counted);
-                    self.put_back(kind, window);
-                    break;
+                waiting.push((kind.clone(), counted));
+            }
+            if waiting.len() >= AT_ONCE {
+                let failures = self.write(&mut waiting).await;
+                if failures > 0 {
+                    return failures;
                 }
             }
+        }
+        self.write(&mut waiting).await
+    }
+
+    async fn write(&self, waiting: &mut Vec<(Kind, Counted)>) -> u64 {
+        if waiting.is_empty() {
+            return 0;
+        }
+        let drafts = waiting.iter().map(|(_, counted)| counted.draft.clone().count(counted.count));
+        let written = self.sink.record_all(drafts.collect()).await;
+        let failures = if written.is_ok() { 0 } else { waiting.len() as u64 };
+        for (kind, counted) in waiting.drain(..).filter(|_| failures > 0) {
+            self.put_back(kind, counted);
         }
         failures
     }
@@ -151,18 +174,11 @@ impl<S: Sink> Folded<S> {
         closed.map(|(kind, _)| kind.clone()).collect()
     }
 
-    fn put_back(&self, kind: Kind, mut window: Window) {
-        match self.windows.lock().entry(kind) {
-            Entry::Vacant(vacant) => {
-                // Its event was written long ago: whoever comes now opens a window of their own.
-                vacant.insert(Window { unrecorded: true, ..window });
-            }
-            Entry::Occupied(mut newer) => {
-                while let Some(counted) = window.folded.pop() {
-                    newer.get_mut().folded.put_back(counted);
-                }
-            }
-        }
+    fn put_back(&self, kind: Kind, counted: Counted) {
+        let folded = kind.tally();
+        // Its event was written long ago: whoever comes now opens a window of their own.
+        let old = || Window { closes: Instant::now(), unrecorded: true, folded };
+        self.windows.lock().entry(kind).or_insert_with(old).folded.put_back(counted);
     }
 }
 
@@ -171,153 +187,14 @@ impl Kind {
         let (address, intent, reason) = draft.kind();
         Self { client: address.map(client_number), intent, reason: reason.to_owned(), scope }
     }
+
+    /// An empty tally for a window of this kind.
+    const fn tally(&self) -> Tally {
+        let one_client = self.client.is_some();
+        let together = !one_client && self.scope.is_none();
+        Tally::new(if together { TARGETS_TOGETHER } else { TARGETS }, one_client)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use super::*;
-    use crate::model::caller::Origin;
-    use crate::model::event::Outcome;
-    use crate::model::id::RequestId;
-
-    /// Keeps what is recorded, as text, unless it is broken.
-    #[derive(Default)]
-    struct Kept {
-        events: Mutex<Vec<String>>,
-        broken: AtomicBool,
-    }
-
-    impl Sink for Arc<Kept> {
-        type Error = ();
-
-        async fn record(&self, draft: Draft) -> Result<(), ()> {
-            if self.broken.load(Ordering::SeqCst) {
-                return Err(());
-            }
-            self.events.lock().push(format!("{draft:?}"));
-            Ok(())
-        }
-    }
-
-    fn draft(address: IpAddr, intent: Intent, reason: &str) -> Draft {
-        let request = RequestId(uuid::Uuid::nil());
-        let origin = Origin { request, address: Some(address), user_agent: String::new() };
-        Draft::new(intent, Outcome::Denied).at(&origin).reason(reason)
-    }
-
-    fn forged(address: &str) -> Draft {
-        draft(address.parse().unwrap(), Intent::Refresh, "forged")
-    }
-
-    fn folded() -> (Folded<Arc<Kept>>, Arc<Kept>) {
-        let kept = Arc::new(Kept::default());
-        (Folded::new(Arc::clone(&kept)), kept)
-    }
-
-    #[tokio::test]
-    async fn the_first_is_recorded_at_once_and_the_rest_as_a_count_when_the_window_closes() {
-        let (folded, kept) = folded();
-        for _ in 0..5 {
-            folded.denied(forged("192.0.2.1"), None).await.unwrap();
-        }
-        assert_eq!(kept.events.lock().len(), 1);
-        assert_eq!(folded.close_windows(Some(Instant::now())).await, 0);
-        assert_eq!(kept.events.lock().len(), 1, "the window is open still");
-        folded.close_windows(Some(Instant::now() + WINDOW)).await;
-        let events = kept.events.lock().clone();
-        assert_eq!(events.len(), 2);
-        assert!(events[1].contains("count: 4"), "{}", events[1]);
-        folded.close_windows(None).await;
-        assert_eq!(kept.events.lock().len(), 2, "a count is written once");
-    }
-
-    #[tokio::test]
-    async fn another_client_intent_reason_or_scope_is_another_event_and_one_ipv6_customer_is_one() {
-        let (folded, kept) = folded();
-        let register = draft("192.0.2.1".parse().unwrap(), Intent::Register, "forged");
-        let expired = draft("192.0.2.1".parse().unwrap(), Intent::Refresh, "expired");
-        for draft in [forged("192.0.2.1"), forged("192.0.2.2"), forged("2001:db8::1"), register, expired] {
-            folded.denied(draft, None).await.unwrap();
-        }
-        folded.denied(forged("192.0.2.1"), Some("*/app".into())).await.unwrap();
-        assert_eq!(kept.events.lock().len(), 6);
-        folded.denied(forged("2001:db8::2"), None).await.unwrap();
-        assert_eq!(kept.events.lock().len(), 6, "the same /64");
-    }
-
-    #[tokio::test]
-    async fn a_flood_from_many_addresses_is_a_bounded_number_of_events() {
-        let (folded, kept) = folded();
-        for at in 0..20_000_u32 {
-            let address = IpAddr::V4(Ipv4Addr::from_bits(at));
-            folded.denied(draft(address, Intent::Refresh, "forged"), None).await.unwrap();
-        }
-        folded.close_windows(None).await;
-        let written = kept.events.lock().len();
-        assert!((KINDS..=KINDS + 2).contains(&written), "{written}");
-    }
-
-    #[tokio::test]
-    async fn one_address_that_is_after_many_accounts_has_a_count_for_those_it_tries_most() {
-        let (folded, kept) = folded();
-        let at = |account: u32| forged("192.0.2.1").target(format!("account-{account:04}."));
-        for round in 0..100 {
-            folded.denied(at(1), None).await.unwrap();
-            folded.denied(at(2), None).await.unwrap();
-            folded.denied(at(1000 + round), None).await.unwrap();
-        }
-        assert_eq!(kept.events.lock().len(), 1, "one event until the window closes");
-        folded.close_windows(None).await;
-        let events = kept.events.lock().clone();
-        assert_eq!(events.len(), 1 + TARGETS + 1, "bounded");
-        let count_of = |account: &str| {
-            let event = events[1..].iter().find(|event| event.contains(account)).unwrap();
-            event.split("count: ").nth(1).unwrap().split(',').next().unwrap().parse::<u32>().unwrap()
-        };
-        assert_eq!((count_of("account-0001."), count_of("account-0002.")), (99, 100));
-        assert_eq!(count_of("target: \"\""), 100 - (TARGETS as u32 - 2), "the rest, without names");
-    }
-
-    #[tokio::test]
-    async fn where_kinds_are_folded_together_the_accounts_are_still_told_apart() {
-        let (folded, kept) = folded();
-        for at in 0..KINDS as u32 {
-            let address = IpAddr::V4(Ipv4Addr::from_bits(at));
-            folded.denied(draft(address, Intent::Refresh, "forged"), None).await.unwrap();
-        }
-        for account in ["ada", "eve", "ada", "ada"] {
-            let draft = Draft::new(Intent::Login, Outcome::Denied).reason("throttled").target(account);
-            folded.denied(draft, Some(account.into())).await.unwrap();
-        }
-        kept.events.lock().clear();
-        folded.close_windows(None).await;
-        let events = kept.events.lock().clone();
-        let count_of = |account: &str, count: &str| {
-            events.iter().any(|event| event.contains(account) && event.contains(count))
-        };
-        assert!(count_of("\"ada\"", "count: 2") && count_of("\"eve\"", "count: 1"), "{events:?}");
-    }
-
-    #[tokio::test]
-    async fn while_events_cannot_be_written_every_refusal_hears_of_it_and_no_count_is_lost() {
-        let (folded, kept) = folded();
-        kept.broken.store(true, Ordering::SeqCst);
-        for _ in 0..2 {
-            assert!(folded.denied(forged("192.0.2.1"), None).await.is_err(), "nothing covers it");
-        }
-        kept.broken.store(false, Ordering::SeqCst);
-        for _ in 0..3 {
-            folded.denied(forged("192.0.2.1"), None).await.unwrap();
-        }
-        assert_eq!(kept.events.lock().len(), 1);
-        kept.broken.store(true, Ordering::SeqCst);
-        assert_eq!(folded.close_windows(None).await, 1);
-        kept.broken.store(false, Ordering::SeqCst);
-        assert_eq!(folded.close_windows(None).await, 0);
-        let events = kept.events.lock().clone();
-        assert!(events.len() == 2 && events[1].contains("count: 2"), "{events:?}");
-    }
-}
+mod tests;

@@ -29,21 +29,6 @@ fn account(n: u8) -> AccountId {
     AccountId(uuid::Uuid::from_bytes([n; 16]))
 }
 
-#[test]
-fn what_is_read_late_does_not_undo_an_erasure_that_was_heard_of() {
-    let known = KnownSubjects::default();
-    let erased = Change::Log(LogChange::SubjectKeyErased { account: account(1) });
-    let committed = crate::store::bundle::Committed {
-        seq: crate::model::id::Seq(1),
-        time: Timestamp::from_millis(1),
-        changes: vec![erased],
-    };
-    known.follower()(&committed);
-    let read_before = Known::Key([1; 60].into());
-    assert!(matches!(known.fill(account(1), read_before), Known::Erased));
-    assert!(matches!(known.0.get(&account(1)), Some(Known::Erased)));
-}
-
 impl World {
     fn staged(&self, about: AccountId, target: &str) -> Bundle {
         let request = RequestId(uuid::Uuid::nil());
@@ -159,4 +144,18 @@ async fn a_text_moved_to_another_event_or_account_does_not_open() {
     let mut event = one.0;
     let stolen = Seal { subject: account(2), ..seal };
     assert_eq!(world.subjects.restore(&mut event, &stolen).unwrap(), Fields::Locked);
+}
+
+#[tokio::test]
+async fn whether_an_account_was_erased_is_an_error_where_it_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock: SharedClock = Arc::new(ManualClock::at(Timestamp::from_millis(1)));
+    let stores = Stores::open(folder.path(), clock, &Default::default(), vec![]).unwrap();
+    let master = MasterKey::generate(&SeededRng::new(1));
+    let rng: SharedRng = Arc::new(SeededRng::new(3));
+    let subjects = Subjects::new(KnownSubjects::default(), stores.logs.clone(), rng, &master);
+    assert_eq!(subjects.erased_of(&[account(1)]).unwrap(), HashSet::new());
+    let db = rusqlite::Connection::open(folder.path().join("store/logs/view.sqlite")).unwrap();
+    db.execute_batch("DROP TABLE subject_keys").unwrap();
+    assert!(subjects.erased_of(&[account(1)]).is_err());
 }

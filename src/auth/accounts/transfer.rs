@@ -90,12 +90,15 @@ impl Accounts {
         if batch.len() > BATCH {
             return Err(AuthError::field("users", "too_many", format!("send at most {BATCH} at once")));
         }
+        // Read once, off this thread; what is erased while the batch is decided is heard of.
+        let ids = batch.iter().filter_map(|incoming| incoming.id).collect();
+        let erased = self.commands.trail.erased_of(ids).await?;
         if manner.check {
-            return Ok(self.plan(&mut Bundle::new(), batch, manner)?.0);
+            return Ok(self.plan(&mut Bundle::new(), batch, manner, &erased)?.0);
         }
         self.commands
             .settle(|bundle| {
-                let (import, new) = self.plan(bundle, batch, manner)?;
+                let (import, new) = self.plan(bundle, batch, manner, &erased)?;
                 let draft = |outcome| {
                     Draft::new(Intent::AccountCreate, outcome).by(actor.clone()).at(origin).reason("import")
                 };
@@ -118,6 +121,7 @@ impl Accounts {
         bundle: &mut Bundle,
         batch: &[Incoming],
         manner: Manner,
+        erased: &HashSet<AccountId>,
     ) -> Result<(Import, Vec<Account>), AuthError> {
         let (mut import, mut new) = (Import::default(), Vec::new());
         let (mut emails, mut ids) = (HashSet::new(), HashSet::new());
@@ -129,7 +133,7 @@ impl Accounts {
             if incoming.id.is_some_and(|id| !ids.insert(id)) {
                 faults.push(FieldError::new("id", "repeated", "another record has this id"));
             }
-            let standing = self.standing(bundle, incoming)?;
+            let standing = self.standing(bundle, incoming, erased)?;
             let is_new = matches!(standing, Standing::New);
             match standing {
                 Standing::New => {}
@@ -179,7 +183,12 @@ impl Accounts {
         faults
     }
 
-    fn standing(&self, bundle: &mut Bundle, incoming: &Incoming) -> Result<Standing, AuthError> {
+    fn standing(
+        &self,
+        bundle: &mut Bundle,
+        incoming: &Incoming,
+        erased: &HashSet<AccountId>,
+    ) -> Result<Standing, AuthError> {
         let auth = &self.commands.auth;
         let holder = auth.read_account_by_email(bundle, &incoming.email)?.map(|account| account.id);
         let Some(id) = incoming.id else {
@@ -196,7 +205,7 @@ impl Accounts {
                 "id",
                 format!("the account {} has this id: leave the id out for a new one", account.email),
             ),
-            (None, None) if self.commands.trail.is_erased(id) => {
+            (None, None) if erased.contains(&id) || self.commands.trail.was_just_erased(id) => {
                 let detail = "an account of this id was deleted: leave the id out for a new one";
                 Ok(Standing::Clash(FieldError::new("id", "deleted", detail)))
             }

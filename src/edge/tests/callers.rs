@@ -214,6 +214,10 @@ impl AuditSink for Broken {
     fn record(&self, _: Draft) -> BoxFuture<'_, Result<(), NotRecorded>> {
         Box::pin(async { Err(NotRecorded::new("the disk is full")) })
     }
+
+    fn record_all(&self, _: Vec<Draft>) -> BoxFuture<'_, Result<(), NotRecorded>> {
+        Box::pin(async { Err(NotRecorded::new("the disk is full")) })
+    }
 }
 
 #[tokio::test]

@@ -161,6 +161,9 @@ impl Parts {
         let seq = self.applier.checkpoint()?;
         self.feed.meters.checkpoint.took(begun.elapsed());
         self.retention.checkpointed(self.namespace, seq);
+        if !self.shared.is_short() {
+            self.applier.give_back();
+        }
         Ok(())
     }
 }

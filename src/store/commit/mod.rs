@@ -185,6 +185,11 @@ impl Shared {
         }
     }
 
+    /// Whether the room on disk is short.
+    pub(super) fn is_short(&self) -> bool {
+        self.short.read().is_some()
+    }
+
     fn has_room_for(&self, bundle: &Bundle) -> Result<(), CommitError> {
         match &*self.short.read() {
             Some(short) if !short.admits(&bundle.changes) => {

@@ -249,13 +249,18 @@ fn a_file_gives_back_what_is_no_longer_needed_and_keeps_some_for_what_comes() {
     let erased = |seq| commit(seq, vec![UserChange::UserErased { account }.into()]);
     applier.apply(&[erased(401)]).unwrap();
     applier.checkpoint().unwrap();
+    applier.give_back();
+    // What was given back leaves the file at the next checkpoint.
+    applier.apply(&[erased(402)]).unwrap();
+    applier.checkpoint().unwrap();
     let after_one = pages();
     assert!(after_one < full && after_one >= full - 2_100, "bounded: {full}, then {after_one}");
-    for seq in 402..=410 {
+    for seq in 403..=411 {
+        applier.give_back();
         applier.apply(&[erased(seq)]).unwrap();
         applier.checkpoint().unwrap();
     }
     assert!((500..=1_200).contains(&pages()), "{}", pages());
-    applier.apply(&[document(411, "again".into())]).unwrap();
+    applier.apply(&[document(412, "again".into())]).unwrap();
     assert_eq!(view.documents(account, None, 9).unwrap().len(), 1);
 }

@@ -12,7 +12,7 @@ use super::json::JsonText;
 use super::key::DocumentKey;
 use super::profile::ProfilePatch;
 use super::*;
-use crate::audit::subjects::{KnownSubjects, Subjects};
+use crate::audit::subjects::{Subjects, known::KnownSubjects};
 use crate::model::account::AccountStatus;
 use crate::model::caller::{Actor, Caller, Origin};
 use crate::model::change::{AuthChange, Change, UserChange};

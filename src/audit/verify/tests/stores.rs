@@ -2,6 +2,7 @@
 //! the witness. Keepgate writes them, is stopped, and is asked for a proof after its next start.
 
 mod dropped;
+mod lacking;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::audit::draft::Draft;
 use crate::audit::outside::Outside;
 use crate::audit::search::{EventReader, Search};
 use crate::audit::signer::{HeadSigner, SignerParts};
-use crate::audit::subjects::{KnownSubjects, Subjects};
+use crate::audit::subjects::{Subjects, known::KnownSubjects};
 use crate::audit::witness;
 use crate::config;
 use crate::model::master_key::MasterKey;

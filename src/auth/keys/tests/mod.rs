@@ -11,7 +11,7 @@ use keepgate_guard::verifier::{Expectations, Verifier};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::*;
-use crate::audit::subjects::{KnownSubjects, Subjects};
+use crate::audit::subjects::{Subjects, known::KnownSubjects};
 use crate::auth::tokens::{AccessGrant, Issuer};
 use crate::model::event::AuditEvent;
 use crate::model::id::{AccountId, Seq, SessionId, TokenId};

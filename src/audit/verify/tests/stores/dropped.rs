@@ -1,17 +1,23 @@
 //! Records that are dropped for their age from the real files.
 
+use std::time::Instant;
+
 use super::*;
 use crate::audit::retention::Retention;
+
+fn retention(node: &Node, stores: &Stores, keep: Duration) -> Retention {
+    Retention::new(node.trail(stores, 7), key().public(), keep, node.clock.clone(), Instant::now())
+}
 
 #[tokio::test]
 async fn old_records_are_dropped_up_to_a_signed_head_and_the_rest_is_proven_after_a_restart() {
     let node = Node::written().await;
     let stores = node.open();
-    let (trail, signer) = (node.trail(&stores, 7), node.signer(&stores));
+    let signer = node.signer(&stores);
     let keep = Duration::from_secs(24 * 3600);
-    let retention = Retention { trail: trail.clone(), key: key().public(), keep };
+    let retention = retention(&node, &stores, keep);
     assert_eq!(retention.step(Timestamp::MAX).await.unwrap(), None, "nothing is a day old");
-    let forever = Retention { trail, key: key().public(), keep: Duration::ZERO };
+    let forever = self::retention(&node, &stores, Duration::ZERO);
     node.clock.advance(keep);
     assert_eq!(forever.step(Timestamp::MAX).await.unwrap(), None);
     let pruned = retention
@@ -45,20 +51,20 @@ async fn old_records_are_dropped_up_to_a_signed_head_and_the_rest_is_proven_afte
 }
 
 #[tokio::test]
-async fn a_clock_that_leaps_costs_a_day_of_the_log_at_a_time() {
+async fn a_forged_head_does_not_say_how_far_to_go_and_much_that_is_due_is_told_once() {
     let node = Node::written().await;
+    node.sql("INSERT INTO signed_heads VALUES (1, zeroblob(32), 9000000000000, zeroblob(64))");
     let stores = node.open();
     let day = Duration::from_secs(24 * 3600);
-    let retention = Retention { trail: node.trail(&stores, 7), key: key().public(), keep: day };
+    let retention = retention(&node, &stores, day);
+    let oldest = stores.logs.signed_heads(1, 1).unwrap().pop().unwrap();
+    let hour = Instant::now() + Duration::from_secs(3600);
+    assert!(retention.allow(hour).unwrap().unwrap().surprise.is_none());
     node.clock.advance(day * 700);
-    node.signer(&stores).sign_now().await.unwrap();
-    let limit = retention.limit().unwrap();
-    let oldest = stores.logs.signed_heads(0, 1).unwrap().pop().unwrap();
-    assert_eq!(limit, oldest.at.plus(day));
-    let pruned = retention.step(limit).await.unwrap().expect("the first day is long gone");
-    let last = stores.logs.signed_heads(pruned.through - 1, 1).unwrap();
-    assert!(last.iter().all(|head| head.at <= limit), "{last:?}");
-    assert_eq!(retention.step(limit).await.unwrap(), None, "no more than that in one run");
+    let allowed = retention.allow(hour).unwrap().unwrap();
+    assert_eq!(allowed.limit, oldest.at.plus(day));
+    assert_eq!(allowed.surprise.map(|overdue| overdue.as_secs() / day.as_secs()), Some(699));
+    assert!(retention.allow(hour).unwrap().unwrap().surprise.is_none(), "told already");
 }
 
 #[tokio::test]
@@ -68,7 +74,7 @@ async fn nothing_is_dropped_from_a_log_that_its_heads_contradict() {
     let stores = node.open();
     let keep = Duration::from_secs(24 * 3600);
     node.clock.advance(keep);
-    let retention = Retention { trail: node.trail(&stores, 7), key: key().public(), keep };
+    let retention = retention(&node, &stores, keep);
     let error = retention.step(Timestamp::MAX).await.unwrap_err();
     assert!(error.to_string().contains("audit verify"), "{error}");
     assert_eq!(stores.logs.base().unwrap(), None);
@@ -89,11 +95,7 @@ async fn a_copy_may_end_in_what_the_log_bears_out_and_in_nothing_else() {
     assert_eq!(judged(), [true, true, false, false, false, false]);
 
     node.clock.advance(Duration::from_secs(24 * 3600));
-    let retention = Retention {
-        trail: node.trail(&stores, 7),
-        key: key().public(),
-        keep: Duration::from_secs(24 * 3600),
-    };
+    let retention = retention(&node, &stores, Duration::from_secs(24 * 3600));
     assert_eq!(retention.step(Timestamp::MAX).await.unwrap().unwrap().through, 8);
     stores.logs.reached(stores.committer.durable()).await.unwrap();
     assert_eq!(
