@@ -22,6 +22,7 @@ use crate::model::change::Change;
 use crate::model::event::{Intent, Outcome};
 use crate::observe::encode::{counters, float, gauges, whole};
 use crate::observe::files::Files;
+use crate::observe::logging;
 use crate::observe::metrics::Metrics;
 use crate::store::commit::{Committer, Follower};
 
@@ -55,10 +56,16 @@ struct Measures {
     verifier: Arc<Verifier>,
     outside: Arc<Counts>,
     throttle: Throttle,
+    log: logging::Handle,
 }
 
 /// Adds the house's own measures to the edge's.
-pub(in crate::app) fn register(core: &Core, verifier: Arc<Verifier>, metrics: &Metrics) {
+pub(in crate::app) fn register(
+    core: &Core,
+    verifier: Arc<Verifier>,
+    log: logging::Handle,
+    metrics: &Metrics,
+) {
     let measures = Measures {
         decisions: core.decisions.clone(),
         committer: core.stores.committer.clone(),
@@ -67,6 +74,7 @@ pub(in crate::app) fn register(core: &Core, verifier: Arc<Verifier>, metrics: &M
         verifier,
         outside: core.heads.outside_counts(),
         throttle: core.auth.throttle.clone(),
+        log,
     };
     let stores = Arc::clone(&core.stores.meters);
     let identity = Arc::clone(&core.auth.meters);
@@ -103,6 +111,11 @@ impl Collector for Measures {
                 self.outside.failures(),
             ),
             ("audit_witness_contradictions", contradictions, self.outside.contradictions()),
+            (
+                "log_lines_dropped",
+                "Lines of the log dropped because it could not be written fast enough",
+                self.log.dropped_lines(),
+            ),
         ] {
             ConstCounter::new(count).encode(to.encode_descriptor(
                 name,
@@ -130,7 +143,12 @@ impl Collector for Measures {
         let help =
             "How short the disk is: 0 plenty, 1 below warn_free, 2 below stop_free, 3 below a quarter of it";
         whole(to, "disk_short", help, self.disk.level() as u64)?;
-        whole(to, "revocations", "Revocations in force", self.revocations.len() as u64)?;
+        whole(
+            to,
+            "revocations",
+            "Revocations kept in memory, those included that lapsed less than a day ago",
+            self.revocations.len() as u64,
+        )?;
         whole(to, "revocation_position", "Newest revocation's position", self.revocations.newest_seq())?;
         whole(to, "verified_tokens", "Verified tokens remembered", self.verifier.remembered() as u64)
     }

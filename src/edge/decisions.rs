@@ -33,11 +33,20 @@ impl NotRecorded {
 pub trait AuditSink: Send + Sync + 'static {
     /// Resolves once the event is durable.
     fn record(&self, draft: Draft) -> BoxFuture<'_, Result<(), NotRecorded>>;
+
+    /// Whether an event alone would be taken at the moment.
+    fn takes(&self) -> bool {
+        true
+    }
 }
 
 impl AuditSink for Trail {
     fn record(&self, draft: Draft) -> BoxFuture<'_, Result<(), NotRecorded>> {
         Box::pin(async { Self::record(self, draft).await.map_err(NotRecorded::new) })
+    }
+
+    fn takes(&self) -> bool {
+        Self::takes(self)
     }
 }
 
@@ -50,6 +59,10 @@ impl Sink for AnySink {
 
     async fn record(&self, draft: Draft) -> Result<(), NotRecorded> {
         self.0.record(draft).await
+    }
+
+    fn takes(&self) -> bool {
+        self.0.takes()
     }
 }
 

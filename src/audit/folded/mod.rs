@@ -8,6 +8,9 @@
 //! scopes are folded together, and the targets tried most keep their names. A count that is not written yet is
 //! lost when the process is killed; the refusal that opened its window is not.
 //!
+//! A node that takes no writes (its disk is short) records nobody's refusal: all are counted in memory, and
+//! written when it takes writes again. So who has no account costs it neither a write nor a line of its log.
+//!
 //! What costs the asker something (a password's hash) or happens once (a reused refresh token) does
 //! not belong here: it is one event each.
 
@@ -16,6 +19,7 @@ mod tally;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -44,6 +48,11 @@ pub trait Sink: Send + Sync {
     /// Resolves once the event is durable. Once polled it is under way, and dropping it does not
     /// take it back.
     fn record(&self, draft: Draft) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Whether a refusal would be taken at the moment.
+    fn takes(&self) -> bool {
+        true
+    }
 }
 
 impl Sink for Trail {
@@ -51,6 +60,10 @@ impl Sink for Trail {
 
     async fn record(&self, draft: Draft) -> Result<(), CommitError> {
         Self::record(self, draft).await
+    }
+
+    fn takes(&self) -> bool {
+        Self::takes(self)
     }
 }
 
@@ -74,21 +87,27 @@ struct Window {
 pub struct Folded<S> {
     sink: S,
     windows: Mutex<HashMap<Kind, Window>>,
+    /// Whether the sink took nothing when it was last asked.
+    held: AtomicBool,
 }
 
 impl<S: Sink> Folded<S> {
     /// Records into `sink`.
     pub fn new(sink: S) -> Self {
-        Self { sink, windows: Mutex::default() }
+        Self { sink, windows: Mutex::default(), held: AtomicBool::new(false) }
     }
 
-    /// Records a refusal, or counts it where one of its kind was recorded lately. `scope` tells kinds
-    /// apart further; past the bound of kinds, scopes are folded together as clients are.
+    /// Records a refusal, or counts it where one of its kind was recorded lately or the sink takes none.
+    /// `scope` tells kinds apart further; past the bound of kinds, scopes are folded together as clients are.
     ///
     /// # Errors
     /// The sink's. The refusal is then neither recorded nor counted.
     pub async fn denied(&self, draft: Draft, scope: Option<Arc<str>>) -> Result<(), S::Error> {
         let Some(kind) = self.open(&draft, scope, Instant::now()) else { return Ok(()) };
+        if !self.takes() {
+            self.count(kind, draft);
+            return Ok(());
+        }
         let recorded = self.sink.record(draft).await;
         if recorded.is_err()
             && let Some(window) = self.windows.lock().get_mut(&kind)
@@ -96,6 +115,30 @@ impl<S: Sink> Folded<S> {
             window.unrecorded = true;
         }
         recorded
+    }
+
+    /// Asks the sink, and says in the log when that changes.
+    fn takes(&self) -> bool {
+        let takes = self.sink.takes();
+        if self.held.swap(!takes, Ordering::Relaxed) == takes {
+            if takes {
+                tracing::info!("denials are recorded again, with the counts of those that were held");
+            } else {
+                tracing::warn!(
+                    "denials are not recorded while this node takes no writes: they are counted in memory, \
+                     and written once it takes writes again"
+                );
+            }
+        }
+        takes
+    }
+
+    /// Counts what would have opened its window; whoever comes once the sink takes events does.
+    fn count(&self, kind: Kind, draft: Draft) {
+        if let Some(window) = self.windows.lock().get_mut(&kind) {
+            window.unrecorded = true;
+            window.folded.add(draft, 1);
+        }
     }
 
     /// Opens a window and gives its kind; none if the refusal was folded into an open one.
@@ -128,8 +171,12 @@ impl<S: Sink> Folded<S> {
     }
 
     /// Records the counts of windows that have closed by `now` ([`None`]: of all). Call it now and
-    /// then. Returns how many events could not be written; their counts stay for the next call.
+    /// then. Returns how many events could not be written; their counts stay for the next call, as all do
+    /// while the sink takes none.
     pub async fn close_windows(&self, now: Option<Instant>) -> u64 {
+        if !self.takes() {
+            return 0;
+        }
         let mut failures = 0;
         for kind in self.closed(now) {
             let Some(mut window) = self.windows.lock().remove(&kind) else { continue };
@@ -176,7 +223,7 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
     use crate::model::caller::Origin;
@@ -188,17 +235,25 @@ mod tests {
     struct Kept {
         events: Mutex<Vec<String>>,
         broken: AtomicBool,
+        /// Takes nothing, and says so beforehand.
+        short: AtomicBool,
+        asked: AtomicU32,
     }
 
     impl Sink for Arc<Kept> {
         type Error = ();
 
         async fn record(&self, draft: Draft) -> Result<(), ()> {
-            if self.broken.load(Ordering::SeqCst) {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            if self.broken.load(Ordering::SeqCst) || self.short.load(Ordering::SeqCst) {
                 return Err(());
             }
             self.events.lock().push(format!("{draft:?}"));
             Ok(())
+        }
+
+        fn takes(&self) -> bool {
+            !self.short.load(Ordering::SeqCst)
         }
     }
 
@@ -319,5 +374,24 @@ mod tests {
         assert_eq!(folded.close_windows(None).await, 0);
         let events = kept.events.lock().clone();
         assert!(events.len() == 2 && events[1].contains("count: 2"), "{events:?}");
+    }
+
+    #[tokio::test]
+    async fn while_the_node_is_short_refusals_are_counted_without_a_try_and_written_when_it_is_not() {
+        let (folded, kept) = folded();
+        kept.short.store(true, Ordering::SeqCst);
+        for at in 0..20_000_u32 {
+            let address = IpAddr::V4(Ipv4Addr::from_bits(at % 5));
+            folded.denied(draft(address, Intent::Refresh, "forged"), None).await.unwrap();
+            assert_eq!(folded.close_windows(None).await, 0);
+        }
+        assert_eq!(kept.asked.load(Ordering::SeqCst), 0, "nobody cost the node a write");
+        kept.short.store(false, Ordering::SeqCst);
+        folded.denied(forged("0.0.0.1"), None).await.unwrap();
+        assert_eq!(kept.events.lock().len(), 1, "the first that can be recorded is, before its answer");
+        folded.close_windows(None).await;
+        let events = kept.events.lock().clone();
+        assert_eq!(events.len(), 6);
+        assert!(events[1..].iter().all(|event| event.contains("count: 4000,")), "{events:?}");
     }
 }
