@@ -63,7 +63,7 @@ mod tests {
         let path = folder.path().join("keepgate.toml");
         let text = "environment = \"production\"\n[listen]\ninternal = \"127.0.0.1:9090\"\n\
                     [tokens]\nissuer = \"https://id.example.com\"\n\
-                    [[tls.certificates]]\ncertificate = \"/c.pem\"\nkey = \"/k.pem\"\n\
+                    [tls]\nsource = \"files\"\n[[tls.certificates]]\ncertificate = \"/c.pem\"\nkey = \"/k.pem\"\n\
                     [upstreams.app]\nservers = [\"127.0.0.1:1\"]\n[[routes]]\npath = \"/\"\nupstream = \"app\"\n";
         std::fs::write(&path, text).unwrap();
         let told = |internal: &str| {

@@ -107,6 +107,8 @@ impl DailyFiles {
             } else {
                 None
             };
+            // Room is made by the new bound before another line.
+            self.current = None;
         }
         Ok(())
     }
