@@ -14,6 +14,8 @@
 //! What costs the asker something (a password's hash) or happens once (a reused refresh token) does
 //! not belong here: it is one event each.
 
+#[cfg(test)]
+mod short;
 mod tally;
 
 use std::collections::HashMap;
@@ -223,7 +225,7 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
-    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
     use crate::model::caller::Origin;
@@ -235,25 +237,17 @@ mod tests {
     struct Kept {
         events: Mutex<Vec<String>>,
         broken: AtomicBool,
-        /// Takes nothing, and says so beforehand.
-        short: AtomicBool,
-        asked: AtomicU32,
     }
 
     impl Sink for Arc<Kept> {
         type Error = ();
 
         async fn record(&self, draft: Draft) -> Result<(), ()> {
-            self.asked.fetch_add(1, Ordering::SeqCst);
-            if self.broken.load(Ordering::SeqCst) || self.short.load(Ordering::SeqCst) {
+            if self.broken.load(Ordering::SeqCst) {
                 return Err(());
             }
             self.events.lock().push(format!("{draft:?}"));
             Ok(())
-        }
-
-        fn takes(&self) -> bool {
-            !self.short.load(Ordering::SeqCst)
         }
     }
 
@@ -374,24 +368,5 @@ mod tests {
         assert_eq!(folded.close_windows(None).await, 0);
         let events = kept.events.lock().clone();
         assert!(events.len() == 2 && events[1].contains("count: 2"), "{events:?}");
-    }
-
-    #[tokio::test]
-    async fn while_the_node_is_short_refusals_are_counted_without_a_try_and_written_when_it_is_not() {
-        let (folded, kept) = folded();
-        kept.short.store(true, Ordering::SeqCst);
-        for at in 0..20_000_u32 {
-            let address = IpAddr::V4(Ipv4Addr::from_bits(at % 5));
-            folded.denied(draft(address, Intent::Refresh, "forged"), None).await.unwrap();
-            assert_eq!(folded.close_windows(None).await, 0);
-        }
-        assert_eq!(kept.asked.load(Ordering::SeqCst), 0, "nobody cost the node a write");
-        kept.short.store(false, Ordering::SeqCst);
-        folded.denied(forged("0.0.0.1"), None).await.unwrap();
-        assert_eq!(kept.events.lock().len(), 1, "the first that can be recorded is, before its answer");
-        folded.close_windows(None).await;
-        let events = kept.events.lock().clone();
-        assert_eq!(events.len(), 6);
-        assert!(events[1..].iter().all(|event| event.contains("count: 4000,")), "{events:?}");
     }
 }
