@@ -199,9 +199,10 @@ impl From<Unavailable> for Failure {
             Unavailable::Overloaded { retry_after } => {
                 Self::unavailable("overloaded", "too many requests are being worked on", retry_after)
             }
-            Unavailable::ReadOnly { reason } => {
+            // Not in the log: anybody can ask for one as fast as they like, and the log says once why
+            // the node is read-only.
+            Unavailable::ReadOnly { .. } => {
                 Self::unavailable("read-only", "this node takes no changes at the moment", A_WHILE)
-                    .because(format!("read-only: {reason}"))
             }
             Unavailable::Closing => Self::unavailable("shutting-down", "this node is shutting down", A_WHILE),
         }
@@ -278,4 +279,15 @@ pub(in crate::api) async fn no_such_method(method: Method) -> Failure {
     let name = known.iter().find(|known| **known == method).map_or("this method", Method::as_str);
     let detail = format!("the endpoint does not take {name}; 'Allow' has those that it takes");
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_takes_no_changes_logs_nothing_for_each_who_asks_for_one() {
+        let failure = Failure::from(Unavailable::ReadOnly { reason: "the disk is short".into() });
+        assert_eq!((failure.0.problem.status, failure.0.cause.as_deref()), (503, None));
+    }
 }

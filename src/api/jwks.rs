@@ -6,11 +6,16 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use utoipa::ToSchema;
 
-use super::openapi::answers::Any;
+use super::condition::{Conditions, quoted};
+use super::error::Failure;
+use super::openapi::answers::{Any, Conditional};
+use super::openapi::params::ConditionParams;
 use crate::auth::keys::KeyRing;
+use crate::users::condition::Unmet;
+use crate::users::error::UsersError;
 
 /// The keys and how long an answer is good.
 #[derive(Clone)]
@@ -34,7 +39,7 @@ pub(in crate::api) struct JwksSchema {
     path = "/.well-known/jwks.json",
     operation_id = "jwks",
     tag = "node",
-    params(("If-None-Match" = Option<String>, Header, nullable = false, description = "Entity tags that the client has.")),
+    params(ConditionParams),
     responses(
         (
             status = 200,
@@ -44,30 +49,27 @@ pub(in crate::api) struct JwksSchema {
             headers(("ETag" = String), ("Cache-Control" = String)),
         ),
         (status = 304, description = "The client has them.", headers(("ETag" = String))),
-        Any,
+        Any, Conditional,
     ),
 )]
-pub(in crate::api) async fn answer(State(published): State<Published>, headers: HeaderMap) -> Response {
+pub(in crate::api) async fn answer(
+    State(published): State<Published>,
+    Conditions(condition): Conditions,
+) -> Result<Response, Failure> {
     let jwks = published.keys.jwks();
-    let hash = blake3::hash(jwks.as_bytes()).to_hex();
-    let etag = format!("\"{}\"", hash.get(..32).unwrap_or_default());
-    let common = [(CACHE_CONTROL, max_age(published.max_age)), (ETAG, etag.clone())];
-    if has(&headers, &etag) {
-        return (StatusCode::NOT_MODIFIED, common).into_response();
+    let cache = [(CACHE_CONTROL, max_age(published.max_age))];
+    let etag = [(ETAG, quoted(&jwks.tag)?)];
+    match condition.holds(Some(&jwks.tag)) {
+        Ok(()) => {
+            let kind = [(CONTENT_TYPE, "application/jwk-set+json")];
+            Ok((cache, etag, kind, jwks.text).into_response())
+        }
+        Err(Unmet::NoneMatch) => Ok((StatusCode::NOT_MODIFIED, cache, etag).into_response()),
+        Err(unmet) => Err(UsersError::from(unmet).into()),
     }
-    (common, [(CONTENT_TYPE, "application/jwk-set+json")], jwks.to_string()).into_response()
 }
 
 /// `Cache-Control` of what anyone may keep for so long.
 pub(in crate::api) fn max_age(duration: Duration) -> String {
     format!("public, max-age={}", duration.as_secs())
-}
-
-/// Whether the client has this version (RFC 9110 §13.1.2; compared weakly).
-fn has(headers: &HeaderMap, etag: &str) -> bool {
-    let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .any(|candidate| candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == etag)
 }

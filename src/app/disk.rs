@@ -5,6 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -48,6 +49,8 @@ struct Inner {
     stop: u64,
     /// The level, and the bytes free at the last look.
     last: Mutex<(Level, Option<u64>)>,
+    /// Whether the last look failed.
+    silent: AtomicBool,
 }
 
 impl Disk {
@@ -58,7 +61,8 @@ impl Disk {
     }
 
     fn on(space: Box<dyn Space>, folder: PathBuf, warn: u64, stop: u64) -> Self {
-        Self(Arc::new(Inner { space, folder, warn, stop, last: Mutex::new((Level::Plenty, None)) }))
+        let (last, silent) = (Mutex::new((Level::Plenty, None)), AtomicBool::new(false));
+        Self(Arc::new(Inner { space, folder, warn, stop, last, silent }))
     }
 
     /// How short it was at the last look.
@@ -86,11 +90,21 @@ impl Disk {
         let free = match self.0.space.free() {
             Ok(free) => free,
             Err(error) => {
-                let folder = self.0.folder.display();
-                tracing::error!(%error, %folder, "the file system does not say how much room it has");
+                if !self.0.silent.swap(true, Ordering::Relaxed) {
+                    let folder = self.0.folder.display();
+                    tracing::error!(
+                        %error,
+                        %folder,
+                        "the file system does not say how much room it has: see that it is mounted and can be \
+                         read; until then nothing is refused or allowed anew for want of room"
+                    );
+                }
                 return;
             }
         };
+        if self.0.silent.swap(false, Ordering::Relaxed) {
+            tracing::info!("the file system says again how much room it has");
+        }
         let mut last = self.0.last.lock();
         let before = last.0;
         let level = self.0.level(free, before);
@@ -148,11 +162,11 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
 
     use super::*;
     use crate::auth::error::AuthError;
-    use crate::auth::testing::{PASSWORD, World, here};
+    use crate::auth::testing::{PASSWORD, World, events, here};
     use crate::model::unavailable::Unavailable;
 
     struct Told(Arc<AtomicU64>);
@@ -173,6 +187,8 @@ mod tests {
         let world = World::new().await;
         world.account("ada", &[]).await;
         let grants = [world.login("ada").await, world.login("ada").await, world.login("ada").await];
+        let ended = world.login("ada").await;
+        world.auth.sessions.logout(&world.caller(&ended), &here()).await.unwrap();
         let (disk, free) = disk();
         let health = Health::new();
         disk.register(&health);
@@ -196,6 +212,13 @@ mod tests {
         assert!(read_only(world.try_login("ada", PASSWORD).await.unwrap_err()));
         assert!(read_only(world.refresh(&grants[1].refresh_token, &here()).await.unwrap_err()));
         assert!(read_only(world.try_login("ada", "a wrong password").await.unwrap_err()), "no event alone");
+        let before = world.history().len();
+        for _ in 0..100 {
+            let refused = world.refresh(&ended.refresh_token, &here()).await.unwrap_err();
+            assert!(matches!(refused, AuthError::InvalidRefreshToken(_)), "{refused:?}");
+        }
+        assert_eq!(world.auth.denials.close_windows(None).await, 0);
+        assert_eq!(world.history().len(), before, "who has no account writes nothing");
         assert!(world.passes(&grants[0]));
         logout(0).await.unwrap();
         assert!(!world.passes(&grants[0]), "the revocation is in force");
@@ -208,9 +231,38 @@ mod tests {
         logout(1).await.unwrap();
         assert!(look(500));
         assert!(world.stores.committer.read_only().is_none());
+        let before = world.history().len();
+        world.auth.denials.close_windows(None).await;
+        let counted: Vec<_> =
+            world.history().split_off(before).iter().flat_map(events).map(|event| event.count).collect();
+        assert_eq!(counted, [100], "what was refused meanwhile is on record");
         world.login("ada").await;
         world.refresh(&grants[2].refresh_token, &here()).await.unwrap();
         look(5000);
         assert_eq!(disk.level(), Level::Plenty);
+    }
+
+    #[tokio::test]
+    async fn a_file_system_that_says_nothing_is_told_once_and_so_is_its_return() {
+        struct Silent(Arc<AtomicBool>);
+        impl Space for Silent {
+            fn free(&self) -> io::Result<u64> {
+                if self.0.load(Ordering::SeqCst) { Err(io::ErrorKind::NotFound.into()) } else { Ok(u64::MAX) }
+            }
+        }
+        let world = World::new().await;
+        let silent = Arc::new(AtomicBool::new(true));
+        let disk = Disk::on(Box::new(Silent(Arc::clone(&silent))), "/data".into(), 1000 << 20, 400 << 20);
+        let lines = crate::observe::logging::testing::lines(|| {
+            for _ in 0..3 {
+                disk.look(&world.stores.committer);
+            }
+            silent.store(false, Ordering::SeqCst);
+            for _ in 0..3 {
+                disk.look(&world.stores.committer);
+            }
+        });
+        assert!(lines.len() == 2 && lines[0].contains("see that it is mounted"), "{lines:?}");
+        assert!(lines[1].contains("says again"), "{lines:?}");
     }
 }

@@ -135,14 +135,8 @@ pub(in crate::app) fn edge(
     }
     Ok(Edge::start(Parts {
         listen: config.listen.clone(),
-        limits: affordable(&config.limits),
-        terminator: terminator.clone(),
-        hsts: config.tls.hsts,
-        rates: config.rates.clone(),
-        cors: config.cors.clone(),
+        settings: settings(config, terminator.clone()),
         ticks: Ticks::monotonic(),
-        routes: config.routes.clone(),
-        upstreams: config.upstreams.clone(),
         verifier,
         api: local_api(core),
         audit: Arc::new(core.trail.clone()),

@@ -113,7 +113,7 @@ impl Collector for Measures {
             ("audit_witness_contradictions", contradictions, self.outside.contradictions()),
             (
                 "log_lines_dropped",
-                "Lines of the node's log dropped because it could not be written fast enough",
+                "Lines of the log dropped because it could not be written fast enough",
                 self.log.dropped_lines(),
             ),
         ] {
@@ -143,7 +143,12 @@ impl Collector for Measures {
         let help =
             "How short the disk is: 0 plenty, 1 below warn_free, 2 below stop_free, 3 below a quarter of it";
         whole(to, "disk_short", help, self.disk.level() as u64)?;
-        whole(to, "revocations", "Revocations in force", self.revocations.len() as u64)?;
+        whole(
+            to,
+            "revocations",
+            "Revocations kept in memory, those included that lapsed less than a day ago",
+            self.revocations.len() as u64,
+        )?;
         whole(to, "revocation_position", "Newest revocation's position", self.revocations.newest_seq())?;
         whole(to, "verified_tokens", "Verified tokens remembered", self.verifier.remembered() as u64)
     }

@@ -17,7 +17,7 @@ use super::upkeep::{self, steps};
 use super::{Orders, first_administrator, measures};
 use crate::audit::draft::Draft;
 use crate::config::tls::CertificateSource;
-use crate::edge::start::Running;
+use crate::edge::start::{Housekeeping, Running};
 use crate::model::caller::{Actor, Origin};
 use crate::model::event::{Intent, Outcome};
 use crate::model::id::RequestId;
@@ -86,11 +86,12 @@ async fn open(core: &Arc<Core>, source: Source) -> Result<Doors, AppError> {
     // On record before the first request can be.
     core.trail.record(Draft::new(Intent::Start, Outcome::Granted).by(Actor::System)).await?;
     let verifier = doors::verifier(core);
-    measures::register(core, Arc::clone(&verifier), source.log.clone(), &metrics);
+    let log = source.log.clone();
+    measures::register(core, Arc::clone(&verifier), log.clone(), &metrics);
     let banned = core.config.blacklist.gather().map_err(AppError::Blacklist)?;
     core.blacklist.configure(&banned);
     // From here on requests are answered.
-    let edge = doors::edge(core, &terminator, verifier, &metrics)?;
+    let edge = doors::edge(core, &terminator, Arc::clone(&verifier), &metrics)?;
     let listeners = doors::listeners(core, &edge, internal.as_ref())?;
     let _ = core.listeners.set(listeners.lines());
     let reloader = Reloader::new(core, source, (edge.changer(), terminator.clone()), banned);
@@ -103,7 +104,8 @@ async fn open(core: &Arc<Core>, source: Source) -> Result<Doors, AppError> {
         side.spawn(internal::serve(internal, core.health.clone(), encode, until(stopped)));
     }
     let (rest, resting) = watch::channel(false);
-    let upkeep = upkeep::start(core, &terminator, &resting);
+    let beside = upkeep::Beside { terminator, edge: edge.housekeeping(), verifier, log };
+    let upkeep = upkeep::start(core, beside, &resting);
     tracing::info!(position = core.stores.committer.durable().0, "serving");
     Ok(Doors { edge, listeners, upkeep, reloader, rest, side, stop })
 }
@@ -113,6 +115,7 @@ async fn close(core: Arc<Core>, doors: Doors) -> Result<(), AppError> {
     // Readiness first, so that whoever balances looks elsewhere.
     core.health.drain();
     let patience = reloader.drain_timeout();
+    let housekeeping = edge.housekeeping();
     // It holds the edge, whose threads are to end.
     drop(reloader);
     let cut = edge.drain(patience).await;
@@ -126,7 +129,7 @@ async fn close(core: Arc<Core>, doors: Doors) -> Result<(), AppError> {
     let _ = stop.send(true);
     while side.join_next().await.is_some() {}
     // Nobody is inside any more.
-    finish(core).await
+    finish(core, housekeeping).await
 }
 
 /// Resolves once the flag is up, or nobody is left to put it up.
@@ -134,11 +137,13 @@ async fn until(mut flag: watch::Receiver<bool>) {
     let _ = flag.wait_for(|stop| *stop).await;
 }
 
-async fn finish(core: Arc<Core>) -> Result<(), AppError> {
+async fn finish(core: Arc<Core>, edge: Housekeeping) -> Result<(), AppError> {
     // Nobody is left who could be refused.
     // The last words are few and may use the room that is kept for them.
     core.stores.committer.set_room(None);
     steps::denials(&core, None).await;
+    edge.close_windows(None).await;
+    drop(edge);
     if core.stores.committer.read_only().is_none() {
         core.trail.record(Draft::new(Intent::Stop, Outcome::Granted).by(Actor::System)).await?;
     }

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use keepgate_guard::verifier::Verifier;
 use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -18,7 +19,9 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::core::Core;
 use super::memory;
 use super::watch::look;
+use crate::edge::start::Housekeeping;
 use crate::edge::tls::Terminator;
+use crate::observe::logging;
 
 /// How often the audit signer asks whether a head is due; `audit.head_every` decides.
 const HEADS: Duration = Duration::from_secs(1);
@@ -35,6 +38,8 @@ const WATCH: Duration = Duration::from_secs(5);
 const MEMORY: Duration = Duration::from_secs(10);
 /// How often counts of refusals are looked at, whose windows may have closed.
 const DENIALS: Duration = Duration::from_secs(5);
+/// How often clients are forgotten that have all their rates again.
+const RATES: Duration = Duration::from_secs(5);
 /// How often audit records are looked at, whose time may be over. How much may go is `audit::retention`'s.
 const RETENTION: Duration = Duration::from_secs(600);
 /// How often the store drops what lapsed a day ago: it reads every revocation kept.
@@ -49,8 +54,17 @@ type Stopped = Receiver<bool>;
 /// One step of one task.
 type Step = fn(Arc<Core>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// What is looked after besides the core.
+pub(in crate::app) struct Beside {
+    pub terminator: Terminator,
+    pub edge: Housekeeping,
+    pub verifier: Arc<Verifier>,
+    pub log: logging::Handle,
+}
+
 /// Starts the tasks. They end after the step they are at when the flag is raised: await them all.
-pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator, stopped: &Stopped) -> JoinSet<()> {
+pub(in crate::app) fn start(core: &Arc<Core>, beside: Beside, stopped: &Stopped) -> JoinSet<()> {
+    let Beside { terminator, edge, verifier, log } = beside;
     let mut tasks = JoinSet::new();
     let later = |ticks, step: Step| {
         let core = Arc::clone(core);
@@ -59,20 +73,26 @@ pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator, stopped: 
     let step = |period, step| later(ticks(Duration::ZERO, period), step);
     tasks.spawn(step(HEADS, |core| Box::pin(async move { steps::heads(&core).await })));
     tasks.spawn(later(ticks(SETTLED, LAPSED), |core| Box::pin(async move { steps::lapsed(&core).await })));
-    tasks.spawn(step(DENIALS, |core| {
-        Box::pin(async move { steps::denials(&core, Some(Instant::now())).await })
+    let (this, doors) = (Arc::clone(core), edge.clone());
+    tasks.spawn(every(ticks(Duration::ZERO, DENIALS), stopped.clone(), move || {
+        let (core, edge) = (Arc::clone(&this), doors.clone());
+        async move {
+            steps::denials(&core, Some(Instant::now())).await;
+            edge.close_windows(Some(Instant::now())).await;
+        }
+    }));
+    tasks.spawn(every(ticks(RATES, RATES), stopped.clone(), move || {
+        let edge = edge.clone();
+        blocking(move || edge.sweep())
     }));
     tasks.spawn(step(MEMORY, |_| Box::pin(async { memory::give_back() })));
-    // A look that was interrupted is repeated soon enough.
-    tasks.spawn(step(WATCH, |core| {
-        Box::pin(async { drop(tokio::task::spawn_blocking(move || look(&core)).await) })
+    tasks.spawn(step(WATCH, |core| Box::pin(blocking(move || look(&core)))));
+    let this = Arc::clone(core);
+    tasks.spawn(every(ticks(Duration::ZERO, DISK), stopped.clone(), move || {
+        let (core, log) = (Arc::clone(&this), log.clone());
+        blocking(move || steps::disk(&core, &log))
     }));
-    tasks.spawn(step(DISK, |core| {
-        Box::pin(async {
-            drop(tokio::task::spawn_blocking(move || core.disk.look(&core.stores.committer)).await);
-        })
-    }));
-    let (this, terminator) = (Arc::clone(core), terminator.clone());
+    let this = Arc::clone(core);
     tasks.spawn(every(ticks(Duration::ZERO, KEYS), stopped.clone(), move || {
         let (core, terminator) = (Arc::clone(&this), terminator.clone());
         async move {
@@ -82,16 +102,23 @@ pub(in crate::app) fn start(core: &Arc<Core>, terminator: &Terminator, stopped: 
             }
         }
     }));
-    tasks.spawn(sweep(Arc::clone(core), stopped.clone()));
+    tasks.spawn(sweep(Arc::clone(core), verifier, stopped.clone()));
     tasks.spawn(prune(Arc::clone(core), stopped.clone()));
     tasks
 }
 
-async fn sweep(core: Arc<Core>, stopped: Stopped) {
+/// What takes its time, on a thread that may. A step that was interrupted is repeated soon enough.
+async fn blocking(step: impl FnOnce() + Send + 'static) {
+    drop(tokio::task::spawn_blocking(step).await);
+}
+
+async fn sweep(core: Arc<Core>, verifier: Arc<Verifier>, stopped: Stopped) {
     let mut sweep = core.auth.sessions.sweep();
     let mut ticks = ticks(SETTLED, SWEEP);
     while next(&mut ticks, &stopped).await {
         steps::sweep(&core, &mut sweep).await;
+        let (core, verifier) = (Arc::clone(&core), Arc::clone(&verifier));
+        blocking(move || steps::forget(&core, &verifier)).await;
     }
 }
 

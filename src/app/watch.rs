@@ -45,14 +45,43 @@ pub(in crate::app) fn look(core: &Core) {
         failure(stores.logs.head()),
         failure(stores.tokens.session(crate::model::id::SessionId(uuid::Uuid::nil()))),
     ];
-    for (name, reason) in NAMES.iter().zip(&found) {
-        if let Some(reason) = reason {
-            tracing::error!(store = name, reason, "a store cannot be read");
-        }
+    let before = std::mem::replace(&mut *core.watch.0.lock(), found.clone());
+    for (name, (before, found)) in NAMES.iter().zip(before.iter().zip(&found)) {
+        tell(name, before.as_deref(), found.as_deref());
     }
-    *core.watch.0.lock() = found;
+}
+
+/// Once when it begins, once when it is over: what lasts is told by `/ready`.
+fn tell(store: &str, before: Option<&str>, found: Option<&str>) {
+    match (before, found) {
+        (None, Some(reason)) => tracing::error!(
+            store,
+            reason,
+            "a store cannot be read: see that the disk and the data folder are whole, then restart; until then \
+             what needs this store is refused"
+        ),
+        (Some(_), None) => tracing::info!(store, "the store can be read again"),
+        (None, None) | (Some(_), Some(_)) => {}
+    }
 }
 
 fn failure<T>(asked: Result<T, StoreError>) -> Option<String> {
     asked.err().map(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_cannot_be_read_is_told_once_and_so_is_its_return() {
+        let lines = crate::observe::logging::testing::lines(|| {
+            let looks = [None, Some("torn"), Some("torn"), Some("torn elsewhere"), None, None];
+            for pair in looks.windows(2) {
+                tell("auth", pair[0], pair[1]);
+            }
+        });
+        assert!(lines.len() == 2 && lines[0].contains("restart"), "{lines:?}");
+        assert!(lines[1].contains("can be read again"), "{lines:?}");
+    }
 }

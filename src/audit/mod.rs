@@ -90,6 +90,11 @@ impl Trail {
         self.subjects.was_just_erased(account)
     }
 
+    /// Whether an event alone would be written: not by a node that is read-only, or short of room.
+    pub fn takes(&self) -> bool {
+        self.committer.read_only().is_none()
+    }
+
     /// Writes the event alone and waits until it is durable.
     pub async fn record(&self, draft: Draft) -> Result<(), CommitError> {
         let mut bundle = Bundle::new();

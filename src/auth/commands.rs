@@ -40,9 +40,6 @@ const LONGEST_ACCESS: Duration = Duration::from_secs(3600);
 /// nothing and one that goes too early lets a revoked token back in.
 const REVOCATION_MARGIN: Duration = Duration::from_secs(60);
 
-/// How long an expired record is kept: a clock that was ahead for a while loses nothing.
-pub(in crate::auth) const KEPT_EXPIRED: Duration = Duration::from_secs(24 * 3600);
-
 /// What a decision came to: a value to answer with, or a refusal whose audit event is staged.
 pub(in crate::auth) type Verdict<T> = Result<T, AuthError>;
 

@@ -7,10 +7,10 @@
 
 use std::sync::Arc;
 
-use super::commands::{Commands, KEPT_EXPIRED};
+use super::commands::Commands;
 use super::error::AuthError;
 use crate::model::change::{AuthChange, TokenChange};
-use crate::model::time::Timestamp;
+use crate::model::time::{FORGOTTEN_LATE, Timestamp};
 use crate::store::bundle::Bundle;
 use crate::store::error::StoreError;
 
@@ -37,7 +37,7 @@ impl Lapsed {
         let commands = Arc::clone(&self.commands);
         // It reads every revocation kept: not on a thread that serves.
         let found = tokio::task::spawn_blocking(move || {
-            let before = commands.now().minus(KEPT_EXPIRED);
+            let before = commands.now().minus(FORGOTTEN_LATE);
             let mut bundle = Bundle::new();
             commands.stage_lapsed(&mut bundle, before).map(|()| bundle)
         });

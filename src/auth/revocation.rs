@@ -5,7 +5,6 @@
 //! The guard crate decides what a revocation refuses; here its words are only translated.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use keepgate_guard::revocation as guard;
 use keepgate_guard::view::RevocationView;
@@ -13,15 +12,11 @@ use keepgate_guard::view::RevocationView;
 use crate::model::change::{Change, TokenChange};
 use crate::model::id::Seq;
 use crate::model::revocation::{Revocation, RevocationCause, RevokedSubject};
-use crate::model::time::Timestamp;
+use crate::model::time::{FORGOTTEN_LATE, Timestamp};
 use crate::store::bundle::Committed;
 use crate::store::commit::Follower;
 use crate::store::error::StoreError;
 use crate::store::namespace::TokenStore;
-
-/// How long after its end a revocation is still taken in: a day, as the view keeps it, for a clock
-/// that was far ahead for a while.
-const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// Feeds a revocation view from the journal. Cheap to clone; clones feed the same.
 #[derive(Clone)]
@@ -61,7 +56,7 @@ impl Revocations {
     /// # Errors
     /// When the store cannot be read.
     pub fn load(&self, tokens: &TokenStore, now: Timestamp) -> Result<(), StoreError> {
-        for (seq, revocation) in tokens.live_revocations(now.minus(KEPT))? {
+        for (seq, revocation) in tokens.live_revocations(now.minus(FORGOTTEN_LATE))? {
             self.view.apply(&to_guard(seq, &revocation));
         }
         Ok(())
@@ -99,5 +94,17 @@ pub const fn word(cause: RevocationCause) -> &'static str {
         RevocationCause::KeyCompromised => "key_compromised",
         RevocationCause::Restored => "restored",
         RevocationCause::SessionLimit => "session_limit",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use keepgate_guard::view;
+
+    use super::*;
+
+    #[test]
+    fn the_view_in_memory_and_the_stores_keep_what_has_lapsed_equally_long() {
+        assert_eq!(u128::try_from(view::KEPT_LONGER_MS), Ok(FORGOTTEN_LATE.as_millis()));
     }
 }

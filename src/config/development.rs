@@ -59,7 +59,8 @@ impl Config {
     ) -> Result<Self, Problems> {
         let mut config = read::parse(&text(data_dir, listeners), NAME, environment)?;
         listeners.apply(&mut config);
-        Ok(config)
+        let problems = read::standing(&config);
+        if problems.is_empty() { Ok(config) } else { Err(Problems { file: NAME.to_owned(), problems }) }
     }
 }
 

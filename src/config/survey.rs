@@ -11,11 +11,15 @@ use super::read;
 /// Reads and checks the file at `path`, and what arguments make of it.
 pub fn survey(path: &Path, arguments: impl FnOnce(&mut Config)) -> Result<Config, Problems> {
     let file = path.display().to_string();
-    let (config, problems) = read::as_far_as_it_goes(&read::text(path)?, read::environment()?);
+    let (config, mut problems) = read::as_far_as_it_goes(&read::text(path)?, read::environment()?);
     let Some(mut config) = config else {
         return Err(Problems { file, problems: read::shown(problems) });
     };
     arguments(&mut config);
+    // The rules are about what will be in force. Of a file that is wrong already, stand-ins would be judged.
+    if problems.is_empty() {
+        problems = read::standing(&config);
+    }
     with_files(config, &file, problems)
 }
 
@@ -51,5 +55,27 @@ mod tests {
         ] {
             assert_eq!(covers(whole, key), expected, "{whole} {key}");
         }
+    }
+
+    #[test]
+    fn an_argument_gets_round_no_rule() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keepgate.toml");
+        let text = "environment = \"production\"\n[listen]\ninternal = \"127.0.0.1:9090\"\n\
+                    [tokens]\nissuer = \"https://id.example.com\"\n\
+                    [tls]\nsource = \"files\"\n[[tls.certificates]]\ncertificate = \"/c.pem\"\nkey = \"/k.pem\"\n\
+                    [upstreams.app]\nservers = [\"127.0.0.1:1\"]\n[[routes]]\npath = \"/\"\nupstream = \"app\"\n";
+        std::fs::write(&path, text).unwrap();
+        let told = |internal: &str| {
+            let refused = survey(&path, |config| config.listen.internal = internal.parse().ok()).unwrap_err();
+            refused.problems.iter().map(|problem| problem.key.clone()).collect::<Vec<_>>()
+        };
+        let public = |keys: &[String]| keys.iter().any(|key| key == "listen.internal");
+        let (inside, outside) = (told("10.0.0.1:9090"), told("0.0.0.0:9090"));
+        assert!(
+            !public(&inside) && !inside.is_empty(),
+            "nothing but what is not on this machine: {inside:?}"
+        );
+        assert!(public(&outside), "{outside:?}");
     }
 }

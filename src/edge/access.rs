@@ -2,7 +2,8 @@
 //! tunnel, when it ends.
 //!
 //! Target `keepgate::access`, so that a filter turns it off. The query is left out: it is where
-//! tokens and personal data end up. Formatting and writing are the subscriber's, off this thread.
+//! tokens and personal data end up. The line is put together on this thread and
+//! written by the log's.
 
 use std::net::IpAddr;
 use std::time::Duration;

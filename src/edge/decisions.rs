@@ -36,6 +36,11 @@ pub trait AuditSink: Send + Sync + 'static {
 
     /// As [`Self::record`], for many: all of them or none.
     fn record_all(&self, drafts: Vec<Draft>) -> BoxFuture<'_, Result<(), NotRecorded>>;
+
+    /// Whether an event alone would be taken at the moment.
+    fn takes(&self) -> bool {
+        true
+    }
 }
 
 impl AuditSink for Trail {
@@ -45,6 +50,10 @@ impl AuditSink for Trail {
 
     fn record_all(&self, drafts: Vec<Draft>) -> BoxFuture<'_, Result<(), NotRecorded>> {
         Box::pin(async { Self::record_all(self, drafts).await.map_err(NotRecorded::new) })
+    }
+
+    fn takes(&self) -> bool {
+        Self::takes(self)
     }
 }
 
@@ -61,6 +70,10 @@ impl Sink for AnySink {
 
     async fn record_all(&self, drafts: Vec<Draft>) -> Result<(), NotRecorded> {
         self.0.record_all(drafts).await
+    }
+
+    fn takes(&self) -> bool {
+        self.0.takes()
     }
 }
 

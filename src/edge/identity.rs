@@ -74,6 +74,12 @@ impl Default for Identities {
 }
 
 impl Identities {
+    /// Forgets those whose tokens have expired by `now`.
+    pub fn prune(&self, now: Timestamp) {
+        let now = now.as_millis().div_euclid(1000);
+        self.0.borrow_mut().retain(|_, (claims, _)| now < claims.exp);
+    }
+
     /// The headers for a token's claims. Refused where a claim cannot stand in a header.
     pub fn of(&self, claims: &Arc<Claims>) -> Result<Identity, Refusal> {
         let mut kept = self.0.borrow_mut();
@@ -142,5 +148,15 @@ mod tests {
         let identities = Identities::default();
         assert_eq!(identities.of(&claims(&["a\r\nx: y"], "")).unwrap_err(), Refusal::Malformed);
         assert_eq!(caller(&claims(&["Not A Role"], "")).unwrap_err(), Refusal::Malformed);
+    }
+
+    #[test]
+    fn the_headers_of_expired_tokens_are_forgotten() {
+        let identities = Identities::default();
+        identities.of(&claims(&[], "")).unwrap();
+        identities.prune(Timestamp::from_millis(8_999));
+        assert_eq!(identities.0.borrow().len(), 1);
+        identities.prune(Timestamp::from_millis(9_000));
+        assert_eq!(identities.0.borrow().len(), 0);
     }
 }

@@ -1,10 +1,9 @@
 //! Starting and stopping the edge: sockets bound, threads started, and drained at the end.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -17,40 +16,22 @@ use super::local::LocalApi;
 use super::plan::{Plans, Prepared, Settings};
 use super::rates::limiter::{Limiters, Ticks};
 use super::rates::measures::Crowd;
-use super::tls::Terminator;
 use super::watch::Stir;
 use super::worker::{self, Setup};
 use super::{EdgeError, Site, listen};
-use crate::config::cors::Cors;
-use crate::config::limits::Limits;
 use crate::config::listen::Listen;
-use crate::config::rates::Rates;
-use crate::config::route::Route;
-use crate::config::upstream::Upstream;
 use crate::model::random::SharedRng;
 use crate::model::time::SharedClock;
 use crate::observe::metrics::{EdgeCounters, Metrics};
 
 /// What the edge is made of.
 pub struct Parts {
-    /// Addresses, threads, trusted proxies.
+    /// Addresses and threads.
     pub listen: Listen,
-    /// Budgets.
-    pub limits: Limits,
-    /// TLS.
-    pub terminator: Terminator,
-    /// `max-age` of `Strict-Transport-Security`; zero sends none.
-    pub hsts: Duration,
-    /// How fast anybody may ask.
-    pub rates: Rates,
-    /// Whose pages may read the API's answers.
-    pub cors: Cors,
+    /// What its first plan is made of.
+    pub settings: Settings,
     /// Where the rates get the time.
     pub ticks: Ticks,
-    /// Routes.
-    pub routes: Vec<Route>,
-    /// The groups that routes name.
-    pub upstreams: BTreeMap<String, Upstream>,
     /// Verifies tokens.
     pub verifier: Arc<dyn TokenCheck>,
     /// Keepgate's own API.
@@ -117,11 +98,8 @@ impl Edge {
 
 impl Site {
     fn new(parts: Parts, https_port: u16) -> Result<Self, EdgeError> {
-        let Parts { listen, limits, rates, cors, terminator, hsts, routes, upstreams, .. } = parts;
-        let limiters = Arc::new(Limiters::new(rates.keys, parts.ticks));
-        let trusted_proxies = listen.trusted_proxies;
-        let settings = Settings { limits, rates, cors, trusted_proxies, terminator, hsts, routes, upstreams };
-        let plans = Plans::start(settings, limiters)?;
+        let limiters = Arc::new(Limiters::new(parts.settings.rates.keys, parts.ticks));
+        let plans = Plans::start(parts.settings, limiters)?;
         Ok(Self {
             stir: Stir::new(&*parts.verifier),
             plans: Arc::new(plans),
@@ -149,6 +127,27 @@ impl Changer {
     /// Puts it in place: for every request that begins from now on. Nobody is cut.
     pub fn put(&self, prepared: Prepared) {
         self.0.plans.put(prepared);
+    }
+}
+
+/// What is to be done from time to time for all edge threads, and on none of them: it takes as long as there
+/// are clients, bans and refusals. Cheap to clone.
+#[derive(Clone)]
+pub struct Housekeeping {
+    site: Arc<Site>,
+    counters: Arc<EdgeCounters>,
+}
+
+impl Housekeeping {
+    /// Records the counts of refusals whose windows have closed by `now` ([`None`]: of all).
+    pub async fn close_windows(&self, now: Option<Instant>) {
+        let failures = self.site.decisions.close_windows(now).await;
+        self.counters.audit_failures.add(failures);
+    }
+
+    /// Forgets clients that have all their rates again. Blocking, for as long as looking at each takes.
+    pub fn sweep(&self) {
+        self.site.plans.limiters().sweep();
     }
 }
 
@@ -195,9 +194,15 @@ impl Running {
         Changer(Arc::clone(&self.site))
     }
 
+    /// For keeping house while it runs.
+    pub fn housekeeping(&self) -> Housekeeping {
+        Housekeeping { site: Arc::clone(&self.site), counters: Arc::clone(&self.counters) }
+    }
+
     /// Stops accepting, lets open requests finish for at most `patience`, closes the rest. Returns how
     /// many connections had to be cut. The audit sink must still take events while this runs.
     pub async fn drain(self, patience: Duration) -> usize {
+        let housekeeping = self.housekeeping();
         let mut waiting = Vec::new();
         for (tell, finished, thread) in self.workers {
             // A thread that is gone already needs no telling.
@@ -212,8 +217,7 @@ impl Running {
             }
         }
         // Only now: any of the threads may have folded a denial until its end.
-        let failures = self.site.decisions.close_windows(None).await;
-        self.counters.audit_failures.add(failures);
+        housekeeping.close_windows(None).await;
         cut
     }
 }

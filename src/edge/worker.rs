@@ -38,10 +38,8 @@ use crate::config::limits::Limits;
 use crate::model::caller::Origin;
 use crate::observe::metrics::{EdgeCounters, Turned};
 
-/// How often a thread looks after its pools, and the first one after what all share.
+/// How often a thread looks after its pools.
 const TICK: Duration = Duration::from_secs(5);
-/// How many ticks until lapsed bans are forgotten: a minute.
-const BAN_TICKS: u32 = 12;
 /// After `accept` failed (no descriptors left), before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -78,7 +76,7 @@ pub async fn run(setup: Setup) -> usize {
     for listener in http {
         worker.clone().listen(listener, Worker::serve_http);
     }
-    tokio::task::spawn_local(Rc::clone(&worker).look_after(number == 0));
+    tokio::task::spawn_local(Rc::clone(&worker).look_after());
     let watchlist = Rc::clone(&worker.pipeline.watchlist);
     tokio::task::spawn_local(watchlist.keep_watch(worker.site().stir.subscribe()));
     let patience = drain.await.unwrap_or(Duration::ZERO);
@@ -327,25 +325,15 @@ impl Worker {
         })
     }
 
-    /// Keeps house. The first thread also does what is to be done once.
-    async fn look_after(self: Rc<Self>, first: bool) {
-        let mut ticks = 0_u32;
+    /// Keeps the thread's own house; what all threads share is kept elsewhere.
+    async fn look_after(self: Rc<Self>) {
         loop {
             tokio::time::sleep(TICK).await;
-            ticks = ticks.wrapping_add(1);
             let now = Instant::now();
             // A thread without requests hears of a new plan here.
             self.plan().groups.iter().for_each(|group| group.sweep(now));
             self.pipeline.watchlist.look();
-            if !first {
-                continue;
-            }
-            let failures = self.site().decisions.close_windows(Some(now)).await;
-            self.counters().audit_failures.add(failures);
-            self.site().plans.limiters().sweep();
-            if ticks.is_multiple_of(BAN_TICKS) {
-                self.site().blacklist.forget_lapsed(self.site().clock.now());
-            }
+            self.pipeline.identities.prune(self.site().clock.now());
         }
     }
 }

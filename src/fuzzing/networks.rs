@@ -38,7 +38,7 @@ pub fn target(bytes: &[u8]) {
             ("?", _, Ok(address)) => ask(&list, &plain, address),
             _ => return,
         }
-        assert_eq!(list.len(), plain.len(), "after {verb}{text}");
+        assert_eq!(list.kept(), plain.len(), "after {verb}{text}");
     }
     for network in plain.iter().take(16) {
         let ends = [network.network(), network.broadcast()];

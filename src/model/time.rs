@@ -15,6 +15,10 @@ use time::macros::format_description;
 /// Longest life that anybody may give something that lapses: past it, "until it is removed" is meant.
 pub const LONGEST_LIFE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 
+/// How much longer than needed is kept what has lapsed: a clock that jumps ahead and returns must not have
+/// dropped what is in force by the right time.
+pub const FORGOTTEN_LATE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Milliseconds since 1970-01-01T00:00:00Z. Serialises as that number in the journal; APIs show it
 /// as RFC 3339 through [`Timestamp::rfc3339`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -3,17 +3,23 @@
 //!
 //! Invariant: what was written stays below the bound at every moment, the file being written included:
 //! each part is at most an eighth of it, and before one is begun, room for it is made. One thread
-//! writes (the log's), and nobody else removes.
+//! writes (the log's), and nobody else removes. While the disk is short the bound is what there was when it
+//! became so: the oldest part goes before the log takes room that is kept for revocations.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::model::time::SharedClock;
 
 /// Parts that the bound is shared by: as many go at once as hold an eighth of what is kept.
 const PARTS: u64 = 8;
+
+/// What a log may come to on a disk that is short, where it held less before: enough to say why.
+const LEAST: u64 = 4 << 20;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +64,9 @@ pub struct DailyFiles {
     bounds: Bounds,
     clock: SharedClock,
     current: Option<(Part, File, u64)>,
+    short: Arc<AtomicBool>,
+    /// The bound while the disk is short.
+    short_bytes: Option<u64>,
 }
 
 impl DailyFiles {
@@ -67,14 +76,41 @@ impl DailyFiles {
     /// The folder cannot be made or written.
     pub fn open(folder: &Path, bounds: Bounds, clock: SharedClock) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let mut files = Self { folder: folder.to_owned(), bounds, clock, current: None };
+        let (folder, short) = (folder.to_owned(), Arc::default());
+        let mut files = Self { folder, bounds, clock, current: None, short, short_bytes: None };
         files.ready(0)?;
         Ok(files)
     }
 
+    /// To be set while the disk is short: the log then grows no further.
+    pub fn short(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.short)
+    }
+
     /// Bytes of one part.
-    const fn most(&self) -> u64 {
-        self.bounds.bytes / PARTS
+    fn most(&self) -> u64 {
+        self.bytes() / PARTS
+    }
+
+    /// Bytes of all files.
+    fn bytes(&self) -> u64 {
+        self.short_bytes.unwrap_or(self.bounds.bytes)
+    }
+
+    /// Takes on the bound that fits the disk as it is.
+    fn follow_disk(&mut self) -> io::Result<()> {
+        let short = self.short.load(Ordering::Relaxed);
+        if short != self.short_bytes.is_some() {
+            self.short_bytes = if short {
+                let there: u64 = self.parts()?.iter().map(|(_, length)| length).sum();
+                Some(there.max(LEAST).min(self.bounds.bytes))
+            } else {
+                None
+            };
+            // Room is made by the new bound before another line.
+            self.current = None;
+        }
+        Ok(())
     }
 
     /// The file for the next `bytes`, which are not torn.
@@ -117,7 +153,7 @@ impl DailyFiles {
         days.dedup();
         let oldest = days.len().checked_sub(self.bounds.days).and_then(|at| days.get(at));
         let oldest = oldest.map(|date| (*date).clone()).unwrap_or_default();
-        let room = self.bounds.bytes.saturating_sub(self.most());
+        let room = self.bytes().saturating_sub(self.most());
         let mut kept: u64 = parts.iter().map(|(_, length)| length).sum();
         for (part, length) in parts {
             if part.date < oldest || kept > room {
@@ -144,6 +180,7 @@ impl DailyFiles {
 
 impl Write for DailyFiles {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.follow_disk()?;
         // What is longer than a part goes on in the next.
         let bytes = bytes.get(..usize::try_from(self.most()).unwrap_or(usize::MAX)).unwrap_or(bytes);
         let (file, length) = self.ready(bytes.len() as u64)?;
@@ -224,6 +261,32 @@ mod tests {
         assert!(bytes(folder.path()) > BOUNDS.bytes / 2, "{:?}", names(folder.path()));
         let newest = files.current.as_ref().unwrap().0.name();
         assert!(fs::read_to_string(folder.path().join(newest)).unwrap().ends_with("line 0999\n"));
+    }
+
+    #[test]
+    fn while_the_disk_is_short_the_log_grows_no_further_and_keeps_its_newest_lines() {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+        let bounds = Bounds { days: 3, bytes: 4 * LEAST };
+        let mut files = DailyFiles::open(folder.path(), bounds, clock).unwrap();
+        let line = [b'x'; 64 * 1024];
+        let fill = |files: &mut DailyFiles, bytes: u64, most: u64| {
+            for _ in 0..bytes / line.len() as u64 {
+                files.write_all(&line).unwrap();
+                assert!(self::bytes(folder.path()) <= most);
+            }
+        };
+        fill(&mut files, LEAST / 2, LEAST);
+        files.short().store(true, Ordering::Relaxed);
+        fill(&mut files, 3 * LEAST, LEAST);
+        files.short().store(false, Ordering::Relaxed);
+        fill(&mut files, 2 * LEAST, bounds.bytes);
+        let there = bytes(folder.path());
+        assert!(there >= 2 * LEAST, "it grows again: {there}");
+        files.short().store(true, Ordering::Relaxed);
+        fill(&mut files, 3 * LEAST, there);
+        files.write_all(b"newest\n").unwrap();
+        let newest = files.current.as_ref().unwrap().0.name();
+        assert!(fs::read_to_string(folder.path().join(newest)).unwrap().ends_with("newest\n"));
     }
 
     #[test]

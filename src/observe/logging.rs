@@ -70,19 +70,20 @@ impl Guard {
 pub fn init(log: &Log, data_dir: &Path) -> Result<Guard, LoggingError> {
     let filter = read_filter(log)?;
     let colours = log.target == LogTarget::Stdout && std::io::stdout().is_terminal();
-    let (writer, worker) = match &log.target {
-        LogTarget::Stdout => queue(buffered(std::io::stdout())),
+    let ((writer, worker), short) = match &log.target {
+        LogTarget::Stdout => (queue(buffered(std::io::stdout())), Arc::default()),
         LogTarget::Files { keep, max_bytes } => {
             let bounds = Bounds { days: *keep, bytes: *max_bytes };
-            queue(buffered(files(&data_dir.join("log"), bounds)?))
+            let files = files(&data_dir.join("log"), bounds)?;
+            let short = files.short();
+            (queue(buffered(files)), short)
         }
     };
-    let dropped = writer.error_counter();
-    let (subscriber, mut handle) = subscriber(filter, log.json, colours, writer);
-    handle.dropped = Some(dropped);
+    let sink = Sink { dropped: writer.error_counter(), short };
+    let (subscriber, change) = subscriber(filter, log.json, colours, writer);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
-    Ok(Guard { _worker: worker, handle })
+    Ok(Guard { _worker: worker, handle: Handle { change, sink } })
 }
 
 fn read_filter(log: &Log) -> Result<EnvFilter, LoggingError> {
@@ -118,7 +119,7 @@ fn subscriber<W>(
     json: bool,
     colours: bool,
     writer: W,
-) -> (impl Subscriber + Send + Sync, Handle)
+) -> (impl Subscriber + Send + Sync, Change)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -128,16 +129,28 @@ where
         .with_ansi(colours)
         .with_writer(writer)
         .event_format(Lines::new(Arc::clone(&json)));
-    (tracing_subscriber::registry().with(filter).with(lines), Handle { filter: handle, json, dropped: None })
+    (tracing_subscriber::registry().with(filter).with(lines), Change { filter: handle, json })
 }
 
 /// Changes what is logged, and how, while it runs. Where to does not change.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Handle {
+    change: Change,
+    sink: Sink,
+}
+
+/// What decides about a line.
+#[derive(Clone)]
+struct Change {
     filter: reload::Handle<EnvFilter, Registry>,
     json: Arc<AtomicBool>,
-    /// Where lines wait in a queue.
-    dropped: Option<ErrorCounter>,
+}
+
+/// Where lines go.
+#[derive(Clone)]
+struct Sink {
+    dropped: ErrorCounter,
+    short: Arc<AtomicBool>,
 }
 
 /// A change that was checked and cannot fail any more.
@@ -149,18 +162,29 @@ pub struct Prepared {
 }
 
 impl Handle {
-    /// Lines dropped so far because the log could not be written fast enough.
-    pub fn dropped_lines(&self) -> u64 {
-        self.dropped.as_ref().map_or(0, |dropped| dropped.dropped_lines() as u64)
-    }
-
     /// Reads `level`, `json` and `access`. Nothing changes yet.
     pub fn prepare(log: &Log) -> Result<Prepared, LoggingError> {
         Ok(Prepared { filter: read_filter(log)?, json: log.json })
     }
 
     /// From the next line on.
-    pub fn put(&self, Prepared { filter, json }: Prepared) {
+    pub fn put(&self, prepared: Prepared) {
+        self.change.put(prepared);
+    }
+
+    /// Lines dropped so far because the log could not be written fast enough.
+    pub fn dropped_lines(&self) -> u64 {
+        self.sink.dropped.dropped_lines() as u64
+    }
+
+    /// Says whether the disk is short: log files then grow no further.
+    pub fn set_short(&self, short: bool) {
+        self.sink.short.store(short, Ordering::Relaxed);
+    }
+}
+
+impl Change {
+    fn put(&self, Prepared { filter, json }: Prepared) {
         self.json.store(json, Ordering::Relaxed);
         // It fails only if the subscriber is gone, and then nobody logs.
         let _ = self.filter.reload(filter);
@@ -204,31 +228,45 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     tracing::error!(panic = text, place, thread, %backtrace, "a thread panicked: this is a defect in keepgate");
 }
 
+/// What is logged, for tests of what is said how often.
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
+pub mod testing {
+    use parking_lot::Mutex;
 
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Buffer(Arc<Mutex<Vec<u8>>>);
+    pub(super) struct Buffer(pub(super) Arc<Mutex<Vec<u8>>>);
 
     impl Write for Buffer {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
+            self.0.lock().write(bytes)
         }
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
     }
 
-    fn logged(level: &str, json: bool, what: impl FnOnce()) -> String {
+    /// What `level` lets through of what this thread logs in `what`.
+    pub(super) fn logged(level: &str, json: bool, what: impl FnOnce()) -> String {
         let buffer = Buffer::default();
         let writer = buffer.clone();
         let (subscriber, _) = subscriber(level.parse().unwrap(), json, false, move || writer.clone());
         tracing::subscriber::with_default(subscriber, what);
-        String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+        let bytes = buffer.0.lock().clone();
+        String::from_utf8(bytes).unwrap()
     }
+
+    /// The lines that `info` lets through.
+    pub fn lines(what: impl FnOnce()) -> Vec<String> {
+        logged("info", false, what).lines().map(str::to_owned).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{Buffer, logged};
+    use super::*;
 
     #[test]
     fn json_lines_carry_the_fields_at_the_top() {
@@ -251,10 +289,10 @@ mod tests {
     fn filter_and_format_change_while_it_runs_also_within_open_spans() {
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        let (subscriber, handle) = subscriber("info".parse().unwrap(), false, false, move || writer.clone());
+        let (subscriber, change) = subscriber("info".parse().unwrap(), false, false, move || writer.clone());
         let put = |level: &str, json| {
             let log = Log { level: level.into(), json, ..Log::default() };
-            handle.put(Handle::prepare(&log).unwrap());
+            change.put(Handle::prepare(&log).unwrap());
         };
         tracing::subscriber::with_default(subscriber, || {
             let span = tracing::info_span!("connection", peer = "x");
@@ -266,7 +304,7 @@ mod tests {
             tracing::info!("too fine again");
             tracing::warn!("plain");
         });
-        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(buffer.0.lock().clone()).unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
         let line: serde_json::Value = serde_json::from_str(lines[0]).unwrap();

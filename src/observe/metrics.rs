@@ -72,11 +72,6 @@ macro_rules! labelled {
                 }
             }
 
-            /// How many of that kind so far.
-            pub fn total(&self, kind: $kind) -> u64 {
-                self.0.get(kind as usize).map_or(0, Count::total)
-            }
-
             fn labelled(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 $kind::WORDS.iter().copied().zip(self.0.iter().map(Count::total))
             }
@@ -181,11 +176,6 @@ impl EdgeCounters {
             count.up();
         }
         self.routes.answered(route, status, took);
-    }
-
-    /// Answers so far of one class (`2` for 2xx).
-    pub fn responses(&self, class: usize) -> u64 {
-        class.checked_sub(1).and_then(|at| self.responses.get(at)).map_or(0, Count::total)
     }
 }
 

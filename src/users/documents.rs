@@ -94,13 +94,10 @@ impl Users {
         let commands = &*self.commands;
         commands
             .decide(caller.account, |bundle| {
-                if let Err(error) = commands.owner(bundle, caller.account)? {
-                    return Ok(Err(error));
-                }
-                let before = commands.user.read_document(bundle, caller.account, key.as_str())?;
-                if let Err(unmet) = condition.holds(before.as_ref().map(Document::tag).as_deref()) {
-                    return Ok(Err(unmet.into()));
-                }
+                let before = match self.before(bundle, caller, key, condition)? {
+                    Ok(before) => before,
+                    Err(error) => return Ok(Err(error)),
+                };
                 let version = match self.next_version(bundle, caller.account, before.as_ref(), body)? {
                     Ok(version) => version,
                     Err(error) => return Ok(Err(error)),
@@ -117,6 +114,22 @@ impl Users {
                 Ok(Ok(written))
             })
             .await
+    }
+
+    /// What is there before a document is written or deleted, if its owner is there and the condition holds.
+    fn before(
+        &self,
+        bundle: &mut Bundle,
+        caller: &Caller,
+        key: &DocumentKey,
+        condition: &Condition,
+    ) -> Result<Verdict<Option<Document>>, UsersError> {
+        if let Err(error) = self.commands.owner(bundle, caller.account)? {
+            return Ok(Err(error));
+        }
+        let before = self.commands.user.read_document(bundle, caller.account, key.as_str())?;
+        let met = condition.holds(before.as_ref().map(Document::tag).as_deref());
+        Ok(met.map(|()| before).map_err(UsersError::from))
     }
 
     /// The version that a document gets if there is room for it. Whatever grows depends on all the
@@ -157,13 +170,10 @@ impl Users {
         let commands = &*self.commands;
         commands
             .decide(caller.account, |bundle| {
-                if let Err(error) = commands.owner(bundle, caller.account)? {
-                    return Ok(Err(error));
-                }
-                let before = commands.user.read_document(bundle, caller.account, key.as_str())?;
-                if let Err(unmet) = condition.holds(before.as_ref().map(Document::tag).as_deref()) {
-                    return Ok(Err(unmet.into()));
-                }
+                let before = match self.before(bundle, caller, key, condition)? {
+                    Ok(before) => before,
+                    Err(error) => return Ok(Err(error)),
+                };
                 if before.is_none() {
                     return Ok(Err(UsersError::NoDocument));
                 }

@@ -59,6 +59,11 @@ impl Tokens {
         self.0.remove(&Presented(token));
     }
 
+    /// Forgets those that had expired by `now`, with `leeway`.
+    pub fn prune(&self, now: i64, leeway: i64) {
+        self.0.retain(|_, remembered| now < remembered.claims.exp.saturating_add(leeway));
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

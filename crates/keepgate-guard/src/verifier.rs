@@ -152,6 +152,14 @@ impl Verifier {
         }
     }
 
+    /// Forgets remembered tokens that have expired by `now`: memory only, they are refused anyway. Call it
+    /// now and then; otherwise they stay until newer ones take their places.
+    pub fn prune(&self, now: i64) {
+        if let Some(tokens) = &self.tokens {
+            tokens.prune(now, self.expectations.leeway);
+        }
+    }
+
     /// How many tokens with good signatures are remembered now.
     pub fn remembered(&self) -> usize {
         self.tokens.as_ref().map_or(0, Tokens::len)

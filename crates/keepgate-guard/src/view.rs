@@ -29,7 +29,7 @@ const MAX_CAUSES: usize = 64;
 /// How much longer than needed a record is kept, milliseconds: a day. A clock that jumps ahead and
 /// returns must not have dropped what is in force by the right time: nothing brings it back before
 /// the next start.
-const KEPT_LONGER: i64 = 24 * 60 * 60 * 1000;
+pub const KEPT_LONGER_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// What is called when something was revoked. Short, and never back into the view.
 pub type Listener = Arc<dyn Fn() + Send + Sync>;
@@ -166,7 +166,7 @@ impl RevocationView {
     /// epoch), even for a verifier with the greatest leeway. The day is for clocks that jump ahead
     /// and return.
     pub fn prune(&self, now_ms: i64) {
-        let horizon = now_ms.saturating_sub(MAX_LEEWAY.saturating_mul(1000)).saturating_sub(KEPT_LONGER);
+        let horizon = now_ms.saturating_sub(MAX_LEEWAY.saturating_mul(1000)).saturating_sub(KEPT_LONGER_MS);
         let lives = |entry: &Entry| entry.expires_at >= horizon;
         for shard in &self.ids {
             let mut shard = shard.write();

@@ -234,6 +234,9 @@ async fn keys_are_published_to_be_cached_and_revalidated() {
         assert_eq!((again.status, again.header("etag")), (status, Some(etag.as_str())));
         assert_eq!(again.body.is_empty(), status == StatusCode::NOT_MODIFIED);
     }
+    let request = Request::get("/.well-known/jwks.json").header("if-none-match", "unquoted");
+    let unread = send(&world.router, request.body(Body::empty()).unwrap()).await;
+    assert_eq!((unread.status, unread.problem().as_str()), (StatusCode::BAD_REQUEST, "malformed-header"));
 }
 
 #[tokio::test]

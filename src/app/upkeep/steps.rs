@@ -3,9 +3,13 @@
 
 use std::time::Instant;
 
+use keepgate_guard::verifier::Verifier;
+
 use crate::app::core::Core;
+use crate::app::disk::Level;
 use crate::audit::retention::Allowance;
 use crate::auth::sessions::sweep::Sweep;
+use crate::observe::logging;
 
 /// Sessions in one page of a sweep, and pages in one step: 1.2 million sessions an hour, while the
 /// records of expired ones wait for a day anyway.
@@ -49,6 +53,13 @@ pub(in crate::app) async fn sweep(core: &Core, sweep: &mut Sweep) {
     }
 }
 
+/// Drops from memory the bans that lapsed and the verified tokens that have expired. Blocking, for as long
+/// as looking at each takes.
+pub(in crate::app) fn forget(core: &Core, verifier: &Verifier) {
+    core.blacklist.forget_lapsed(core.clock.now());
+    verifier.prune(core.clock.now().as_millis().div_euclid(1000));
+}
+
 /// Drops audit records that are older than `audit.keep`, as many as may go at `now` of the steady clock
 /// and for as long as `go_on` says so, and then the heads of them in the witness.
 pub(in crate::app) async fn prune(core: &Core, now: Instant, go_on: impl Fn() -> bool) {
@@ -87,13 +98,17 @@ pub(in crate::app) async fn prune(core: &Core, now: Instant, go_on: impl Fn() ->
 
 /// Writes the counts of refusals whose windows have closed by `now` ([`None`]: all of them).
 pub(in crate::app) async fn denials(core: &Core, now: Option<Instant>) {
-    if core.stores.committer.read_only().is_some() {
-        return;
-    }
     let failures = core.auth.denials.close_windows(now).await;
     if failures > 0 {
         tracing::error!(failures, "counts of refusals could not be written to the audit log yet");
     }
+}
+
+/// Looks how much room the disk has: while it is short, the log may take none of what is kept for what
+/// ends access. Blocking.
+pub(in crate::app) fn disk(core: &Core, log: &logging::Handle) {
+    core.disk.look(&core.stores.committer);
+    log.set_short(core.disk.level() >= Level::Reserve);
 }
 
 #[cfg(test)]

@@ -8,14 +8,20 @@
 //! scopes are folded together, and the targets tried most keep their names. A count that is not written yet is
 //! lost when the process is killed; the refusal that opened its window is not.
 //!
+//! A node that takes no writes (its disk is short) records nobody's refusal: all are counted in memory, and
+//! written when it takes writes again. So who has no account costs it neither a write nor a line of its log.
+//!
 //! What costs the asker something (a password's hash) or happens once (a reused refresh token) does
 //! not belong here: it is one event each.
 
+#[cfg(test)]
+mod short;
 mod tally;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -50,6 +56,11 @@ pub trait Sink: Send + Sync {
 
     /// As [`Self::record`], for many: all of them or none.
     fn record_all(&self, drafts: Vec<Draft>) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Whether a refusal would be taken at the moment.
+    fn takes(&self) -> bool {
+        true
+    }
 }
 
 impl Sink for Trail {
@@ -61,6 +72,10 @@ impl Sink for Trail {
 
     async fn record_all(&self, drafts: Vec<Draft>) -> Result<(), CommitError> {
         Self::record_all(self, drafts).await
+    }
+
+    fn takes(&self) -> bool {
+        Self::takes(self)
     }
 }
 
@@ -84,21 +99,27 @@ struct Window {
 pub struct Folded<S> {
     sink: S,
     windows: Mutex<HashMap<Kind, Window>>,
+    /// Whether the sink took nothing when it was last asked.
+    held: AtomicBool,
 }
 
 impl<S: Sink> Folded<S> {
     /// Records into `sink`.
     pub fn new(sink: S) -> Self {
-        Self { sink, windows: Mutex::default() }
+        Self { sink, windows: Mutex::default(), held: AtomicBool::new(false) }
     }
 
-    /// Records a refusal, or counts it where one of its kind was recorded lately. `scope` tells kinds
-    /// apart further; past the bound of kinds, scopes are folded together as clients are.
+    /// Records a refusal, or counts it where one of its kind was recorded lately or the sink takes none.
+    /// `scope` tells kinds apart further; past the bound of kinds, scopes are folded together as clients are.
     ///
     /// # Errors
     /// The sink's. The refusal is then neither recorded nor counted.
     pub async fn denied(&self, draft: Draft, scope: Option<Arc<str>>) -> Result<(), S::Error> {
         let Some(kind) = self.open(&draft, scope, Instant::now()) else { return Ok(()) };
+        if !self.takes() {
+            self.count(kind, draft);
+            return Ok(());
+        }
         let recorded = self.sink.record(draft).await;
         if recorded.is_err()
             && let Some(window) = self.windows.lock().get_mut(&kind)
@@ -106,6 +127,30 @@ impl<S: Sink> Folded<S> {
             window.unrecorded = true;
         }
         recorded
+    }
+
+    /// Asks the sink, and says in the log when that changes.
+    fn takes(&self) -> bool {
+        let takes = self.sink.takes();
+        if self.held.swap(!takes, Ordering::Relaxed) == takes {
+            if takes {
+                tracing::info!("denials are recorded again, with the counts of those that were held");
+            } else {
+                tracing::warn!(
+                    "denials are not recorded while this node takes no writes: they are counted in memory, \
+                     and written once it takes writes again"
+                );
+            }
+        }
+        takes
+    }
+
+    /// Counts what would have opened its window; whoever comes once the sink takes events does.
+    fn count(&self, kind: Kind, draft: Draft) {
+        if let Some(window) = self.windows.lock().get_mut(&kind) {
+            window.unrecorded = true;
+            window.folded.add(draft, 1);
+        }
     }
 
     /// Opens a window and gives its kind; none if the refusal was folded into an open one.
@@ -137,8 +182,11 @@ impl<S: Sink> Folded<S> {
 
     /// Records the counts of windows that have closed by `now` ([`None`]: of all), many at once. Call it
     /// now and then. Returns how many events could not be written; they, and what was not tried after
-    /// them, stay for the next call.
+    /// them, stay for the next call, as all do while the sink takes none.
     pub async fn close_windows(&self, now: Option<Instant>) -> u64 {
+        if !self.takes() {
+            return 0;
+        }
         let mut waiting = Vec::new();
         for kind in self.closed(now) {
             let Some(mut window) = self.windows.lock().remove(&kind) else { continue };

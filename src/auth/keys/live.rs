@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use jsonwebtoken::EncodingKey;
 use keepgate_guard::keys::KeySet;
 use parking_lot::Mutex;
@@ -42,6 +43,22 @@ struct Writer {
     listeners: Vec<Listener>,
 }
 
+/// The JWKS document (RFC 7517 §5) of one list of keys, made when they change. Cheap to clone.
+#[derive(Clone)]
+pub struct Jwks {
+    /// Its text.
+    pub text: Bytes,
+    /// Its version's name: an entity tag without the quotes.
+    pub tag: Arc<str>,
+}
+
+impl Jwks {
+    fn of(text: String) -> Self {
+        let tag = blake3::hash(text.as_bytes()).to_hex().chars().take(32).collect::<String>().into();
+        Self { text: text.into(), tag }
+    }
+}
+
 /// All that follows from one list of keys.
 pub(super) struct Snapshot {
     /// In order of creation.
@@ -49,7 +66,7 @@ pub(super) struct Snapshot {
     /// What signs.
     pub signer: Option<Arc<Signer>>,
     /// The JWKS document.
-    pub jwks: Arc<str>,
+    pub jwks: Jwks,
     /// What verifies.
     pub verification: KeySet,
 }
@@ -63,7 +80,7 @@ pub(in crate::auth) struct Signer {
 
 impl Default for Snapshot {
     fn default() -> Self {
-        let jwks = r#"{"keys":[]}"#.into();
+        let jwks = Jwks::of(r#"{"keys":[]}"#.to_owned());
         Self { keys: Vec::new(), signer: None, jwks, verification: KeySet::default() }
     }
 }
@@ -157,16 +174,16 @@ impl Snapshot {
                 _ => published.push(key.public_jwk.as_str()),
             }
         }
-        let jwks: Arc<str> = format!(r#"{{"keys":[{}]}}"#, published.join(",")).into();
+        let text = format!(r#"{{"keys":[{}]}}"#, published.join(","));
         // Every one of them was made here and is bound to its id, so the document is in order; were
         // it not, no token would verify, which is the safe side.
-        let mut verification = KeySet::from_jwks(&jwks).unwrap_or_default();
+        let mut verification = KeySet::from_jwks(&text).unwrap_or_default();
         for (id, secret) in symmetric {
             if verification.add_hs256(&id.0, &secret).is_err() {
                 unusable = Some(id.clone());
             }
         }
-        (Self { keys, signer, jwks, verification }, unusable)
+        (Self { keys, signer, jwks: Jwks::of(text), verification }, unusable)
     }
 }
 

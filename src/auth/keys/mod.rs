@@ -21,7 +21,7 @@ use keepgate_guard::keys::KeySet;
 use serde::Serialize;
 
 use self::error::KeyError;
-use self::live::LiveKeys;
+use self::live::{Jwks, LiveKeys};
 use self::plan::{Plan, Policy, Step};
 use self::seal::Sealer;
 use super::commands::ATTEMPTS;
@@ -132,8 +132,8 @@ impl KeyRing {
     }
 
     /// The JWKS document (RFC 7517 §5): every key whose tokens are or will be good, but for HS256.
-    pub fn jwks(&self) -> Arc<str> {
-        Arc::clone(&self.live().snapshot().jwks)
+    pub fn jwks(&self) -> Jwks {
+        self.live().snapshot().jwks.clone()
     }
 
     /// The keys that verify, HS256 included: for a verifier of this process.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Sessions;
-use crate::auth::commands::{Commands, KEPT_EXPIRED};
+use crate::auth::commands::Commands;
 use crate::auth::error::AuthError;
 use crate::model::id::SessionId;
-use crate::model::time::Timestamp;
+use crate::model::time::{FORGOTTEN_LATE, Timestamp};
 
 /// From the end of a round to the next: expired records wait for a day anyway.
 const REST: Duration = Duration::from_secs(6 * 3600);
@@ -54,7 +54,7 @@ impl Sweep {
         let (commands, after) = (Arc::clone(&self.commands), self.after);
         let read = tokio::task::spawn_blocking(move || commands.tokens.sessions(after, size));
         let page = read.await.map_err(|_| AuthError::Internal("reading the sessions was interrupted"))??;
-        let before = self.commands.now().minus(KEPT_EXPIRED);
+        let before = self.commands.now().minus(FORGOTTEN_LATE);
         let expired: Vec<_> = page.iter().filter(|session| session.expires_at < before).collect();
         if !expired.is_empty() {
             // An expired session can no longer be rotated, so no read need be depended on; ending

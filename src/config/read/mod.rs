@@ -8,6 +8,8 @@ mod catalog;
 mod kind;
 mod limiting;
 #[cfg(test)]
+mod log_filter;
+#[cfg(test)]
 mod page;
 mod routes;
 mod rules;

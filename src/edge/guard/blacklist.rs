@@ -8,20 +8,19 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use ipnet::IpNet;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::model::ban::Ban;
-use crate::model::time::Timestamp;
+use crate::model::time::{FORGOTTEN_LATE, Timestamp};
 
 /// Bits that a mapped IPv4 network's prefix is longer by.
 const MAPPED: u8 = 96;
 
-/// How long lapsed bans are kept.
-const KEPT_LONGER: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many of them are dropped under one lock.
+const AT_ONCE: usize = 1024;
 
 /// Banned networks. Shared by every edge thread and whoever feeds it.
 #[derive(Debug, Default)]
@@ -41,6 +40,9 @@ struct Nets {
 
 /// For each prefix length in use, longest life first does not matter: any hit bans.
 type Lengths = Vec<(u8, HashMap<u128, Timestamp>)>;
+
+/// Where a network is kept: its family, its prefix's length, and its bits.
+type Place = (Family, u8, u128);
 
 impl Blacklist {
     /// An empty blacklist.
@@ -78,13 +80,7 @@ impl Blacklist {
 
     /// Lifts the ban of exactly this network.
     pub fn remove(&self, network: IpNet) {
-        let (family, length, bits) = place(network);
-        let mut nets = self.nets.write();
-        let lengths = nets.of(family);
-        if let Some((_, map)) = lengths.iter_mut().find(|(known, _)| *known == length) {
-            map.remove(&bits);
-        }
-        lengths.retain(|(_, map)| !map.is_empty());
+        self.nets.write().remove(place(network), |_| true);
     }
 
     /// Whether a ban or the configuration covers this address at `now`.
@@ -100,25 +96,29 @@ impl Blacklist {
 
     /// Drops bans that lapsed a day ago or earlier: memory only, they ban nobody any more. A day late,
     /// because a clock that jumps ahead and returns would otherwise lift bans that still hold.
+    ///
+    /// Looked for while requests may look too; the lock that keeps them out is taken for a few at a time.
     pub fn forget_lapsed(&self, now: Timestamp) {
-        let mut nets = self.nets.write();
-        for family in [Family::V4, Family::V6] {
-            let lengths = nets.of(family);
-            lengths.iter_mut().for_each(|(_, map)| map.retain(|_, end| now < end.plus(KEPT_LONGER)));
-            lengths.retain(|(_, map)| !map.is_empty());
+        let lapsed = self.nets.read().lapsed(now);
+        for some in lapsed.chunks(AT_ONCE) {
+            let mut nets = self.nets.write();
+            for (family, length, bits) in some {
+                // Banned again meanwhile, perhaps.
+                nets.remove((*family, *length, *bits), |end| has_lapsed(end, now));
+            }
         }
     }
 
-    /// How many bans there are, without those of the configuration, lapsed ones that are not forgotten yet included.
-    pub fn len(&self) -> usize {
+    /// How many bans there are, without those of the configuration.
+    #[cfg(any(test, fuzzing))]
+    pub fn kept(&self) -> usize {
         let nets = self.nets.read();
         nets.v4.iter().chain(&nets.v6).map(|(_, map)| map.len()).sum()
     }
+}
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
+fn has_lapsed(end: Timestamp, now: Timestamp) -> bool {
+    end.plus(FORGOTTEN_LATE) <= now
 }
 
 impl Nets {
@@ -131,6 +131,31 @@ impl Nets {
             }
             None => lengths.push((length, HashMap::from([(bits, end)]))),
         }
+    }
+
+    /// Removes an entry if its end is such.
+    fn remove(&mut self, (family, length, bits): Place, such: impl Fn(Timestamp) -> bool) {
+        let lengths = self.of(family);
+        if let Some((_, map)) = lengths.iter_mut().find(|(known, _)| *known == length)
+            && map.get(&bits).is_some_and(|end| such(*end))
+        {
+            map.remove(&bits);
+            lengths.retain(|(_, map)| !map.is_empty());
+        }
+    }
+
+    /// What lapsed a day ago or earlier.
+    fn lapsed(&self, now: Timestamp) -> Vec<Place> {
+        let families = [(Family::V4, &self.v4), (Family::V6, &self.v6)];
+        let maps = families
+            .iter()
+            .flat_map(|(family, lengths)| lengths.iter().map(move |(length, map)| (*family, *length, map)));
+        maps.flat_map(|(family, length, map)| {
+            map.iter()
+                .filter(move |(_, end)| has_lapsed(**end, now))
+                .map(move |(bits, _)| (family, length, *bits))
+        })
+        .collect()
     }
 
     fn contains(&self, address: IpAddr, now: Timestamp) -> bool {
@@ -176,7 +201,7 @@ fn number(address: IpAddr) -> (Family, u128) {
     }
 }
 
-fn place(network: IpNet) -> (Family, u8, u128) {
+fn place(network: IpNet) -> Place {
     let length = network.prefix_len();
     let (family, bits) = match network.addr() {
         IpAddr::V6(v6) if length < MAPPED => (Family::V6, v6.to_bits()),
@@ -191,6 +216,8 @@ fn place(network: IpNet) -> (Family, u8, u128) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_000);
@@ -250,8 +277,8 @@ mod tests {
         list.insert(&ban("192.0.2.2/32", Some(1_001)));
         assert!(!banned(&list, "192.0.2.1"));
         assert!(banned(&list, "192.0.2.2"));
-        list.forget_lapsed(Timestamp::from_millis(1_000).plus(KEPT_LONGER));
-        assert_eq!(list.len(), 1);
+        list.forget_lapsed(Timestamp::from_millis(1_000).plus(FORGOTTEN_LATE));
+        assert_eq!(list.kept(), 1);
     }
 
     #[test]
@@ -271,7 +298,7 @@ mod tests {
         assert!(banned(&list, "192.0.2.1"));
         assert!(!banned(&list, "192.0.2.2"));
         list.remove("192.0.2.1/32".parse().unwrap());
-        assert!(list.is_empty());
+        assert_eq!(list.kept(), 0);
     }
 
     #[test]
@@ -288,7 +315,7 @@ mod tests {
         assert!(list.version() > before, "open connections must be looked up again");
         assert!(banned(&list, "192.0.2.1") && banned(&list, "203.0.113.1"));
         assert!(!banned(&list, "198.51.100.1"));
-        list.forget_lapsed(NOW.plus(KEPT_LONGER * 9));
+        list.forget_lapsed(NOW.plus(FORGOTTEN_LATE * 9));
         assert!(banned(&list, "203.0.113.1"));
     }
 

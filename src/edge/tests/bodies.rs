@@ -118,7 +118,7 @@ async fn large_bodies_pass_unchanged() {
 async fn an_upload_may_take_longer_than_the_response_timeout_while_it_moves() {
     let app = Echo::start().await;
     let gate = Gate::with(vec![route("/", RouteAuth::None)], app.servers(), |parts| {
-        parts.limits.response_timeout = Duration::from_millis(150);
+        parts.settings.limits.response_timeout = Duration::from_millis(150);
     });
     let mut stream = gate.tls(b"http/1.1").await.unwrap();
     let head = "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 12\r\n\r\n";
@@ -137,7 +137,7 @@ async fn an_upload_may_take_longer_than_the_response_timeout_while_it_moves() {
 async fn a_body_that_stops_is_given_up() {
     let app = Echo::start().await;
     let gate = Gate::with(vec![route("/", RouteAuth::None)], app.servers(), |parts| {
-        parts.limits.stall_timeout = Duration::from_millis(50);
+        parts.settings.limits.stall_timeout = Duration::from_millis(50);
     });
     let answer = gate.raw("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab").await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
@@ -168,7 +168,7 @@ async fn a_continue_is_sent_once_the_request_may_pass() {
 async fn a_body_that_drips_is_given_up() {
     let app = Echo::start().await;
     let gate = Gate::with(vec![route("/", RouteAuth::None)], app.servers(), |parts| {
-        parts.limits.stall_timeout = Duration::from_millis(150);
+        parts.settings.limits.stall_timeout = Duration::from_millis(150);
     });
     let (mut reader, mut writer) = tokio::io::split(gate.tls(b"http/1.1").await.unwrap());
     let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n";
@@ -191,7 +191,7 @@ async fn a_body_that_drips_is_given_up() {
 async fn an_http2_client_that_takes_no_bytes_is_cut() {
     let app = Echo::start().await;
     let gate = Gate::with(vec![route("/", RouteAuth::None)], app.servers(), |parts| {
-        parts.limits.stall_timeout = Duration::from_millis(100);
+        parts.settings.limits.stall_timeout = Duration::from_millis(100);
     });
     let io = TokioIo::new(gate.tls(b"h2").await.unwrap());
     // Its connection goes on answering pings, its streams have no window.

@@ -27,7 +27,7 @@ async fn tls13_with_the_hybrid_post_quantum_exchange_is_agreed_on() {
 #[tokio::test]
 async fn an_address_past_its_budget_is_turned_away_before_tls() {
     let app = Echo::start().await;
-    let gate = Gate::with(open(), app.servers(), |parts| parts.limits.connections_per_address = 1);
+    let gate = Gate::with(open(), app.servers(), |parts| parts.settings.limits.connections_per_address = 1);
     let held = gate.tls(b"http/1.1").await.unwrap();
     assert!(gate.tls(b"http/1.1").await.is_err());
     assert!(gate.metrics.encode().contains(r#"connections_turned_away_total{reason="address_budget"} 1"#));
@@ -65,7 +65,7 @@ async fn a_ban_reaches_connections_that_are_open_already() {
 async fn behind_a_trusted_proxy_the_client_it_names_counts() {
     let app = Echo::start().await;
     let gate = Gate::with(open(), app.servers(), |parts| {
-        parts.listen.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        parts.settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     });
     let id = "01890a5d-ac96-774b-bcce-b302099a8057";
     let headers = [
@@ -90,7 +90,7 @@ async fn behind_a_trusted_proxy_the_client_it_names_counts() {
 async fn a_head_that_does_not_arrive_in_time_ends_the_connection() {
     let app = Echo::start().await;
     let gate = Gate::with(open(), app.servers(), |parts| {
-        parts.limits.head_timeout = Duration::from_millis(50);
+        parts.settings.limits.head_timeout = Duration::from_millis(50);
     });
     let mut stream = gate.tls(b"http/1.1").await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: lo").await.unwrap();
@@ -101,7 +101,7 @@ async fn a_head_that_does_not_arrive_in_time_ends_the_connection() {
 async fn silence_between_requests_is_no_late_head() {
     let app = Echo::start().await;
     let gate = Gate::with(open(), app.servers(), |parts| {
-        parts.limits.head_timeout = Duration::from_millis(1);
+        parts.settings.limits.head_timeout = Duration::from_millis(1);
     });
     let mut client = gate.client().await;
     assert_eq!(client.send(request("GET", "/", &[], "")).await.status, 200);
@@ -116,7 +116,7 @@ async fn silence_between_requests_is_no_late_head() {
 async fn a_silent_connection_is_closed() {
     let app = Echo::start().await;
     let gate = Gate::with(open(), app.servers(), |parts| {
-        parts.limits.idle_timeout = Duration::from_millis(50);
+        parts.settings.limits.idle_timeout = Duration::from_millis(50);
     });
     let mut silent = gate.tls(b"http/1.1").await.unwrap();
     assert_eq!(read_to_close(&mut silent).await, "");

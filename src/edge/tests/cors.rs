@@ -18,8 +18,8 @@ async fn gate(change: impl FnOnce(&mut Parts)) -> (Gate, Echo) {
     let app = Echo::start().await;
     let routes = vec![api("/auth", RouteAuth::Required), route("/", RouteAuth::None)];
     let gate = Gate::with(routes, app.servers(), |parts| {
-        parts.cors.origins = Origins::Listed(vec![PAGE.to_owned()]);
-        parts.cors.credentials = true;
+        parts.settings.cors.origins = Origins::Listed(vec![PAGE.to_owned()]);
+        parts.settings.cors.credentials = true;
         change(parts);
     });
     (gate, app)
@@ -74,8 +74,8 @@ async fn other_pages_are_granted_nothing() {
 #[tokio::test]
 async fn a_page_can_read_what_the_edge_refuses() {
     let (gate, _app) = gate(|parts| {
-        parts.limits.body_bytes = 3;
-        parts.rates = Rates { address: Some("3/h".parse().unwrap()), ..Rates::default() };
+        parts.settings.limits.body_bytes = 3;
+        parts.settings.rates = Rates { address: Some("3/h".parse().unwrap()), ..Rates::default() };
     })
     .await;
     let credentials = token(&[], "");
@@ -104,7 +104,7 @@ async fn applications_speak_for_themselves() {
 
 #[tokio::test]
 async fn without_cors_and_without_origin_nothing_is_said() {
-    let (off, _app) = gate(|parts| parts.cors = Cors::default()).await;
+    let (off, _app) = gate(|parts| parts.settings.cors = Cors::default()).await;
     let answer = preflight(&off, "/auth/x", PAGE, "POST").await;
     assert_eq!((answer.status.as_u16(), said(&answer, "origin")), (405, None));
     assert!(!answer.headers.contains_key("vary"));
@@ -116,7 +116,7 @@ async fn without_cors_and_without_origin_nothing_is_said() {
 #[tokio::test]
 async fn any_origin_is_a_star_and_no_credentials() {
     let (gate, _app) = gate(|parts| {
-        parts.cors = Cors { origins: Origins::Any, ..Cors::default() };
+        parts.settings.cors = Cors { origins: Origins::Any, ..Cors::default() };
     })
     .await;
     let answer = preflight(&gate, "/auth/x", "https://anybody.example", "GET").await;

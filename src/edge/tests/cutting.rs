@@ -216,7 +216,7 @@ async fn at_the_deadline_of_a_drain_tunnels_are_cut() {
 async fn a_tunnel_in_which_nothing_moves_is_closed() {
     let (server, _told) = sockets().await;
     let gate = Gate::with(open(), vec![server], |parts| {
-        parts.limits.tunnel_idle_timeout = Duration::from_millis(50);
+        parts.settings.limits.tunnel_idle_timeout = Duration::from_millis(50);
     });
     let mut socket = socket(&gate, "/", &[]).await.unwrap();
     assert!(!matches!(socket.next().await, Some(Ok(_))));
@@ -226,7 +226,8 @@ async fn a_tunnel_in_which_nothing_moves_is_closed() {
 #[tokio::test]
 async fn a_tunnel_has_a_longest_life() {
     let (server, _told) = sockets().await;
-    let gate = Gate::with(open(), vec![server], |parts| parts.limits.tunnel_lifetime = Duration::ZERO);
+    let gate =
+        Gate::with(open(), vec![server], |parts| parts.settings.limits.tunnel_lifetime = Duration::ZERO);
     let mut socket = socket(&gate, "/", &[]).await.unwrap();
     // Any change makes the gate look; without one it looks every few seconds.
     gate.ban("192.0.2.0/24");

@@ -40,6 +40,7 @@ use crate::config::upstream::{Server, Upstream};
 use crate::edge::decisions::tests::Recorded;
 use crate::edge::guard::blacklist::Blacklist;
 use crate::edge::local::LocalApi;
+use crate::edge::plan::Settings;
 use crate::edge::rates::limiter::Ticks;
 use crate::edge::start::{Edge, Parts, Running};
 use crate::edge::tls::Terminator;
@@ -132,14 +133,17 @@ impl Gate {
                 workers: 1,
                 trusted_proxies: vec![],
             },
-            limits: Limits::default(),
-            terminator: terminator.clone(),
-            hsts: Duration::from_secs(60),
-            rates: Rates::default(),
-            cors: Cors::default(),
+            settings: Settings {
+                limits: Limits::default(),
+                rates: Rates::default(),
+                cors: Cors::default(),
+                trusted_proxies: Vec::new(),
+                terminator: terminator.clone(),
+                hsts: Duration::from_secs(60),
+                routes,
+                upstreams: BTreeMap::from([("app".to_owned(), Upstream::of(servers))]),
+            },
             ticks: Ticks::monotonic(),
-            routes,
-            upstreams: BTreeMap::from([("app".to_owned(), Upstream::of(servers))]),
             verifier: Arc::new(verifier(&view)),
             api: api(),
             audit: Arc::clone(&audit) as Arc<_>,

@@ -116,7 +116,7 @@ async fn a_request_keeps_the_plan_it_began_with() {
 async fn a_proxy_that_is_not_trusted_any_more_is_not_believed_on_an_old_connection() {
     let app = Echo::start().await;
     let gate = Gate::with(open("/"), app.servers(), |parts| {
-        parts.listen.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        parts.settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     });
     let mut client = gate.client().await;
     let named = || request("GET", "/", &[("x-forwarded-for", "203.0.113.9")], "");

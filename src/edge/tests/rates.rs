@@ -35,7 +35,7 @@ fn limited(path: &str, auth: RouteAuth, burst: u32, by: RateBy) -> Route {
 async fn past_an_addresss_rate_the_answer_is_429_with_when_to_come_back_and_one_event() {
     let app = Echo::start().await;
     let gate = Gate::with(vec![route("/", RouteAuth::None)], app.servers(), |parts| {
-        parts.rates = rates(|rates| rates.address = Some(only(2)));
+        parts.settings.rates = rates(|rates| rates.address = Some(only(2)));
     });
     let mut client = gate.client().await;
     for _ in 0..2 {
@@ -63,8 +63,8 @@ async fn past_an_addresss_rate_the_answer_is_429_with_when_to_come_back_and_one_
 async fn a_clients_address_is_the_one_its_trusted_proxy_names() {
     let app = Echo::start().await;
     let gate = Gate::with(vec![route("/", RouteAuth::None)], app.servers(), |parts| {
-        parts.rates = rates(|rates| rates.address = Some(only(1)));
-        parts.listen.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        parts.settings.rates = rates(|rates| rates.address = Some(only(1)));
+        parts.settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     });
     for address in ["203.0.113.1", "203.0.113.2", "2001:db8:0:1::1"] {
         assert_eq!(gate.get("/", &[("x-forwarded-for", address)]).await.status, 200, "{address}");
@@ -78,7 +78,7 @@ async fn a_clients_address_is_the_one_its_trusted_proxy_names() {
 async fn a_user_is_limited_over_all_sessions_and_a_session_by_itself() {
     let app = Echo::start().await;
     let gate = Gate::with(vec![route("/", RouteAuth::Required)], app.servers(), |parts| {
-        parts.rates = rates(|rates| {
+        parts.settings.rates = rates(|rates| {
             rates.user = Some(only(3));
             rates.session = Some(only(2));
         });
@@ -102,7 +102,7 @@ async fn a_user_is_limited_over_all_sessions_and_a_session_by_itself() {
 async fn a_routes_rate_is_told_on_every_answer_and_counts_before_the_body_is_read() {
     let app = Echo::start().await;
     let routes = vec![limited("/slow", RouteAuth::None, 2, RateBy::Route), route("/", RouteAuth::None)];
-    let gate = Gate::with(routes, app.servers(), |parts| parts.rates = rates(|_| {}));
+    let gate = Gate::with(routes, app.servers(), |parts| parts.settings.rates = rates(|_| {}));
     let first = gate.get("/slow", &[]).await;
     assert_eq!(first.headers["ratelimit-policy"], "\"route\";q=2;w=3600");
     assert_eq!(first.headers["ratelimit"], "\"route\";r=1;t=1800");
@@ -123,7 +123,7 @@ async fn a_routes_rate_is_told_on_every_answer_and_counts_before_the_body_is_rea
 async fn a_rate_by_user_counts_those_without_a_token_by_address() {
     let app = Echo::start().await;
     let routes = vec![limited("/", RouteAuth::Optional, 1, RateBy::User)];
-    let gate = Gate::with(routes, app.servers(), |parts| parts.rates = rates(|_| {}));
+    let gate = Gate::with(routes, app.servers(), |parts| parts.settings.rates = rates(|_| {}));
     let (ada, bob) = (token_of(1, 10), token_of(2, 20));
     assert_eq!(gate.get("/", &[("authorization", &ada)]).await.status, 200);
     assert_eq!(gate.get("/", &[("authorization", &bob)]).await.status, 200);
@@ -160,7 +160,7 @@ async fn who_sends_bad_tokens_buys_no_more_signatures_than_the_rate_while_known_
     let signatures = Arc::new(AtomicUsize::new(0));
     let routes = vec![route("/", RouteAuth::Required), route("/maybe", RouteAuth::Optional)];
     let gate = Gate::with(routes, app.servers(), |parts| {
-        parts.rates = rates(|rates| rates.failed_verifications = Some(only(5)));
+        parts.settings.rates = rates(|rates| rates.failed_verifications = Some(only(5)));
         parts.verifier = Arc::new(Counting(Arc::clone(&parts.verifier), Arc::clone(&signatures)));
     });
     let mut client = gate.client().await;
@@ -193,8 +193,8 @@ async fn an_ipv6_site_buys_no_more_signatures_than_its_networks_rate_sixteen_tim
     let app = Echo::start().await;
     let signatures = Arc::new(AtomicUsize::new(0));
     let gate = Gate::with(vec![route("/", RouteAuth::Required)], app.servers(), |parts| {
-        parts.rates = rates(|rates| rates.failed_verifications = Some(only(2)));
-        parts.listen.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        parts.settings.rates = rates(|rates| rates.failed_verifications = Some(only(2)));
+        parts.settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
         parts.verifier = Arc::new(Counting(Arc::clone(&parts.verifier), Arc::clone(&signatures)));
     });
     let good = token(&[], "");
@@ -219,7 +219,7 @@ async fn an_ipv6_site_buys_no_more_signatures_than_its_networks_rate_sixteen_tim
 async fn an_expired_token_is_no_forgery_whoever_signed_it() {
     let app = Echo::start().await;
     let gate = Gate::with(vec![route("/", RouteAuth::Required)], app.servers(), |parts| {
-        parts.rates = rates(|rates| rates.failed_verifications = Some(only(1)));
+        parts.settings.rates = rates(|rates| rates.failed_verifications = Some(only(1)));
     });
     let expired = expired();
     let forged = format!("{}AAAA", &expired[..expired.len() - 4]);
@@ -235,7 +235,7 @@ async fn an_expired_token_is_no_forgery_whoever_signed_it() {
 async fn tokens_that_verify_are_never_counted_as_failures() {
     let app = Echo::start().await;
     let gate = Gate::with(vec![route("/", RouteAuth::Required)], app.servers(), |parts| {
-        parts.rates = rates(|rates| rates.failed_verifications = Some(only(1)));
+        parts.settings.rates = rates(|rates| rates.failed_verifications = Some(only(1)));
     });
     // More than the verifier of the tests remembers.
     for session in 0..100 {

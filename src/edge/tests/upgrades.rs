@@ -275,7 +275,7 @@ async fn a_switch_that_was_not_asked_for_is_a_502() {
 #[tokio::test]
 async fn a_tunnel_holds_its_places_until_it_ends() {
     let (server, _told) = sockets().await;
-    let gate = Gate::with(open(), vec![server], |parts| parts.limits.connections = 1);
+    let gate = Gate::with(open(), vec![server], |parts| parts.settings.limits.connections = 1);
     for _ in 0..2 {
         // The one before is heard to have ended in the gate's own time.
         let mut one = loop {

@@ -110,7 +110,7 @@ async fn an_unreachable_application_is_a_502() {
 async fn upstream_connections_are_bounded_however_many_streams_ask_for_one() {
     let app = Gated::start().await;
     let gate = Gate::with(vec![route("/", RouteAuth::None)], app.servers(), |parts| {
-        parts.limits.connections = 2;
+        parts.settings.limits.connections = 2;
     });
     let client = gate.http2().await;
     let ask = || client.clone().send_request(request("GET", "https://localhost/", &[], ""));
@@ -131,8 +131,8 @@ async fn an_idle_upstream_connection_makes_room_for_one_that_is_needed() {
     let mut to_the_other = route("/other", RouteAuth::None);
     to_the_other.target = RouteTarget::Upstream("other".to_owned());
     let gate = Gate::with(vec![route("/", RouteAuth::None), to_the_other], app.servers(), |parts| {
-        parts.limits.connections = 1;
-        parts.upstreams.insert("other".to_owned(), Upstream::of(other.servers()));
+        parts.settings.limits.connections = 1;
+        parts.settings.upstreams.insert("other".to_owned(), Upstream::of(other.servers()));
     });
     let mut client = gate.client().await;
     for path in ["/", "/other", "/"] {
@@ -215,7 +215,7 @@ async fn a_server_that_closes_after_each_answer_costs_no_request() {
 async fn an_application_that_does_not_answer_is_a_504() {
     let app = Gated::start().await;
     let gate = Gate::with(vec![route("/", RouteAuth::None)], app.servers(), |parts| {
-        parts.limits.response_timeout = Duration::from_millis(50);
+        parts.settings.limits.response_timeout = Duration::from_millis(50);
     });
     let got = gate.get("/", &[]).await;
     assert_eq!((got.status.as_u16(), got.problem().as_str()), (504, "upstream-timeout"));

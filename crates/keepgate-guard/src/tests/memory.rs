@@ -119,6 +119,17 @@ fn a_refused_token_is_not_remembered() {
 }
 
 #[test]
+fn what_has_expired_is_forgotten_also_if_nobody_shows_it_again() {
+    let world = World::new();
+    let claims = world.verify(&world.good()).unwrap();
+    let last = claims.exp + expectations().leeway - 1;
+    world.verifier.prune(last);
+    assert_eq!(world.verifier.remembered(), 1, "it is still good");
+    world.verifier.prune(last + 1);
+    assert_eq!(world.verifier.remembered(), 0);
+}
+
+#[test]
 fn memory_is_bounded_and_can_be_none() {
     let world = World::new();
     for jti in 0..300 {

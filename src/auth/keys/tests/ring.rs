@@ -4,6 +4,10 @@ use std::process::Command;
 
 use super::*;
 
+fn text(ring: &KeyRing) -> String {
+    String::from_utf8(ring.jwks().text.to_vec()).unwrap()
+}
+
 const OPERATOR: Actor = Actor::Console(1000);
 
 #[tokio::test]
@@ -42,10 +46,10 @@ async fn tokens_of_every_algorithm_verify_and_only_public_keys_are_published() {
         let verifier = house.verifier(&ring);
         assert_eq!(house.verdict(&verifier, &house.sign()), Ok(()), "{}", algorithm.name());
 
-        let jwks: serde_json::Value = serde_json::from_str(&ring.jwks()).unwrap();
+        let jwks: serde_json::Value = serde_json::from_str(&text(&ring)).unwrap();
         let published = if algorithm == KeyAlgorithm::HS256 { 0 } else { 2 };
         assert_eq!(jwks["keys"].as_array().unwrap().len(), published);
-        assert!(!ring.jwks().contains("\"d\"") && !ring.jwks().contains("\"k\""));
+        assert!(!text(&ring).contains("\"d\"") && !text(&ring).contains("\"k\""));
     }
 }
 
@@ -92,7 +96,7 @@ async fn a_rotation_waits_until_every_verifier_can_know_the_next_key() {
     let new = house.sign();
     assert_eq!(house.verdict(&verifier, &new), Ok(()));
     assert_eq!(house.verdict(&verifier, &old), Ok(()));
-    assert_eq!(ring.jwks().matches("\"kid\"").count(), 3);
+    assert_eq!(text(&ring).matches("\"kid\"").count(), 3);
 }
 
 #[tokio::test]
@@ -118,7 +122,7 @@ async fn a_retiring_key_goes_when_its_last_token_has_expired() {
     house.clock.advance(Duration::from_millis(1));
     assert_eq!(ring.tick().await.unwrap(), [Step::Expire]);
     assert_eq!(only(&ring, KeyState::Retired).id, retiring);
-    assert!(!ring.jwks().contains(&retiring.0));
+    assert!(!text(&ring).contains(&retiring.0));
     assert_eq!(verifier.verify(old.expose_secret(), START.as_secs()), Err(Refusal::UnknownKey));
 }
 
@@ -284,7 +288,7 @@ async fn pyjwt_verifies_tokens_by_the_published_jwks() {
         let output = Command::new("/usr/bin/python3")
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/verify_jwt.py"))
             .arg("verify")
-            .arg(file("jwks.json", &ring.jwks()))
+            .arg(file("jwks.json", &text(&ring)))
             .arg(file("token", house.sign().expose_secret()))
             .args([&tokens.issuer, &tokens.audience, &START.as_secs().to_string()])
             .output()
