@@ -322,11 +322,12 @@ pub(super) fn log(mut section: Section<'_>) -> Log {
 
 fn filter(node: &Node) -> kind::Read<String> {
     let directives = text(node)?;
-    // A target without a level silences everything else.
+    // A target without a level silences everything else, and so do targets without a level for the rest.
     let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let means_something =
         |part: &str| is_level(part) || part.rsplit_once('=').is_some_and(|(_, level)| is_level(level));
-    let good = directives.split(',').all(|part| means_something(part.trim()));
+    let mut parts = directives.split(',').map(str::trim);
+    let good = parts.clone().all(means_something) && parts.any(is_level);
     match directives.parse::<tracing_subscriber::EnvFilter>() {
         Ok(_) if good => Ok(directives),
         _ => {
