@@ -79,7 +79,7 @@ def start_nginx(conf, port):
     return process
 
 
-def gate_config(folder, port, upstream, more, listen="", access_ttl="10m"):
+def gate_config(folder, port, upstream, more, internal=None, listen="", access_ttl="10m"):
     """A gate for measuring: /auth is its API, /app an application that wants a token. `more`: sections of one's own."""
     path = folder / "config.toml"
     path.write_text(f"""
@@ -88,6 +88,7 @@ data_dir = "{folder}/data"
 [listen]
 https = ["127.0.0.1:{port}"]
 http = []
+internal = "127.0.0.1:{internal or free_port()}"
 workers = 1
 {listen}
 [tls]

@@ -13,7 +13,7 @@ ROUNDS = int(os.environ.get("STORM_ROUNDS", "7"))
 ATTACK_SECONDS = int(os.environ.get("STORM_ATTACK_SECONDS", "60"))
 CLIENTS, LINKS, HASH_MIB, PER_CONNECTION_KIB = 500, 8, 19, 96
 HASHED, ANSWERED_5XX = 'keepgate_password_tries_total{from="stranger"}', 'keepgate_requests_total{status="5xx"}'
-LISTEN = 'trusted_proxies = ["127.0.0.1"]\ninternal = "127.0.0.1:{}"'
+LISTEN = 'trusted_proxies = ["127.0.0.1"]'
 RULES = """
 [rates]
 address = "off"
@@ -118,7 +118,7 @@ def main():
     running = []
     try:
         running.append(lab.start_nginx(lab.configured("upstream.conf", folder, UPSTREAM=upstream), upstream))
-        gate = lab.pinned(lab.PROXY_CORE, sys.argv[1], "serve", "--config", lab.gate_config(folder, port, upstream, RULES, listen=LISTEN.format(internal), access_ttl="1h"), stdout=subprocess.DEVNULL)
+        gate = lab.pinned(lab.PROXY_CORE, sys.argv[1], "serve", "--config", lab.gate_config(folder, port, upstream, RULES, internal, LISTEN, access_ttl="1h"), stdout=subprocess.DEVNULL)
         running.append(gate)
         lab.wait_for_port(port, gate)
         quiet_kib = status(gate.pid, "VmRSS")
