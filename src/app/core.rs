@@ -29,6 +29,7 @@ use crate::auth::keys::{Foundation, KeyRing, master};
 use crate::auth::revocation::Revocations;
 use crate::auth::{Auth, Parts};
 use crate::config::Config;
+use crate::edge::acme::keeper::Keeper;
 use crate::edge::guard::blacklist::Blacklist;
 use crate::files;
 use crate::model::change::{Change, TokenChange, UserChange};
@@ -63,6 +64,8 @@ pub(in crate::app) struct Core {
     pub listeners: OnceLock<Vec<String>>,
     /// Set once the house serves; gone when it closes.
     pub reloader: OnceLock<Weak<Reloader>>,
+    /// Likewise.
+    pub keeper: OnceLock<Weak<Keeper>>,
 }
 
 impl Core {
@@ -136,6 +139,7 @@ impl Core {
             decisions,
             listeners: OnceLock::new(),
             reloader: OnceLock::new(),
+            keeper: OnceLock::new(),
         })
     }
 

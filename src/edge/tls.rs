@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::accept::{Accepted, Permit};
+use super::acme::challenges::{ALPN, SERVED};
 use super::certificates::{Certificates, TlsError};
 use crate::config::tls::Tls;
 use crate::model::random::SharedRng;
@@ -34,15 +35,15 @@ impl Terminator {
     pub fn open(config: &Tls, data_dir: &Path, clock: SharedClock, rng: SharedRng) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let certificates = Certificates::open(config, data_dir, Arc::clone(&provider), (clock, rng))?;
-        let mut server = server(provider, config.tls12, &certificates)?;
+        let mut server = server(provider, config, &certificates)?;
         server.ticketer = aws_lc_rs::Ticketer::new()?;
         Ok(Self { config: Arc::new(server), certificates })
     }
 
-    /// The same with other protocol versions. Certificates and tickets are shared.
-    pub fn with_versions(&self, tls12: bool) -> Result<Self, TlsError> {
+    /// The same with other protocols. Certificates and tickets are shared.
+    pub fn with_protocols(&self, config: &Tls) -> Result<Self, TlsError> {
         let provider = Arc::clone(self.config.crypto_provider());
-        let mut server = server(provider, tls12, &self.certificates)?;
+        let mut server = server(provider, config, &self.certificates)?;
         server.ticketer = Arc::clone(&self.config.ticketer);
         Ok(Self { config: Arc::new(server), certificates: Arc::clone(&self.certificates) })
     }
@@ -53,21 +54,35 @@ impl Terminator {
     }
 
     /// Completes the handshake, or closes the connection when it fails or takes too long.
-    pub async fn secure(&self, accepted: Accepted, patience: Duration) -> Option<Secured> {
+    pub async fn secure(&self, accepted: Accepted, patience: Duration) -> Option<Agreed> {
         let (stream, address, permit) = accepted.into_parts();
         let handshake = TlsAcceptor::from(Arc::clone(&self.config)).accept(stream);
         let stream = tokio::time::timeout(patience, handshake).await.ok()?.ok()?;
-        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Some(Secured { stream, address, http2, permit })
+        let protocol = stream.get_ref().1.alpn_protocol();
+        if protocol == Some(ALPN) {
+            return Some(Agreed::Challenge);
+        }
+        let http2 = protocol == Some(b"h2");
+        Some(Agreed::Http(Secured { stream, address, http2, permit }))
     }
+}
+
+/// What a handshake was for.
+#[derive(Debug)]
+pub enum Agreed {
+    /// Requests.
+    Http(Secured),
+    /// A CA has seen its challenge's certificate. The connection is closed: it carries nothing
+    /// (RFC 8737 §4).
+    Challenge,
 }
 
 fn server(
     provider: Arc<CryptoProvider>,
-    tls12: bool,
+    config: &Tls,
     certificates: &Arc<Certificates>,
 ) -> Result<ServerConfig, rustls::Error> {
-    let versions: &[_] = match tls12 {
+    let versions: &[_] = match config.tls12 {
         true => &[&rustls::version::TLS13, &rustls::version::TLS12],
         false => &[&rustls::version::TLS13],
     };
@@ -75,7 +90,8 @@ fn server(
         .with_protocol_versions(versions)?
         .with_no_client_auth()
         .with_cert_resolver(Arc::clone(certificates) as Arc<_>);
-    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let challenge = Certificates::takes_challenges(&config.source).then_some(ALPN);
+    server.alpn_protocols = SERVED.into_iter().chain(challenge).map(<[u8]>::to_vec).collect();
     Ok(server)
 }
 

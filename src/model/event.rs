@@ -68,6 +68,10 @@ pub enum Intent {
     AuditPrune,
     /// Look at somebody else's data. The target is whose, the reason what.
     DataRead,
+    /// Have a certificate issued by a CA. The target is its first name.
+    CertificateIssue,
+    /// Have a certificate revoked by its CA. The target is its first name.
+    CertificateRevoke,
 }
 
 /// How it ended.

@@ -1,0 +1,185 @@
+//! `[tls]` and what stands below it: where certificates come from decides which of its keys mean
+//! anything, and those that do not are refused.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::kind::{self, duration, flag, list, one_of, parsed, path, text, wrong};
+use super::section::Section;
+use super::sections::{YEAR, host};
+use super::tree::Node;
+use crate::config::acme::{Acme, Challenge, ExternalAccount};
+use crate::config::tls::{CertificateFiles, CertificateSource, Tls};
+
+/// Most names of one certificate: what Let's Encrypt takes.
+const MOST_NAMES: usize = 100;
+/// Most certificates: each has an order of its own.
+const MOST_CERTIFICATES: usize = 1000;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Files,
+    LocalCa,
+    Acme,
+}
+
+impl Source {
+    const fn written(self) -> &'static str {
+        match self {
+            Self::Files => "source = \"files\"",
+            Self::LocalCa => "source = \"local-ca\"",
+            Self::Acme => "source = \"acme\"",
+        }
+    }
+}
+
+pub(super) fn tls(mut section: Section<'_>) -> Tls {
+    let mut tls = Tls::default();
+    let sources =
+        one_of(&[("files", Source::Files), ("local-ca", Source::LocalCa), ("acme", Source::Acme)]);
+    let source = section.optional("source", sources).unwrap_or(Source::LocalCa);
+    let unused = |section: &Section<'_>, key: &str, remedy: &str| {
+        section.problem(key, None, &format!("is not used by {}", source.written()), remedy);
+    };
+    let names_given = section.has("names");
+    let names = section.optional("names", list(certificate_name));
+    let certificates_given = section.has("certificates");
+    let certificates: Vec<_> = section.tables("certificates").into_iter().filter_map(certificate).collect();
+    let acme = section.child("acme");
+    if source != Source::Acme && !acme.is_empty() {
+        unused(&section, "acme", "set source = \"acme\", or remove it");
+    }
+    let acme = acme_section(acme, source == Source::Acme);
+    if source != Source::Files && certificates_given {
+        unused(&section, "certificates", "set source = \"files\", or remove them");
+    }
+    match source {
+        Source::LocalCa => {
+            if let Some(names) = names {
+                if names.is_empty() {
+                    section.problem("names", None, "is empty", "write the names to issue for");
+                }
+                tls.source = CertificateSource::LocalCa { names };
+            }
+        }
+        Source::Files => {
+            if names_given {
+                unused(&section, "names", "remove it: the names stand in the certificates");
+            }
+            if !certificates_given {
+                let remedy = "write [[tls.certificates]] with certificate and key";
+                section.problem("certificates", None, "is missing", remedy);
+            }
+            tls.source = CertificateSource::Files(certificates);
+        }
+        Source::Acme => {
+            if names_given {
+                unused(&section, "names", "write the names in tls.acme.certificates");
+            }
+            tls.source = CertificateSource::Acme(acme);
+        }
+    }
+    section.set("min_version", one_of(&[("1.2", true), ("1.3", false)]), &mut tls.tls12);
+    section.set("hsts", duration(Duration::ZERO, YEAR * 2), &mut tls.hsts);
+    section.finish();
+    tls
+}
+
+fn acme_section(mut section: Section<'_>, wanted: bool) -> Acme {
+    let mut acme = Acme::default();
+    section.set("directory", directory, &mut acme.directory);
+    acme.directory_ca = section.optional("directory_ca", path);
+    let agreed = section.optional("agree_to_terms", flag);
+    let mailbox = parsed("is not an e-mail address", "write one such as \"ops@example.com\"");
+    section.set("contact", list(mailbox), &mut acme.contact);
+    let challenges = one_of(&[("http-01", Challenge::Http01), ("tls-alpn-01", Challenge::TlsAlpn01)]);
+    section.set("challenge", challenges, &mut acme.challenge);
+    let kid = section.optional("eab_kid", text);
+    let key = section.secret("eab_key");
+    acme.external_account = match (kid, key) {
+        (Some(kid), Some(key)) => Some(ExternalAccount { kid, key }),
+        (None, None) => None,
+        (Some(_), None) if section.has("eab_key") => None,
+        (Some(_), None) => {
+            section.problem("eab_kid", None, "stands without eab_key", "write both, as the CA gave them");
+            None
+        }
+        (None, Some(_)) => {
+            section.problem("eab_key", None, "stands without eab_kid", "write both, as the CA gave them");
+            None
+        }
+    };
+    let certificates_given = section.has("certificates");
+    section.set("certificates", certificates, &mut acme.certificates);
+    if wanted && !certificates_given {
+        let remedy = "write a list of names for each certificate, such as [[\"example.com\", \"www.example.com\"]]";
+        section.problem("certificates", None, "is missing", remedy);
+    }
+    if wanted && agreed != Some(true) {
+        let remedy = "read the CA's terms of service (`meta.termsOfService` in its directory) and write true";
+        let message = "is not true: a CA takes nobody who has not agreed to its terms";
+        section.problem("agree_to_terms", None, message, remedy);
+    }
+    section.finish();
+    acme
+}
+
+/// An https URL without user, query or fragment: what is asked for is signed, so that nobody else's
+/// answer must be taken for it.
+fn directory(node: &Node) -> kind::Read<String> {
+    let url = text(node).ok().filter(|url| !url.contains(['?', '#', '@']));
+    let uri = url.as_ref().and_then(|url| url.parse::<http::Uri>().ok());
+    let good = uri.is_some_and(|uri| {
+        uri.scheme_str() == Some("https") && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    match url.filter(|_| good) {
+        Some(url) => Ok(url),
+        None => {
+            let remedy = "write its https URL, such as \"https://acme-v02.api.letsencrypt.org/directory\"";
+            wrong(node, "is not an ACME directory", remedy)
+        }
+    }
+}
+
+/// A list of lists of names, none twice.
+fn certificates(node: &Node) -> kind::Read<Vec<Vec<String>>> {
+    let all = list(list(ordered_name))(node)?;
+    let example = "write a list of names for each certificate, such as [[\"example.com\", \"www.example.com\"]]";
+    if all.is_empty() || all.len() > MOST_CERTIFICATES {
+        return wrong(node, "has no certificate, or more than 1000", example);
+    }
+    if all.iter().any(|names| names.is_empty() || names.len() > MOST_NAMES) {
+        return wrong(node, "has a certificate without names, or with more than 100", example);
+    }
+    let mut seen = BTreeSet::new();
+    match all.iter().flatten().find(|name| !seen.insert(*name)) {
+        Some(twice) => wrong(node, format!("has {twice:?} twice"), "write each name once, in one certificate"),
+        None => Ok(all),
+    }
+}
+
+/// A DNS name that either challenge can show control of.
+fn ordered_name(node: &Node) -> kind::Read<String> {
+    let name = text(node)?;
+    if name.starts_with("*.") {
+        let remedy = "write each name: a wildcard is proved by DNS records alone, which Keepgate does not set";
+        return wrong(node, "is a wildcard", remedy);
+    }
+    if name.parse::<std::net::IpAddr>().is_ok() {
+        return wrong(node, "is an address", "write a DNS name");
+    }
+    host(node)
+}
+
+fn certificate(mut section: Section<'_>) -> Option<CertificateFiles> {
+    let certificate = section.required("certificate", "write the path of the PEM chain, leaf first", path);
+    let key = section.required("key", "write the path of the PEM private key", path);
+    section.finish();
+    Some(CertificateFiles { certificate: certificate?, key: key? })
+}
+
+/// A DNS name or an IP address. The name is given in its ASCII form, lower-case.
+fn certificate_name(node: &Node) -> kind::Read<String> {
+    let name = text(node)?;
+    if name.parse::<std::net::IpAddr>().is_ok() { Ok(name) } else { host(node) }
+}

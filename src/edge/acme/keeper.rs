@@ -1,0 +1,449 @@
+//! The keeper of certificates: looks when an order is due, makes it, puts what was issued in place, and
+//! remembers what went wrong. One order at a time, over all certificates: a CA sees one polite client.
+//!
+//! Only the conversation with the CA is cut when the node closes; what was issued is kept, put in place
+//! and on record before anything else happens.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustls_pki_types::CertificateDer;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::failure::{Failure, Why};
+use super::order::{Desk, Issued};
+use super::store::{Id, Store};
+use super::when::{Record, Span};
+use crate::audit::draft::Draft;
+use crate::config::acme::Acme;
+use crate::edge::certificates::Certificates;
+use crate::edge::certificates::book::{Origin, Served};
+use crate::edge::decisions::AuditSink;
+use crate::model::caller::Actor;
+use crate::model::certificate::RevocationReason;
+use crate::model::event::{Intent, Outcome};
+use crate::model::random::SharedRng;
+use crate::model::time::{SharedClock, Timestamp};
+use crate::observe::metrics::Count;
+
+/// Longest sleep: clocks are set.
+const NAP: Duration = Duration::from_secs(60);
+/// Shortest: whatever is wrong, it costs no processor.
+const BREATH: Duration = Duration::from_millis(200);
+/// Longest conversation with a CA.
+const CONVERSATION: Duration = Duration::from_secs(600);
+/// Commands that wait for their turn.
+const WAITING: usize = 16;
+
+/// What became of orders since the start.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Certificates issued.
+    pub issued: Count,
+    /// Orders that failed.
+    pub failed: Count,
+}
+
+/// The keeper. Whoever has it may ask; its work is done by [`Work::run`].
+pub struct Keeper {
+    certificates: Arc<Certificates>,
+    desk: Desk,
+    audit: Arc<dyn AuditSink>,
+    records: Mutex<BTreeMap<Id, Record>>,
+    counts: Counts,
+    asks: mpsc::Sender<Ask>,
+    clock: SharedClock,
+    rng: SharedRng,
+}
+
+/// Something an operator wants of one certificate.
+struct Ask {
+    name: String,
+    what: What,
+    actor: Actor,
+    reply: oneshot::Sender<Result<(), Refusal>>,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Renew,
+    Revoke(RevocationReason),
+}
+
+/// Why a command was not done.
+#[derive(Clone, Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message above each variant shows what its fields are")]
+pub enum Refusal {
+    /// There is no such certificate.
+    #[error("no certificate of [tls.acme] is for {name}")]
+    Unknown { name: String },
+    /// It was not issued yet.
+    #[error("the certificate for {name} was not issued yet")]
+    NotIssued { name: String },
+    /// Too much failed lately.
+    #[error("too many orders for {name} failed within the last hour; the next may be made at {at}")]
+    Limited { name: String, at: Timestamp },
+    /// It failed.
+    #[error("{0}")]
+    Failed(String),
+    /// The node closes, or has too many commands waiting.
+    #[error("orders are not taken now")]
+    Unavailable,
+}
+
+/// A certificate as it stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// What is served.
+    pub served: Served,
+    /// When the next order is due, for one that is ordered.
+    pub due: Option<Timestamp>,
+    /// Why the last order failed; empty if it did not.
+    pub error: String,
+}
+
+/// Raised when the node closes; a sender that is gone counts as raised.
+type Stopped = watch::Receiver<bool>;
+
+/// The node closes.
+struct Closing;
+
+/// The keeper's work, to be run once.
+pub struct Work {
+    keeper: Arc<Keeper>,
+    asks: mpsc::Receiver<Ask>,
+}
+
+impl Keeper {
+    /// A keeper of these certificates.
+    pub fn new(
+        certificates: &Arc<Certificates>,
+        audit: Arc<dyn AuditSink>,
+        (clock, rng): (SharedClock, SharedRng),
+    ) -> (Arc<Self>, Work) {
+        let desk = Desk {
+            store: certificates.issued().clone(),
+            challenges: Arc::clone(certificates.challenges()),
+            provider: Arc::clone(certificates.provider()),
+            clock: Arc::clone(&clock),
+            rng: Arc::clone(&rng),
+        };
+        let (asks, asked) = mpsc::channel(WAITING);
+        let certificates = Arc::clone(certificates);
+        let (records, counts) = (Mutex::default(), Counts::default());
+        let keeper = Arc::new(Self { certificates, desk, audit, records, counts, asks, clock, rng });
+        let work = Work { keeper: Arc::clone(&keeper), asks: asked };
+        (keeper, work)
+    }
+
+    /// What became of orders.
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Every certificate that is served, in the order of the configuration.
+    pub fn standing(&self) -> Vec<Standing> {
+        let (acme, now) = (self.certificates.acme(), self.clock.now());
+        let ordered = |served: &Served| {
+            let names = acme.iter().flat_map(|acme| &acme.certificates).find(|names| is_for(served, names))?;
+            let id = Id::of(names, &acme.as_ref()?.directory);
+            let record = self.record(&id);
+            Some((record.due(life(served), now), record.error))
+        };
+        let told = self.certificates.served().into_iter().map(|served| {
+            let (due, error) = ordered(&served).unzip();
+            Standing { served, due, error: error.unwrap_or_default() }
+        });
+        told.collect()
+    }
+
+    /// Orders a certificate anew, now. Resolves when it is in use, or the order has failed.
+    pub async fn renew(&self, name: String, actor: Actor) -> Result<(), Refusal> {
+        self.ask(name, What::Renew, actor).await
+    }
+
+    /// Has a certificate revoked. It is served no longer, and another is ordered.
+    pub async fn revoke(&self, name: String, reason: RevocationReason, actor: Actor) -> Result<(), Refusal> {
+        self.ask(name, What::Revoke(reason), actor).await
+    }
+
+    async fn ask(&self, name: String, what: What, actor: Actor) -> Result<(), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.asks.try_send(Ask { name: name.to_ascii_lowercase(), what, actor, reply });
+        asked.map_err(|_| Refusal::Unavailable)?;
+        answer.await.unwrap_or(Err(Refusal::Unavailable))
+    }
+
+    fn store(&self) -> &Store {
+        &self.desk.store
+    }
+
+    fn record(&self, id: &Id) -> Record {
+        let mut records = self.records.lock();
+        records.entry(id.clone()).or_insert_with(|| self.store().record(id)).clone()
+    }
+
+    /// In memory first: a disk that is full must not make us forget that the CA was asked.
+    fn keep(&self, id: &Id, record: Record) {
+        if let Err(error) = self.store().keep_record(id, &record) {
+            tracing::error!(%error, "what is known of a certificate's orders could not be kept");
+        }
+        self.records.lock().insert(id.clone(), record);
+    }
+
+    /// The certificate for these names, if one was issued.
+    fn current(&self, names: &[String]) -> Option<Served> {
+        let served = self.certificates.served().into_iter();
+        served.filter(|served| served.origin == Origin::Acme).find(|served| is_for(served, names))
+    }
+
+    /// Does what is due and says how long nothing will be.
+    async fn pass(&self, stopped: &Stopped) -> Result<Duration, Closing> {
+        let Some(acme) = self.certificates.acme() else { return Ok(NAP) };
+        let mut pause = NAP;
+        for names in &acme.certificates {
+            let id = Id::of(names, &acme.directory);
+            let mut current = self.current(names);
+            if let Some(served) = current.as_ref().filter(|_| self.record(&id).is_asking(self.clock.now())) {
+                self.suggestion(&acme, &id, served, stopped).await?;
+            }
+            let now = self.clock.now();
+            if self.record(&id).due(current.as_ref().and_then(life), now) <= now {
+                // What came of it is on record; the next try has its time.
+                let _ = self.order(&acme, (names, &id), Actor::System, stopped).await?;
+                current = self.current(names);
+            }
+            let now = self.clock.now();
+            pause = pause.min(self.record(&id).due(current.as_ref().and_then(life), now).since(now));
+        }
+        Ok(pause.max(BREATH))
+    }
+
+    /// Asks the CA when it would have a certificate renewed.
+    async fn suggestion(&self, acme: &Acme, id: &Id, served: &Served, stopped: &Stopped) -> Result<(), Closing> {
+        let asked = conversation(stopped, async {
+            let customer = self.desk.customer(acme).await?;
+            self.desk.suggestion(&customer, &served.leaf).await
+        });
+        let asked = asked.await?;
+        let (mut record, now) = (self.record(id), self.clock.now());
+        match asked {
+            Ok(Some((window, wait))) => {
+                record.suggested(window, wait, (served.life, now), &*self.rng);
+                let renewal = record.due(Some(served.life), now);
+                tracing::debug!(names = ?served.names, %renewal, "the CA suggested when to renew");
+            }
+            Ok(None) => record.unasked(false, now),
+            Err(failure) => {
+                tracing::warn!(names = ?served.names, reason = %failure, "the CA could not be asked when to renew");
+                record.unasked(true, now);
+            }
+        }
+        self.keep(id, record);
+        Ok(())
+    }
+
+    /// Orders a certificate, and keeps and serves it.
+    async fn order(
+        &self,
+        acme: &Acme,
+        (names, id): (&[String], &Id),
+        actor: Actor,
+        stopped: &Stopped,
+    ) -> Result<Result<(), Failure>, Closing> {
+        let before = self.current(names).map(|served| served.leaf);
+        let ordered = conversation(stopped, async {
+            let customer = self.desk.customer(acme).await?;
+            self.desk.order(acme, &customer, names, before.as_ref()).await
+        });
+        let ordered = ordered.await?;
+        let placed = match ordered {
+            Ok(issued) => self.place(id, issued).await,
+            Err(failure) => Err(failure),
+        };
+        let (mut record, now) = (self.record(id), self.clock.now());
+        let target = names.first().map_or("", String::as_str);
+        let draft = |outcome| Draft::new(Intent::CertificateIssue, outcome).by(actor).target(target);
+        let (draft, result) = match placed {
+            Ok(life) => {
+                record.issued(life, now, &*self.rng);
+                self.counts.issued.up();
+                let renewal = record.due(Some(life), now);
+                tracing::info!(?names, until = %life.until, %renewal, "a certificate was issued");
+                (draft(Outcome::Granted).reason(if before.is_some() { "renewal" } else { "first" }), Ok(()))
+            }
+            Err(failure) => {
+                if failure.why == Why::NoAccount {
+                    self.forget_account(acme);
+                }
+                record.failed(&failure.to_string(), failure.retry_after, now, &*self.rng);
+                self.counts.failed.up();
+                let again = record.due(None, now);
+                tracing::error!(?names, reason = %failure, %again, "a certificate could not be had");
+                (draft(Outcome::Failed).reason(failure.why.word()), Err(failure))
+            }
+        };
+        self.keep(id, record);
+        self.put_on_record(draft).await;
+        Ok(result)
+    }
+
+    /// Writes it to disk, then serves it.
+    async fn place(&self, id: &Id, issued: Issued) -> Result<Span, Failure> {
+        let (store, certificates, id) = (self.store().clone(), Arc::clone(&self.certificates), id.clone());
+        let placing = tokio::task::spawn_blocking(move || {
+            let kept = store.keep_certificate(&id, &issued.key, &issued.chain);
+            kept.map_err(|error| Failure::new(Why::Setup, error))?;
+            certificates.reread().map_err(|error| Failure::new(Why::Setup, error))?;
+            Ok(issued.life)
+        });
+        placing.await.unwrap_or_else(|error| Err(Failure::new(Why::Setup, error)))
+    }
+
+    fn forget_account(&self, acme: &Acme) {
+        tracing::warn!(directory = acme.directory, "the CA does not know our account: another will be made");
+        if let Err(error) = self.store().forget_account(&acme.directory) {
+            tracing::error!(%error, "the account could not be forgotten");
+        }
+    }
+
+    async fn put_on_record(&self, draft: Draft) {
+        if let Err(error) = self.audit.record(draft).await {
+            tracing::error!(%error, "what became of a certificate could not be written to the audit log");
+        }
+    }
+
+    async fn answer(&self, ask: Ask, stopped: &Stopped) -> Result<(), Closing> {
+        let Ask { name, what, actor, reply } = ask;
+        let done = match self.find(&name) {
+            None => Err(Refusal::Unknown { name }),
+            Some((acme, names, id)) => {
+                let certificate = (names.as_slice(), &id);
+                match what {
+                    What::Renew => self.renew_now(&acme, certificate, (name, actor), stopped).await?,
+                    What::Revoke(reason) => {
+                        self.revoke_now(&acme, certificate, (name, reason, actor), stopped).await?
+                    }
+                }
+            }
+        };
+        // Whoever asked may have gone.
+        let _ = reply.send(done);
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> Option<(Acme, Vec<String>, Id)> {
+        let acme = self.certificates.acme()?;
+        let names = acme.certificates.iter().find(|names| names.iter().any(|known| known == name))?.clone();
+        let id = Id::of(&names, &acme.directory);
+        Some((acme, names, id))
+    }
+
+    async fn renew_now(
+        &self,
+        acme: &Acme,
+        certificate: (&[String], &Id),
+        (name, actor): (String, Actor),
+        stopped: &Stopped,
+    ) -> Result<Result<(), Refusal>, Closing> {
+        let now = self.clock.now();
+        let at = self.record(certificate.1).room(now);
+        if at > now {
+            return Ok(Err(Refusal::Limited { name, at }));
+        }
+        let ordered = self.order(acme, certificate, actor, stopped).await?;
+        Ok(ordered.map_err(|failure| Refusal::Failed(failure.to_string())))
+    }
+
+    async fn revoke_now(
+        &self,
+        acme: &Acme,
+        (names, id): (&[String], &Id),
+        (name, reason, actor): (String, RevocationReason, Actor),
+        stopped: &Stopped,
+    ) -> Result<Result<(), Refusal>, Closing> {
+        let Some(served) = self.current(names) else { return Ok(Err(Refusal::NotIssued { name })) };
+        let revoked = conversation(stopped, self.revoke_at_ca(acme, &served.leaf, reason)).await?;
+        let draft = Draft::new(Intent::CertificateRevoke, if revoked.is_ok() { Outcome::Granted } else { Outcome::Failed });
+        let reason = revoked.as_ref().map_or_else(|failure| failure.why.word(), |()| word(reason));
+        self.put_on_record(draft.by(actor).target(names.first().map_or("", String::as_str)).reason(reason)).await;
+        if let Err(failure) = revoked {
+            return Ok(Err(Refusal::Failed(failure.to_string())));
+        }
+        tracing::warn!(?names, reason, "a certificate was revoked; another is ordered");
+        let forgotten = self.store().forget_certificate(id).map_err(|error| error.to_string());
+        self.keep(id, Record::default());
+        let reread = forgotten.and_then(|()| self.certificates.reread().map_err(|error| error.to_string()));
+        Ok(reread.map_err(Refusal::Failed))
+    }
+
+    async fn revoke_at_ca(
+        &self,
+        acme: &Acme,
+        leaf: &CertificateDer<'_>,
+        reason: RevocationReason,
+    ) -> Result<(), Failure> {
+        use instant_acme::RevocationReason as Theirs;
+        let reason = match reason {
+            RevocationReason::Unspecified => Theirs::Unspecified,
+            RevocationReason::KeyCompromise => Theirs::KeyCompromise,
+            RevocationReason::AffiliationChanged => Theirs::AffiliationChanged,
+            RevocationReason::Superseded => Theirs::Superseded,
+            RevocationReason::CessationOfOperation => Theirs::CessationOfOperation,
+        };
+        let customer = self.desk.customer(acme).await?;
+        self.desk.revoke(&customer, leaf, reason).await
+    }
+}
+
+impl Work {
+    /// Keeps the certificates until the flag is raised.
+    pub async fn run(mut self, stopped: Stopped) {
+        while let Ok(()) = self.turn(&stopped).await {}
+    }
+
+    async fn turn(&mut self, stopped: &Stopped) -> Result<(), Closing> {
+        let keeper = Arc::clone(&self.keeper);
+        let pause = keeper.pass(stopped).await?;
+        tokio::select! {
+            biased;
+            () = until(stopped.clone()) => Err(Closing),
+            Some(ask) = self.asks.recv() => keeper.answer(ask, stopped).await,
+            () = keeper.certificates.changed() => Ok(()),
+            () = tokio::time::sleep(pause) => Ok(()),
+        }
+    }
+}
+
+/// Speaks with a CA until it is done, takes too long, or the node closes.
+async fn conversation<T>(
+    stopped: &Stopped,
+    speaking: impl Future<Output = Result<T, Failure>>,
+) -> Result<Result<T, Failure>, Closing> {
+    tokio::select! {
+        biased;
+        () = until(stopped.clone()) => Err(Closing),
+        spoken = tokio::time::timeout(CONVERSATION, speaking) => {
+            Ok(spoken.unwrap_or_else(|_| Err(Failure::new(Why::Unreachable, "the CA did not finish in time"))))
+        }
+    }
+}
+
+async fn until(mut stopped: Stopped) {
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+fn is_for(served: &Served, names: &[String]) -> bool {
+    names.iter().all(|name| served.names.contains(name))
+}
+
+/// What stands in has no life that anything follows from.
+fn life(served: &Served) -> Option<Span> {
+    (served.origin == Origin::Acme).then_some(served.life)
+}
+
+fn word(reason: RevocationReason) -> &'static str {
+    RevocationReason::WORDS.iter().find(|(_, known)| *known == reason).map_or("", |(word, _)| word)
+}
