@@ -11,11 +11,7 @@ use crate::edge::tls::Terminator;
 use crate::observe::metrics::Metrics;
 
 /// Makes the keeper; its work is yet to be run.
-pub(in crate::app) fn keeper(
-    core: &Core,
-    terminator: &Terminator,
-    metrics: &Metrics,
-) -> (Arc<Keeper>, Work) {
+pub(in crate::app) fn keeper(core: &Core, terminator: &Terminator, metrics: &Metrics) -> (Arc<Keeper>, Work) {
     let time_and_chance = (Arc::clone(&core.clock), Arc::clone(&core.rng));
     let certificates = terminator.certificates();
     let (keeper, work) = Keeper::new(certificates, Arc::new(core.trail.clone()), time_and_chance);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
+use crate::app::control::certificate::Certificate;
 use crate::app::control::data::Document;
 use crate::app::control::proof::{Pruned, Verification};
 use crate::app::control::reply::Reply;
@@ -102,6 +103,9 @@ fn as_text(reply: &Reply) -> String {
         }
         Reply::Bans(bans) => table(["NETWORK", "REASON", "AUTHOR", "SINCE", "UNTIL"], bans, ban_row),
         Reply::Keys(keys) => table(["ID", "ALGORITHM", "STATE", "CREATED", "CHANGED"], keys, key_row),
+        Reply::Certificates(list) => {
+            table(["NAMES", "SOURCE", "EXPIRES", "NEXT ORDER", "LAST ERROR"], list, certificate_row)
+        }
         Reply::Events(found) => event_lines(found),
         Reply::Verified(verification) => verified(verification),
         Reply::Status(status) => node(status),
@@ -175,6 +179,12 @@ fn session_row(session: &Session) -> [String; 6] {
 fn ban_row(ban: &Ban) -> [String; 5] {
     let until = ban.expires_at.clone().unwrap_or_else(|| "(until removed)".to_owned());
     [ban.network.clone(), ban.reason.clone(), ban.author.clone(), ban.created_at.clone(), until]
+}
+
+fn certificate_row(certificate: &Certificate) -> [String; 5] {
+    let Certificate { names, source, file, expires_at, order_at, error } = certificate;
+    let source = file.as_ref().unwrap_or(source).clone();
+    [names.join(","), source, expires_at.clone(), order_at.clone().unwrap_or_default(), error.clone()]
 }
 
 fn key_row(key: &Key) -> [String; 5] {

@@ -15,16 +15,16 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::Notify;
 
+use self::book::{Book, Origin, Served, validity_and_names};
 use super::acme::challenges::{self, Challenges};
 use super::acme::store::{Id, Kept, Store};
-use self::book::{Book, Origin, Served, validity_and_names};
 use super::local_ca::{self, Issued, LocalCa};
 use crate::config::acme::{Acme, Challenge};
 use crate::config::tls::{CertificateFiles, CertificateSource, Tls};

@@ -222,11 +222,18 @@ impl Rules<'_> {
         if acme.directory.contains("//acme-staging") {
             let value = Some(format!("{:?}", acme.directory));
             let remedy = "remove it: without it Let's Encrypt's own directory is used";
-            self.refuse("tls.acme.directory", value, "is for rehearsals: no client trusts what it issues", remedy);
+            self.refuse(
+                "tls.acme.directory",
+                value,
+                "is for rehearsals: no client trusts what it issues",
+                remedy,
+            );
         }
         // A private CA may know other names.
         let bare = |name: &&String| !name.contains('.') || name.ends_with(".localhost");
-        if let Some(name) = acme.certificates.iter().flatten().find(bare).filter(|_| acme.directory_ca.is_none()) {
+        if let Some(name) =
+            acme.certificates.iter().flatten().find(bare).filter(|_| acme.directory_ca.is_none())
+        {
             let message = "is a name that no public CA issues for";
             let remedy = "write the public name, or name a private CA by directory and directory_ca";
             self.refuse("tls.acme.certificates", Some(format!("{name:?}")), message, remedy);
@@ -247,8 +254,7 @@ impl Rules<'_> {
         self.plain_origins();
         self.production_acme();
         if matches!(self.config.tls.source, CertificateSource::LocalCa { .. }) {
-            let remedy =
-                "set source = \"acme\" and [tls.acme], or source = \"files\" and [[tls.certificates]]; local-ca is for development and stage";
+            let remedy = "set source = \"acme\" and [tls.acme], or source = \"files\" and [[tls.certificates]]; local-ca is for development and stage";
             self.refuse("tls.source", None, "is a local CA, which no client trusts, in production", remedy);
         }
         if matches!(self.config.keys.master_key, Some(SecretSource::Value(_))) {

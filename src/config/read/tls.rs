@@ -35,8 +35,7 @@ impl Source {
 
 pub(super) fn tls(mut section: Section<'_>) -> Tls {
     let mut tls = Tls::default();
-    let sources =
-        one_of(&[("files", Source::Files), ("local-ca", Source::LocalCa), ("acme", Source::Acme)]);
+    let sources = one_of(&[("files", Source::Files), ("local-ca", Source::LocalCa), ("acme", Source::Acme)]);
     let source = section.optional("source", sources).unwrap_or(Source::LocalCa);
     let unused = |section: &Section<'_>, key: &str, remedy: &str| {
         section.problem(key, None, &format!("is not used by {}", source.written()), remedy);
@@ -112,7 +111,8 @@ fn acme_section(mut section: Section<'_>, wanted: bool) -> Acme {
     let certificates_given = section.has("certificates");
     section.set("certificates", certificates, &mut acme.certificates);
     if wanted && !certificates_given {
-        let remedy = "write a list of names for each certificate, such as [[\"example.com\", \"www.example.com\"]]";
+        let remedy =
+            "write a list of names for each certificate, such as [[\"example.com\", \"www.example.com\"]]";
         section.problem("certificates", None, "is missing", remedy);
     }
     if wanted && agreed != Some(true) {
@@ -144,7 +144,8 @@ fn directory(node: &Node) -> kind::Read<String> {
 /// A list of lists of names, none twice.
 fn certificates(node: &Node) -> kind::Read<Vec<Vec<String>>> {
     let all = list(list(ordered_name))(node)?;
-    let example = "write a list of names for each certificate, such as [[\"example.com\", \"www.example.com\"]]";
+    let example =
+        "write a list of names for each certificate, such as [[\"example.com\", \"www.example.com\"]]";
     if all.is_empty() || all.len() > MOST_CERTIFICATES {
         return wrong(node, "has no certificate, or more than 1000", example);
     }
@@ -153,7 +154,9 @@ fn certificates(node: &Node) -> kind::Read<Vec<Vec<String>>> {
     }
     let mut seen = BTreeSet::new();
     match all.iter().flatten().find(|name| !seen.insert(*name)) {
-        Some(twice) => wrong(node, format!("has {twice:?} twice"), "write each name once, in one certificate"),
+        Some(twice) => {
+            wrong(node, format!("has {twice:?} twice"), "write each name once, in one certificate")
+        }
         None => Ok(all),
     }
 }
@@ -162,7 +165,8 @@ fn certificates(node: &Node) -> kind::Read<Vec<Vec<String>>> {
 fn ordered_name(node: &Node) -> kind::Read<String> {
     let name = text(node)?;
     if name.starts_with("*.") {
-        let remedy = "write each name: a wildcard is proved by DNS records alone, which Keepgate does not set";
+        let remedy =
+            "write each name: a wildcard is proved by DNS records alone, which Keepgate does not set";
         return wrong(node, "is a wildcard", remedy);
     }
     if name.parse::<std::net::IpAddr>().is_ok() {
@@ -182,4 +186,87 @@ fn certificate(mut section: Section<'_>) -> Option<CertificateFiles> {
 fn certificate_name(node: &Node) -> kind::Read<String> {
     let name = text(node)?;
     if name.parse::<std::net::IpAddr>().is_ok() { Ok(name) } else { host(node) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::read::parse;
+
+    fn read(acme: &str, more: &str) -> Result<Acme, String> {
+        let text = format!(
+            "{more}\n[tls]\nsource = \"acme\"\n[tls.acme]\n{acme}\n[tokens]\nissuer = \"https://a.example.com\"\n\
+             [[routes]]\npath = \"/\"\napi = true\n"
+        );
+        match parse(&text, "config.toml", Vec::new()).map(|config| config.tls.source) {
+            Ok(CertificateSource::Acme(acme)) => Ok(acme),
+            Ok(other) => panic!("{other:?}"),
+            Err(problems) => Err(problems.to_string()),
+        }
+    }
+
+    const LEAST: &str = "agree_to_terms = true\ncertificates = [[\"Example.com\", \"www.example.com\"], [\"bücher.example\"]]";
+
+    #[test]
+    fn names_and_agreement_are_enough() {
+        let acme = read(LEAST, "").unwrap();
+        assert_eq!(
+            acme.certificates,
+            [vec!["example.com", "www.example.com"], vec!["xn--bcher-kva.example"]]
+        );
+        assert_eq!(acme.directory, crate::config::acme::LETS_ENCRYPT);
+        assert_eq!((acme.challenge, acme.external_account), (Challenge::Http01, None));
+    }
+
+    #[test]
+    fn nobody_agrees_to_terms_by_saying_nothing() {
+        for acme in [
+            "certificates = [[\"a.example.com\"]]",
+            "certificates = [[\"a.example.com\"]]\nagree_to_terms = false",
+        ] {
+            assert!(read(acme, "").unwrap_err().contains("tls.acme.agree_to_terms"));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_ordered_is_named_with_what_to_write() {
+        let of = |list: &str| read(&format!("agree_to_terms = true\ncertificates = {list}"), "").unwrap_err();
+        let all = [
+            of("[]"),
+            of("[[]]"),
+            of("[[\"*.example.com\", \"192.0.2.1\"]]"),
+            of("[[\"a.example.com\"], [\"b.example.com\", \"A.example.com\"]]"),
+            of("[\"a.example.com\"]"),
+            of("[[\"localhost\"]]"),
+            read(&format!("{LEAST}\ndirectory = \"http://ca.example/dir\""), "").unwrap_err(),
+            read(
+                &format!("{LEAST}\ndirectory = \"https://acme-staging-v02.api.letsencrypt.org/directory\""),
+                "",
+            )
+            .unwrap_err(),
+            read(&format!("{LEAST}\neab_kid = \"kid-1\""), "").unwrap_err(),
+            read(&format!("{LEAST}\neab_kid = \"kid-1\"\neab_key = {{ value = \"hunter2\" }}"), "")
+                .unwrap_err(),
+            read(&format!("{LEAST}\ncontact = [\"nobody\"]\nchallenge = \"dns-01\""), "").unwrap_err(),
+            read(LEAST, "[listen]\nhttp = []").unwrap_err(),
+        ];
+        let all = all.join("\n");
+        assert!(!all.contains("hunter2"), "{all}");
+        insta::assert_snapshot!(all);
+    }
+
+    #[test]
+    fn a_rehearsal_and_a_private_ca_may_do_what_production_by_a_public_one_may_not() {
+        let staging = "directory = \"https://acme-staging-v02.api.letsencrypt.org/directory\"";
+        assert!(read(&format!("{LEAST}\n{staging}"), "environment = \"stage\"").is_ok());
+        let inside = "agree_to_terms = true\ncertificates = [[\"gate\"]]\ndirectory = \"https://ca/dir\"\ndirectory_ca = \"/ca.pem\"";
+        assert!(read(inside, "").is_ok());
+    }
+
+    #[test]
+    fn what_belongs_to_another_source_is_refused() {
+        let text = "environment = \"stage\"\n[tls]\nnames = [\"localhost\"]\n[tls.acme]\nagree_to_terms = true\n[[routes]]\npath = \"/\"\napi = true\n";
+        let report = parse(text, "config.toml", Vec::new()).unwrap_err().to_string();
+        assert!(report.contains("tls.acme") && report.contains("set source = \"acme\""), "{report}");
+    }
 }

@@ -100,7 +100,8 @@ impl Challenges {
         provider: &CryptoProvider,
         (now, rng): (Timestamp, &dyn Rng),
     ) -> Result<Shown, TlsError> {
-        let refused = |error: rcgen::Error| TlsError::Names { names: name.to_owned(), reason: error.to_string() };
+        let refused =
+            |error: rcgen::Error| TlsError::Names { names: name.to_owned(), reason: error.to_string() };
         let mut params = CertificateParams::new(vec![name.to_owned()]).map_err(refused)?;
         valid(&mut params, now, now.plus(LIFE), rng)?;
         params.distinguished_name = DistinguishedName::new();
@@ -108,7 +109,9 @@ impl Challenges {
         let key = KeyPair::generate().map_err(|error| cannot_make(&error))?;
         let certificate = params.self_signed(&key).map_err(|error| cannot_make(&error))?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let key = CertifiedKey::from_der(vec![certificate.der().clone()], key, provider)?;
+        // Not by `from_der`, which refuses the critical extension that this is about.
+        let key =
+            CertifiedKey::new(vec![certificate.der().clone()], provider.key_provider.load_private_key(key)?);
         self.certificates.write().insert(name.to_owned(), Arc::new(key));
         Ok(Shown { challenges: Arc::clone(self), what: What::Certificate(name.to_owned()) })
     }

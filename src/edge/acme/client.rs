@@ -209,7 +209,10 @@ mod tests {
         let of = |text: &str| Target::of(&text.parse().unwrap());
         let target = of("https://ca.example:14000/dir?x=1").ok().unwrap();
         assert_eq!((target.host.as_str(), target.port), ("ca.example", 14000));
-        assert_eq!((target.path.to_string().as_str(), target.authority.to_str().unwrap()), ("/dir?x=1", "ca.example:14000"));
+        assert_eq!(
+            (target.path.to_string().as_str(), target.authority.to_str().unwrap()),
+            ("/dir?x=1", "ca.example:14000")
+        );
         let target = of("https://[::1]/dir").ok().unwrap();
         assert_eq!((target.host.as_str(), target.port), ("::1", 443));
         assert!(target.server_name().is_ok());

@@ -88,7 +88,9 @@ impl From<Error> for Failure {
                 };
                 Self::new(why, format!("the CA refused: {problem}"))
             }
-            Error::Other(error) => Self::new(Why::Unreachable, format!("the CA could not be asked: {}", chain(&*error))),
+            Error::Other(error) => {
+                Self::new(Why::Unreachable, format!("the CA could not be asked: {}", chain(&*error)))
+            }
             Error::Timeout(_) => Self::new(Why::Unreachable, "the CA did not finish in time"),
             Error::Crypto | Error::KeyRejected => Self::new(Why::Setup, "the account's key cannot be used"),
             error => Self::new(Why::Unusable, format!("the CA's answer makes no sense: {error}")),

@@ -147,7 +147,8 @@ impl Keeper {
     pub fn standing(&self) -> Vec<Standing> {
         let (acme, now) = (self.certificates.acme(), self.clock.now());
         let ordered = |served: &Served| {
-            let names = acme.iter().flat_map(|acme| &acme.certificates).find(|names| is_for(served, names))?;
+            let names =
+                acme.iter().flat_map(|acme| &acme.certificates).find(|names| is_for(served, names))?;
             let id = Id::of(names, &acme.as_ref()?.directory);
             let record = self.record(&id);
             Some((record.due(life(served), now), record.error))
@@ -222,7 +223,13 @@ impl Keeper {
     }
 
     /// Asks the CA when it would have a certificate renewed.
-    async fn suggestion(&self, acme: &Acme, id: &Id, served: &Served, stopped: &Stopped) -> Result<(), Closing> {
+    async fn suggestion(
+        &self,
+        acme: &Acme,
+        id: &Id,
+        served: &Served,
+        stopped: &Stopped,
+    ) -> Result<(), Closing> {
         let asked = conversation(stopped, async {
             let customer = self.desk.customer(acme).await?;
             self.desk.suggestion(&customer, &served.leaf).await
@@ -271,8 +278,15 @@ impl Keeper {
                 record.issued(life, now, &*self.rng);
                 self.counts.issued.up();
                 let renewal = record.due(Some(life), now);
-                tracing::info!(?names, until = %life.until, %renewal, "a certificate was issued");
-                (draft(Outcome::Granted).reason(if before.is_some() { "renewal" } else { "first" }), Ok(()))
+                let until = life.until;
+                let reason = if before.is_some() {
+                    tracing::info!(?names, %until, %renewal, "a certificate was renewed");
+                    "renewal"
+                } else {
+                    tracing::info!(?names, %until, %renewal, "a certificate was issued");
+                    "first"
+                };
+                (draft(Outcome::Granted).reason(reason), Ok(()))
             }
             Err(failure) => {
                 if failure.why == Why::NoAccount {
@@ -366,9 +380,13 @@ impl Keeper {
     ) -> Result<Result<(), Refusal>, Closing> {
         let Some(served) = self.current(names) else { return Ok(Err(Refusal::NotIssued { name })) };
         let revoked = conversation(stopped, self.revoke_at_ca(acme, &served.leaf, reason)).await?;
-        let draft = Draft::new(Intent::CertificateRevoke, if revoked.is_ok() { Outcome::Granted } else { Outcome::Failed });
+        let draft = Draft::new(
+            Intent::CertificateRevoke,
+            if revoked.is_ok() { Outcome::Granted } else { Outcome::Failed },
+        );
         let reason = revoked.as_ref().map_or_else(|failure| failure.why.word(), |()| word(reason));
-        self.put_on_record(draft.by(actor).target(names.first().map_or("", String::as_str)).reason(reason)).await;
+        self.put_on_record(draft.by(actor).target(names.first().map_or("", String::as_str)).reason(reason))
+            .await;
         if let Err(failure) = revoked {
             return Ok(Err(Refusal::Failed(failure.to_string())));
         }

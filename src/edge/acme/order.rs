@@ -95,7 +95,8 @@ impl Desk {
             }
             return Ok(account);
         }
-        let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
+        let new =
+            NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
         let external = acme.external_account.as_ref().map(|external| {
             let key = external.mac_key().map_err(|error| Failure::new(Why::Setup, error))?;
             Ok::<_, Failure>(ExternalAccountKey::new(external.kid.clone(), &key))
@@ -175,7 +176,10 @@ impl Desk {
             })?;
             let name = challenge.identifier().to_string();
             if !names.contains(&name) {
-                return Err(Failure::new(Why::Unusable, format!("the CA asks about {name}, which was not ordered")));
+                return Err(Failure::new(
+                    Why::Unusable,
+                    format!("the CA asks about {name}, which was not ordered"),
+                ));
             }
             let text = challenge.key_authorization();
             shown.push(match acme.challenge {
@@ -273,7 +277,9 @@ async fn refusal(order: &mut Order) -> Failure {
     if found.is_empty() {
         return match order.refresh().await.map(|state| state.error.clone()) {
             Ok(Some(problem)) => Error::Api(problem).into(),
-            Ok(None) => Failure::new(Why::Challenge, "the CA did not find out in time whether the names are ours"),
+            Ok(None) => {
+                Failure::new(Why::Challenge, "the CA did not find out in time whether the names are ours")
+            }
             Err(error) => error.into(),
         };
     }
@@ -316,7 +322,8 @@ mod tests {
         let (ours, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let provider = aws_lc_rs::default_provider();
         let names = ["a.example.com".to_owned(), "b.example.com".to_owned()];
-        let verdict = |chain: &str| check(chain, &ours, &names, &provider).map_err(|failure| failure.to_string());
+        let verdict =
+            |chain: &str| check(chain, &ours, &names, &provider).map_err(|failure| failure.to_string());
         let good = issue(&["b.example.com", "a.example.com"], &ours);
         assert!(verdict(&good).is_ok());
         assert!(verdict(&issue(&["a.example.com"], &ours)).unwrap_err().contains("b.example.com"));

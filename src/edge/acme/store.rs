@@ -129,11 +129,12 @@ impl Store {
     /// What is known of its orders; nothing if it cannot be read.
     pub fn record(&self, id: &Id) -> Record {
         let found = json(&self.0.join(format!("{}.json", id.0)));
-        found.unwrap_or_else(|error| {
-            tracing::warn!(%error, "what was known of a certificate's orders cannot be read");
-            None
-        })
-        .unwrap_or_default()
+        found
+            .unwrap_or_else(|error| {
+                tracing::warn!(%error, "what was known of a certificate's orders cannot be read");
+                None
+            })
+            .unwrap_or_default()
     }
 
     /// Keeps it.
@@ -219,9 +220,13 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>, StoreError> {
     };
     let meta = file.metadata().map_err(failed)?;
     if !meta.is_file() || meta.mode() & 0o077 != 0 {
-        return Err(StoreError::new(path, "is no file, or can be read by others: chmod 600 it, or remove it"));
+        return Err(StoreError::new(
+            path,
+            "is no file, or can be read by others: chmod 600 it, or remove it",
+        ));
     }
-    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(meta.len().min(LONGEST)).unwrap_or(0)));
+    let mut text =
+        Zeroizing::new(String::with_capacity(usize::try_from(meta.len().min(LONGEST)).unwrap_or(0)));
     file.take(LONGEST + 1).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > LONGEST {
         return Err(StoreError::new(path, "is longer than 256 KiB"));

@@ -174,7 +174,8 @@ mod tests {
     use crate::model::random::SeededRng;
 
     const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
-    const LIFE: Span = Span { from: START, until: Timestamp::from_millis(1_790_000_000_000 + 90 * 86_400_000) };
+    const LIFE: Span =
+        Span { from: START, until: Timestamp::from_millis(1_790_000_000_000 + 90 * 86_400_000) };
 
     fn day(number: u32) -> Timestamp {
         START.plus(DAY * number)

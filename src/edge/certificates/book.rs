@@ -107,4 +107,3 @@ fn name_of(name: &GeneralName<'_>) -> Option<String> {
         _ => None,
     }
 }
-

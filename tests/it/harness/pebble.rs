@@ -2,7 +2,6 @@
 //! `pebble-challtestsrv` (every name is this machine). It looks for challenges at two relays of the
 //! test's own, which lead to a gate once its ports are known, or nowhere.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,6 +18,9 @@ use tokio_rustls::TlsConnector;
 
 use super::client::Client;
 use super::gate::Gate;
+
+/// A leaf, and the protocol that was agreed on with it.
+pub type Shown = (CertificateDer<'static>, Option<Vec<u8>>);
 
 /// A running CA, gone when dropped.
 pub struct Pebble {
@@ -38,6 +40,15 @@ impl Pebble {
 
     /// Starts a CA with more in its configuration.
     pub async fn start_with(more: &Value) -> Self {
+        loop {
+            // Somebody else may have taken one of the ports meanwhile.
+            if let Some(pebble) = Self::try_start(more).await {
+                return pebble;
+            }
+        }
+    }
+
+    async fn try_start(more: &Value) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temp dir");
         authority(folder.path());
         let (http, tls) = (Relay::start().await, Relay::start().await);
@@ -63,24 +74,29 @@ impl Pebble {
             .stderr(Stdio::null())
             .spawn()
             .expect("pebble-challtestsrv is installed by tests/setup.sh");
-        let mut ca = Command::new("pebble")
+        let ca = Command::new("pebble")
             .args(["-strict", "-dnsserver", &dns.to_string(), "-config"])
             .arg(&path)
-            .envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_WFE_NONCEREJECT", "20")])
-            .stdout(Stdio::piped())
+            // Nonces are refused now and then, as a CA may; authorizations are not used again.
+            .envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_WFE_NONCEREJECT", "10"), ("PEBBLE_AUTHZREUSE", "0")])
+            .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("pebble is installed by tests/setup.sh");
-        let mut lines = BufReader::new(ca.stdout.take().expect("piped")).lines();
-        let told = lines.by_ref().map_while(Result::ok).any(|line| line.contains("directory available"));
-        assert!(told, "the CA ended at once");
-        // Nothing must block it.
-        std::thread::spawn(move || lines.for_each(drop));
-        let pebble = Self { folder, processes: vec![names, ca], api, management, http, tls };
-        while TcpStream::connect(api).await.is_err() || TcpStream::connect(management).await.is_err() {
-            tokio::task::yield_now().await;
+        let mut pebble = Self { folder, processes: vec![names, ca], api, management, http, tls };
+        for address in [dns, api, management] {
+            while TcpStream::connect(address).await.is_err() {
+                if pebble
+                    .processes
+                    .iter_mut()
+                    .any(|process| process.try_wait().is_ok_and(|end| end.is_some()))
+                {
+                    return None;
+                }
+                tokio::task::yield_now().await;
+            }
         }
-        pebble
+        Some(pebble)
     }
 
     /// The sections of a configuration with certificates from here: one for each list of names.
@@ -112,11 +128,37 @@ impl Pebble {
         client.get(path).send().await.expect(200).text()
     }
 
+    /// The root of what it issues.
+    pub async fn root(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.ask("/roots/0").await.as_bytes()).expect("PEM")
+    }
+
+    /// What it says of a certificate that it issued.
+    pub async fn status(&self, certificate: &CertificateDer<'_>) -> Value {
+        let (_, parsed) = x509_parser::parse_x509_certificate(certificate).expect("a certificate");
+        let serial: String = parsed.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect();
+        let path = format!("/cert-status-by-serial/{}", serial.trim_start_matches('0'));
+        serde_json::from_str(&self.ask(&path).await).expect("JSON")
+    }
+
     /// The certificate that a gate shows under a name, if this CA issued it.
     pub async fn issued(&self, gate: &Gate, name: &str) -> Option<CertificateDer<'static>> {
-        let root = self.ask("/roots/0").await;
-        let root = CertificateDer::from_pem_slice(root.as_bytes()).expect("PEM");
-        shown(gate.port("https"), name, root, &[]).await
+        self.issued_under(gate, name, self.root().await).await
+    }
+
+    /// The same for a CA that is gone, whose root was this.
+    pub async fn issued_under(
+        &self,
+        gate: &Gate,
+        name: &str,
+        root: CertificateDer<'static>,
+    ) -> Option<CertificateDer<'static>> {
+        shown(gate.port("https"), name, root, &[]).await.map(|(leaf, _)| leaf)
+    }
+
+    /// What a gate shows and agrees on with a client that offers these protocols.
+    pub async fn agreed(&self, gate: &Gate, name: &str, offers: &[&[u8]]) -> Option<Shown> {
+        shown(gate.port("https"), name, self.root().await, offers).await
     }
 
     /// Ends the CA.
@@ -140,7 +182,7 @@ async fn shown(
     name: &str,
     root: CertificateDer<'static>,
     alpn: &[&[u8]],
-) -> Option<CertificateDer<'static>> {
+) -> Option<Shown> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(root).expect("a certificate");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -153,8 +195,9 @@ async fn shown(
     let stream = TcpStream::connect(address).await.expect("the gate accepts");
     let name = ServerName::try_from(name.to_owned()).expect("a name");
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
-    let chain = stream.get_ref().1.peer_certificates().expect("it showed one");
-    Some(chain[0].clone().into_owned())
+    let connection = stream.get_ref().1;
+    let chain = connection.peer_certificates().expect("it showed one");
+    Some((chain[0].clone().into_owned(), connection.alpn_protocol().map(<[u8]>::to_vec)))
 }
 
 /// A CA and a certificate for the CA's own interface.
