@@ -69,6 +69,7 @@ impl Terminator {
 
 /// What a handshake was for.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one, and none is kept")]
 pub enum Agreed {
     /// Requests.
     Http(Secured),
@@ -118,5 +119,129 @@ impl Secured {
     /// For the stage that reads requests.
     pub fn into_parts(self) -> (TlsStream<TcpStream>, Permit) {
         (self.stream, self.permit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+    use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, ServerConnection, SignatureScheme};
+    use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+    use super::*;
+    use crate::config::acme::{Acme, Challenge};
+    use crate::config::tls::CertificateSource;
+    use crate::edge::acme::challenges::Shown;
+    use crate::model::random::SeededRng;
+    use crate::model::time::{ManualClock, Timestamp};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+    const HTTP: &[u8] = b"http/1.1";
+
+    /// A CA's validation server takes whatever it is shown, and judges it afterwards.
+    #[derive(Debug)]
+    struct Credulous;
+
+    type Verified<T> = Result<T, rustls::Error>;
+
+    impl ServerCertVerifier for Credulous {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Verified<ServerCertVerified> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Verified<HandshakeSignatureValid> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Verified<HandshakeSignatureValid> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+        }
+    }
+
+    /// The leaf that is shown, and the protocol agreed on.
+    fn shake(server: &Terminator, name: &str, offers: &[&[u8]]) -> Verified<(Vec<u8>, Option<Vec<u8>>)> {
+        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Credulous))
+            .with_no_client_auth();
+        config.alpn_protocols = offers.iter().map(|offer| offer.to_vec()).collect();
+        let mut client =
+            ClientConnection::new(Arc::new(config), ServerName::try_from(name.to_owned()).unwrap())?;
+        let mut server = ServerConnection::new(Arc::clone(&server.config))?;
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut bytes = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut bytes).unwrap();
+            }
+            server.read_tls(&mut &bytes[..]).unwrap();
+            server.process_new_packets()?;
+            bytes.clear();
+            while server.wants_write() {
+                server.write_tls(&mut bytes).unwrap();
+            }
+            client.read_tls(&mut &bytes[..]).unwrap();
+            client.process_new_packets()?;
+        }
+        let leaf = client.peer_certificates().unwrap()[0].to_vec();
+        Ok((leaf, client.alpn_protocol().map(<[u8]>::to_vec)))
+    }
+
+    fn terminator(challenge: Challenge) -> (tempfile::TempDir, Terminator, Shown) {
+        let folder = tempfile::tempdir().unwrap();
+        let certificates = vec![vec!["a.example.com".to_owned()], vec!["b.example.com".to_owned()]];
+        let source = CertificateSource::Acme(Acme { challenge, certificates, ..Acme::default() });
+        let config = Tls { source, ..Tls::default() };
+        let (clock, rng) = (Arc::new(ManualClock::at(NOW)), Arc::new(SeededRng::new(1)));
+        let terminator = Terminator::open(&config, folder.path(), clock, rng).unwrap();
+        let certificates = terminator.certificates();
+        let making = (NOW, &SeededRng::new(2) as &dyn crate::model::random::Rng);
+        let challenges = certificates.challenges();
+        let shown = challenges.show_certificate("a.example.com", &[7; 32], certificates.provider(), making);
+        (folder, terminator, shown.unwrap())
+    }
+
+    #[test]
+    fn a_challenges_certificate_is_for_its_name_and_protocol_alone() {
+        let (_folder, terminator, shown) = terminator(Challenge::TlsAlpn01);
+        let challenge = terminator.certificates().challenges().certificate("a.example.com").unwrap();
+        let challenge = challenge.cert[0].to_vec();
+        let seen = |name: &str, offers: &[&[u8]]| shake(&terminator, name, offers);
+        assert_eq!(seen("A.example.com", &[ALPN]).unwrap(), (challenge.clone(), Some(ALPN.to_vec())));
+        for offers in [&[][..], &[HTTP], &[ALPN, HTTP], &[HTTP, ALPN], &[ALPN, b"h2"]] {
+            let (leaf, agreed) = seen("a.example.com", offers).unwrap();
+            assert!(leaf != challenge && agreed.as_deref() != Some(ALPN), "{offers:?}");
+        }
+        assert!(seen("b.example.com", &[ALPN]).is_err(), "no challenge is open for it");
+        drop(shown);
+        assert!(seen("a.example.com", &[ALPN]).is_err(), "the order is through");
+    }
+
+    #[test]
+    fn without_challenges_in_handshakes_their_protocol_is_not_spoken() {
+        let (_folder, terminator, _shown) = terminator(Challenge::Http01);
+        assert!(shake(&terminator, "a.example.com", &[ALPN]).is_err());
+        assert!(shake(&terminator, "a.example.com", &[HTTP]).is_ok());
     }
 }

@@ -26,7 +26,7 @@ fn gate_with_one(pebble: &Pebble) -> Gate {
 
 /// Certificates as the command line lists them.
 fn list(gate: &Gate) -> Vec<Value> {
-    gate.cli_json(&["certificate", "list"])["with"].as_array().expect("a list").clone()
+    gate.cli_json(&["certificate", "list"]).as_array().expect("a list").clone()
 }
 
 /// A metric of a gate.
@@ -60,7 +60,7 @@ async fn a_certificate_is_issued_by_http_01_served_measured_and_on_record() {
     until_nothing_is_due(&gate);
     assert_eq!(orders(&gate), [("granted".to_owned(), "first".to_owned())]);
     assert_eq!(metric(&gate, "keepgate_certificate_orders_total{outcome=\"issued\"}").await, "1");
-    assert_eq!(metric(&gate, "keepgate_certificates_self_signed").await, "0");
+    assert_eq!(metric(&gate, "keepgate_certificates_self_signed").await, "0.0");
     let ends = metric(&gate, "keepgate_certificate_expiry_timestamp_seconds{name=\"a.example.test\"}").await;
     assert!(ends.parse::<f64>().expect("a number") > 1.7e9, "{ends}");
     gate.verify_audit();
@@ -93,6 +93,15 @@ async fn several_names_share_a_certificate_and_several_certificates_are_chosen_b
     let listed = list(&gate);
     assert_eq!(listed[0]["names"], json!(["a.example.test", "b.example.test"]));
     assert_eq!(listed[1]["names"], json!(["c.example.test"]));
+    // A reload orders what is new, and leaves alone what is there.
+    let names = json!([["c.example.test"], ["d.example.test"], ["b.example.test", "a.example.test"]]);
+    gate.rewrite(&pebble.config("http-01", &names, ""));
+    gate.cli(&["reload"]).expect(0);
+    until_nothing_is_due(&gate);
+    assert!(pebble.issued(&gate, "d.example.test").await.is_some());
+    assert_eq!(pebble.issued(&gate, "a.example.test").await, Some(a));
+    assert_eq!(pebble.issued(&gate, "c.example.test").await, Some(c));
+    assert_eq!(metric(&gate, "keepgate_certificate_orders_total{outcome=\"issued\"}").await, "3");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,8 +153,8 @@ async fn a_ca_that_finds_nobody_costs_neither_the_gate_nor_its_patience() {
     let listed = list(&gate);
     assert_eq!(listed[0]["source"], "self_signed");
     assert!(listed[0]["error"].as_str().expect("a text").contains("a.example.test"), "{listed:?}");
-    assert_eq!(metric(&gate, "keepgate_certificates_self_signed").await, "1");
-    assert_eq!(metric(&gate, "keepgate_certificates_failing").await, "1");
+    assert_eq!(metric(&gate, "keepgate_certificates_self_signed").await, "1.0");
+    assert_eq!(metric(&gate, "keepgate_certificates_failing").await, "1.0");
     assert!(pebble.issued(&gate, "a.example.test").await.is_none(), "a self-signed one answers");
     let status = gate.cli(&["status"]).expect(0);
     assert!(status.stdout.contains("1 of 1 not issued yet"), "{status:?}");

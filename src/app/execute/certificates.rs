@@ -5,7 +5,8 @@ use std::sync::{Arc, Weak};
 use super::super::control::Outcome;
 use super::super::control::reply::{Code, Failure, Reply};
 use super::super::core::Core;
-use crate::edge::acme::keeper::{Keeper, Refusal};
+use crate::edge::acme::commands::Refusal;
+use crate::edge::acme::keeper::Keeper;
 use crate::model::caller::Actor;
 use crate::model::certificate::RevocationReason;
 

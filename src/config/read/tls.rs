@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::kind::{self, duration, flag, list, one_of, parsed, path, text, wrong};
 use super::section::Section;
 use super::sections::{YEAR, host};
-use super::tree::Node;
+use super::tree::{Node, Value};
 use crate::config::acme::{Acme, Challenge, ExternalAccount};
 use crate::config::tls::{CertificateFiles, CertificateSource, Tls};
 
@@ -15,6 +15,10 @@ use crate::config::tls::{CertificateFiles, CertificateSource, Tls};
 const MOST_NAMES: usize = 100;
 /// Most certificates: each has an order of its own.
 const MOST_CERTIFICATES: usize = 1000;
+
+/// How certificates are written.
+const EACH: &str =
+    "write a list of names for each certificate, such as [[\"example.com\", \"www.example.com\"]]";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
@@ -111,9 +115,7 @@ fn acme_section(mut section: Section<'_>, wanted: bool) -> Acme {
     let certificates_given = section.has("certificates");
     section.set("certificates", certificates, &mut acme.certificates);
     if wanted && !certificates_given {
-        let remedy =
-            "write a list of names for each certificate, such as [[\"example.com\", \"www.example.com\"]]";
-        section.problem("certificates", None, "is missing", remedy);
+        section.problem("certificates", None, "is missing", EACH);
     }
     if wanted && agreed != Some(true) {
         let remedy = "read the CA's terms of service (`meta.termsOfService` in its directory) and write true";
@@ -143,9 +145,8 @@ fn directory(node: &Node) -> kind::Read<String> {
 
 /// A list of lists of names, none twice.
 fn certificates(node: &Node) -> kind::Read<Vec<Vec<String>>> {
-    let all = list(list(ordered_name))(node)?;
-    let example =
-        "write a list of names for each certificate, such as [[\"example.com\", \"www.example.com\"]]";
+    let all = list(names)(node)?;
+    let example = EACH;
     if all.is_empty() || all.len() > MOST_CERTIFICATES {
         return wrong(node, "has no certificate, or more than 1000", example);
     }
@@ -158,6 +159,14 @@ fn certificates(node: &Node) -> kind::Read<Vec<Vec<String>>> {
             wrong(node, format!("has {twice:?} twice"), "write each name once, in one certificate")
         }
         None => Ok(all),
+    }
+}
+
+/// The names of one certificate.
+fn names(node: &Node) -> kind::Read<Vec<String>> {
+    match &node.value {
+        Value::List(_) | Value::Loose(_) => list(ordered_name)(node),
+        _ => wrong(node, "is not a list of names", EACH),
     }
 }
 

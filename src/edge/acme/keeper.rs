@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustls_pki_types::CertificateDer;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
+use super::commands::Ask;
 use super::failure::{Failure, Why};
 use super::order::{Desk, Issued};
 use super::store::{Id, Store};
@@ -22,7 +22,6 @@ use crate::edge::certificates::Certificates;
 use crate::edge::certificates::book::{Origin, Served};
 use crate::edge::decisions::AuditSink;
 use crate::model::caller::Actor;
-use crate::model::certificate::RevocationReason;
 use crate::model::event::{Intent, Outcome};
 use crate::model::random::SharedRng;
 use crate::model::time::{SharedClock, Timestamp};
@@ -48,49 +47,14 @@ pub struct Counts {
 
 /// The keeper. Whoever has it may ask; its work is done by [`Work::run`].
 pub struct Keeper {
-    certificates: Arc<Certificates>,
-    desk: Desk,
+    pub(super) certificates: Arc<Certificates>,
+    pub(super) desk: Desk,
     audit: Arc<dyn AuditSink>,
     records: Mutex<BTreeMap<Id, Record>>,
     counts: Counts,
-    asks: mpsc::Sender<Ask>,
-    clock: SharedClock,
+    pub(super) asks: mpsc::Sender<Ask>,
+    pub(super) clock: SharedClock,
     rng: SharedRng,
-}
-
-/// Something an operator wants of one certificate.
-struct Ask {
-    name: String,
-    what: What,
-    actor: Actor,
-    reply: oneshot::Sender<Result<(), Refusal>>,
-}
-
-#[derive(Clone, Copy)]
-enum What {
-    Renew,
-    Revoke(RevocationReason),
-}
-
-/// Why a command was not done.
-#[derive(Clone, Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the message above each variant shows what its fields are")]
-pub enum Refusal {
-    /// There is no such certificate.
-    #[error("no certificate of [tls.acme] is for {name}")]
-    Unknown { name: String },
-    /// It was not issued yet.
-    #[error("the certificate for {name} was not issued yet")]
-    NotIssued { name: String },
-    /// Too much failed lately.
-    #[error("too many orders for {name} failed within the last hour; the next may be made at {at}")]
-    Limited { name: String, at: Timestamp },
-    /// It failed.
-    #[error("{0}")]
-    Failed(String),
-    /// The node closes, or has too many commands waiting.
-    #[error("orders are not taken now")]
-    Unavailable,
 }
 
 /// A certificate as it stands.
@@ -105,10 +69,10 @@ pub struct Standing {
 }
 
 /// Raised when the node closes; a sender that is gone counts as raised.
-type Stopped = watch::Receiver<bool>;
+pub(super) type Stopped = watch::Receiver<bool>;
 
 /// The node closes.
-struct Closing;
+pub(super) struct Closing;
 
 /// The keeper's work, to be run once.
 pub struct Work {
@@ -160,34 +124,17 @@ impl Keeper {
         told.collect()
     }
 
-    /// Orders a certificate anew, now. Resolves when it is in use, or the order has failed.
-    pub async fn renew(&self, name: String, actor: Actor) -> Result<(), Refusal> {
-        self.ask(name, What::Renew, actor).await
-    }
-
-    /// Has a certificate revoked. It is served no longer, and another is ordered.
-    pub async fn revoke(&self, name: String, reason: RevocationReason, actor: Actor) -> Result<(), Refusal> {
-        self.ask(name, What::Revoke(reason), actor).await
-    }
-
-    async fn ask(&self, name: String, what: What, actor: Actor) -> Result<(), Refusal> {
-        let (reply, answer) = oneshot::channel();
-        let asked = self.asks.try_send(Ask { name: name.to_ascii_lowercase(), what, actor, reply });
-        asked.map_err(|_| Refusal::Unavailable)?;
-        answer.await.unwrap_or(Err(Refusal::Unavailable))
-    }
-
-    fn store(&self) -> &Store {
+    pub(super) fn store(&self) -> &Store {
         &self.desk.store
     }
 
-    fn record(&self, id: &Id) -> Record {
+    pub(super) fn record(&self, id: &Id) -> Record {
         let mut records = self.records.lock();
         records.entry(id.clone()).or_insert_with(|| self.store().record(id)).clone()
     }
 
     /// In memory first: a disk that is full must not make us forget that the CA was asked.
-    fn keep(&self, id: &Id, record: Record) {
+    pub(super) fn keep(&self, id: &Id, record: Record) {
         if let Err(error) = self.store().keep_record(id, &record) {
             tracing::error!(%error, "what is known of a certificate's orders could not be kept");
         }
@@ -195,7 +142,7 @@ impl Keeper {
     }
 
     /// The certificate for these names, if one was issued.
-    fn current(&self, names: &[String]) -> Option<Served> {
+    pub(super) fn current(&self, names: &[String]) -> Option<Served> {
         let served = self.certificates.served().into_iter();
         served.filter(|served| served.origin == Origin::Acme).find(|served| is_for(served, names))
     }
@@ -253,7 +200,7 @@ impl Keeper {
     }
 
     /// Orders a certificate, and keeps and serves it.
-    async fn order(
+    pub(super) async fn order(
         &self,
         acme: &Acme,
         (names, id): (&[String], &Id),
@@ -323,96 +270,10 @@ impl Keeper {
         }
     }
 
-    async fn put_on_record(&self, draft: Draft) {
+    pub(super) async fn put_on_record(&self, draft: Draft) {
         if let Err(error) = self.audit.record(draft).await {
             tracing::error!(%error, "what became of a certificate could not be written to the audit log");
         }
-    }
-
-    async fn answer(&self, ask: Ask, stopped: &Stopped) -> Result<(), Closing> {
-        let Ask { name, what, actor, reply } = ask;
-        let done = match self.find(&name) {
-            None => Err(Refusal::Unknown { name }),
-            Some((acme, names, id)) => {
-                let certificate = (names.as_slice(), &id);
-                match what {
-                    What::Renew => self.renew_now(&acme, certificate, (name, actor), stopped).await?,
-                    What::Revoke(reason) => {
-                        self.revoke_now(&acme, certificate, (name, reason, actor), stopped).await?
-                    }
-                }
-            }
-        };
-        // Whoever asked may have gone.
-        let _ = reply.send(done);
-        Ok(())
-    }
-
-    fn find(&self, name: &str) -> Option<(Acme, Vec<String>, Id)> {
-        let acme = self.certificates.acme()?;
-        let names = acme.certificates.iter().find(|names| names.iter().any(|known| known == name))?.clone();
-        let id = Id::of(&names, &acme.directory);
-        Some((acme, names, id))
-    }
-
-    async fn renew_now(
-        &self,
-        acme: &Acme,
-        certificate: (&[String], &Id),
-        (name, actor): (String, Actor),
-        stopped: &Stopped,
-    ) -> Result<Result<(), Refusal>, Closing> {
-        let now = self.clock.now();
-        let at = self.record(certificate.1).room(now);
-        if at > now {
-            return Ok(Err(Refusal::Limited { name, at }));
-        }
-        let ordered = self.order(acme, certificate, actor, stopped).await?;
-        Ok(ordered.map_err(|failure| Refusal::Failed(failure.to_string())))
-    }
-
-    async fn revoke_now(
-        &self,
-        acme: &Acme,
-        (names, id): (&[String], &Id),
-        (name, reason, actor): (String, RevocationReason, Actor),
-        stopped: &Stopped,
-    ) -> Result<Result<(), Refusal>, Closing> {
-        let Some(served) = self.current(names) else { return Ok(Err(Refusal::NotIssued { name })) };
-        let revoked = conversation(stopped, self.revoke_at_ca(acme, &served.leaf, reason)).await?;
-        let draft = Draft::new(
-            Intent::CertificateRevoke,
-            if revoked.is_ok() { Outcome::Granted } else { Outcome::Failed },
-        );
-        let reason = revoked.as_ref().map_or_else(|failure| failure.why.word(), |()| word(reason));
-        self.put_on_record(draft.by(actor).target(names.first().map_or("", String::as_str)).reason(reason))
-            .await;
-        if let Err(failure) = revoked {
-            return Ok(Err(Refusal::Failed(failure.to_string())));
-        }
-        tracing::warn!(?names, reason, "a certificate was revoked; another is ordered");
-        let forgotten = self.store().forget_certificate(id).map_err(|error| error.to_string());
-        self.keep(id, Record::default());
-        let reread = forgotten.and_then(|()| self.certificates.reread().map_err(|error| error.to_string()));
-        Ok(reread.map_err(Refusal::Failed))
-    }
-
-    async fn revoke_at_ca(
-        &self,
-        acme: &Acme,
-        leaf: &CertificateDer<'_>,
-        reason: RevocationReason,
-    ) -> Result<(), Failure> {
-        use instant_acme::RevocationReason as Theirs;
-        let reason = match reason {
-            RevocationReason::Unspecified => Theirs::Unspecified,
-            RevocationReason::KeyCompromise => Theirs::KeyCompromise,
-            RevocationReason::AffiliationChanged => Theirs::AffiliationChanged,
-            RevocationReason::Superseded => Theirs::Superseded,
-            RevocationReason::CessationOfOperation => Theirs::CessationOfOperation,
-        };
-        let customer = self.desk.customer(acme).await?;
-        self.desk.revoke(&customer, leaf, reason).await
     }
 }
 
@@ -428,15 +289,16 @@ impl Work {
         tokio::select! {
             biased;
             () = until(stopped.clone()) => Err(Closing),
-            Some(ask) = self.asks.recv() => keeper.answer(ask, stopped).await,
+            // Before commands, which may be about what is new.
             () = keeper.certificates.changed() => Ok(()),
+            Some(ask) = self.asks.recv() => keeper.answer(ask, stopped).await,
             () = tokio::time::sleep(pause) => Ok(()),
         }
     }
 }
 
 /// Speaks with a CA until it is done, takes too long, or the node closes.
-async fn conversation<T>(
+pub(super) async fn conversation<T>(
     stopped: &Stopped,
     speaking: impl Future<Output = Result<T, Failure>>,
 ) -> Result<Result<T, Failure>, Closing> {
@@ -460,8 +322,4 @@ fn is_for(served: &Served, names: &[String]) -> bool {
 /// What stands in has no life that anything follows from.
 fn life(served: &Served) -> Option<Span> {
     (served.origin == Origin::Acme).then_some(served.life)
-}
-
-fn word(reason: RevocationReason) -> &'static str {
-    RevocationReason::WORDS.iter().find(|(_, known)| *known == reason).map_or("", |(word, _)| word)
 }

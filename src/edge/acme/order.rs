@@ -8,6 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error,
     ExternalAccountKey, Identifier, NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
@@ -149,7 +151,7 @@ impl Desk {
         let key = KeyPair::generate().map_err(|error| Failure::new(Why::Setup, error))?;
         order.finalize_csr(&signing_request(names, &key)?).await?;
         let chain = order.poll_certificate(&POLL).await?;
-        let life = check(&chain, &key, names, &self.provider)?;
+        let (life, chain) = check(&chain, &key, names, &self.provider)?;
         if life.until <= self.clock.now() {
             return Err(Failure::new(Why::Unusable, "the certificate has run out already"));
         }
@@ -286,8 +288,13 @@ async fn refusal(order: &mut Order) -> Failure {
     Failure::new(Why::Challenge, found.join("; "))
 }
 
-/// What the CA sent: a chain for our key and all of the names, or it is of no use.
-fn check(chain: &str, key: &KeyPair, names: &[String], provider: &CryptoProvider) -> Result<Span, Failure> {
+/// What the CA sent: a chain for our key and all of the names, written anew, or it is of no use.
+fn check(
+    chain: &str,
+    key: &KeyPair,
+    names: &[String],
+    provider: &CryptoProvider,
+) -> Result<(Span, String), Failure> {
     let unusable = |reason: &dyn ToString| {
         Failure::new(Why::Unusable, format!("what the CA issued is of no use: {}", reason.to_string()))
     };
@@ -302,8 +309,23 @@ fn check(chain: &str, key: &KeyPair, names: &[String], provider: &CryptoProvider
         return Err(unusable(&format!("it does not name {missing}")));
     }
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let text = chain.iter().map(pem).collect();
     CertifiedKey::from_der(chain, key, provider).map_err(|error| unusable(&error))?;
-    Ok(life)
+    Ok((life, text))
+}
+
+/// RFC 7468 §5.1. Not as the CA wrote it, which may have put anything around it.
+fn pem(certificate: &CertificateDer<'_>) -> String {
+    let text = STANDARD.encode(certificate);
+    let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    for (at, c) in text.chars().enumerate() {
+        if at > 0 && at.is_multiple_of(64) {
+            pem.push('\n');
+        }
+        pem.push(c);
+    }
+    pem.push_str("\n-----END CERTIFICATE-----\n");
+    pem
 }
 
 #[cfg(test)]
@@ -325,7 +347,10 @@ mod tests {
         let verdict =
             |chain: &str| check(chain, &ours, &names, &provider).map_err(|failure| failure.to_string());
         let good = issue(&["b.example.com", "a.example.com"], &ours);
-        assert!(verdict(&good).is_ok());
+        let plain = good.replace("\r\n", "\n");
+        let (_, written) =
+            verdict(&format!("hello\n{plain}-----BEGIN X-----\nAAAA\n-----END X-----\n")).unwrap();
+        assert_eq!(written, plain, "and nothing of what stood around it");
         assert!(verdict(&issue(&["a.example.com"], &ours)).unwrap_err().contains("b.example.com"));
         assert!(verdict(&issue(&["a.example.com", "b.example.com"], &other)).is_err());
         assert!(verdict("nonsense").is_err());

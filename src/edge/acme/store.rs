@@ -191,7 +191,7 @@ impl Id {
         }
         // Host names are ASCII, of letters, digits, dots and dashes; a name from elsewhere is not shown.
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
-        let first = names.first().filter(|name| name.bytes().all(plain) && !name.starts_with('.'));
+        let first = sorted.first().filter(|name| name.bytes().all(plain) && !name.starts_with('.'));
         let stem = first.and_then(|name| name.get(..name.len().min(LONGEST_STEM))).unwrap_or("certificate");
         let hash = hasher.finalize().to_hex();
         Self(format!("{stem}-{}", hash.get(..16).unwrap_or_default()))
@@ -269,6 +269,7 @@ mod tests {
         let id = |these: &[&str], directory: &str| Id::of(&names(these), directory);
         let one = id(&["a.example.com", "b.example.com"], "https://ca/dir");
         assert!(one.0.starts_with("a.example.com-"));
+        assert_eq!(one, id(&["b.example.com", "a.example.com"], "https://ca/dir"));
         assert_ne!(one, id(&["a.example.com"], "https://ca/dir"));
         assert_ne!(one, id(&["a.example.com", "b.example.com"], "https://other/dir"));
         for odd in ["../../etc/passwd", ".hidden", "a\0b", &"x".repeat(253)] {

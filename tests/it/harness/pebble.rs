@@ -78,7 +78,7 @@ impl Pebble {
             .args(["-strict", "-dnsserver", &dns.to_string(), "-config"])
             .arg(&path)
             // Nonces are refused now and then, as a CA may; authorizations are not used again.
-            .envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_WFE_NONCEREJECT", "10"), ("PEBBLE_AUTHZREUSE", "0")])
+            .envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_WFE_NONCEREJECT", "1"), ("PEBBLE_AUTHZREUSE", "0")])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
