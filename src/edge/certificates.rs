@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 
 use self::book::{Book, Origin, Served, validity_and_names};
 use super::acme::challenges::{self, Challenges};
-use super::acme::store::{Id, Kept, Store};
+use super::acme::store::{Kept, Store};
 use super::local_ca::{self, Issued, LocalCa};
 use crate::config::acme::{Acme, Challenge};
 use crate::config::tls::{CertificateFiles, CertificateSource, Tls};
@@ -223,12 +223,12 @@ impl Certificates {
             (CertificateSource::Acme(acme), _) => {
                 self.stand_ins.lock().retain(|names, _| acme.certificates.contains(names));
                 for names in &acme.certificates {
-                    self.enter_issued(&mut book, names, &acme.directory)?;
+                    self.enter_issued(&mut book, names)?;
                 }
             }
             (CertificateSource::LocalCa { names }, Some(ca)) => {
                 let issued = ca.issue(names, self.clock.now(), &*self.rng)?;
-                self.enter(&mut book, Kept { chain: issued.chain, key: issued.key }, Origin::LocalCa)?;
+                self.enter(&mut book, kept(issued.chain, issued.key), Origin::LocalCa)?;
             }
             (CertificateSource::LocalCa { .. }, None) => {}
         }
@@ -236,8 +236,8 @@ impl Certificates {
     }
 
     /// The certificate that was issued for these names, or one that stands in for it.
-    fn enter_issued(&self, book: &mut Book, names: &[String], directory: &str) -> Result<(), TlsError> {
-        let found = self.issued.certificate(&Id::of(names, directory)).map_err(|error| error.to_string());
+    fn enter_issued(&self, book: &mut Book, names: &[String]) -> Result<(), TlsError> {
+        let found = self.issued.certificate(names).map_err(|error| error.to_string());
         let entered = found.and_then(|kept| {
             let entering = kept.map(|kept| self.enter(book, kept, Origin::Acme));
             entering.transpose().map_err(|error| error.to_string())
@@ -255,11 +255,16 @@ impl Certificates {
                 place.insert(local_ca::self_signed(names, self.clock.now(), &*self.rng)?)
             }
         };
-        let kept = Kept { chain: stand_in.chain.clone(), key: stand_in.key.clone_key() };
-        self.enter(book, kept, Origin::SelfSigned)
+        let stand_in = kept(stand_in.chain.clone(), stand_in.key.clone_key());
+        self.enter(book, stand_in, Origin::SelfSigned)
     }
 
-    fn enter(&self, book: &mut Book, Kept { chain, key }: Kept, origin: Origin) -> Result<(), TlsError> {
+    fn enter(
+        &self,
+        book: &mut Book,
+        Kept { chain, key, directory }: Kept,
+        origin: Origin,
+    ) -> Result<(), TlsError> {
         let unusable = |reason: String| TlsError::Unusable { path: origin.path(), reason };
         let leaf = chain.first().cloned().ok_or_else(|| unusable("no certificate in it".to_owned()))?;
         let (life, names) = validity_and_names(&leaf).map_err(unusable)?;
@@ -268,7 +273,7 @@ impl Certificates {
         let key = CertifiedKey::from_der(chain, key, &self.provider)
             .map_err(|error| unusable(format!("certificate and key do not go together: {error}")))?;
         let key = Arc::new(key);
-        book.served.push(Served { names: names.clone(), origin, life, leaf });
+        book.served.push(Served { names: names.clone(), origin, directory, life, leaf });
         for name in names {
             match name.strip_prefix("*.") {
                 Some(parent) => book.wildcards.entry(parent.to_owned()).or_insert_with(|| Arc::clone(&key)),
@@ -301,12 +306,17 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
+/// One that was not ordered.
+const fn kept(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Kept {
+    Kept { chain, key, directory: String::new() }
+}
+
 fn load(files: &CertificateFiles) -> Result<Kept, TlsError> {
     let chain = parse_chain(read(&files.certificate)?.as_bytes(), &files.certificate)?;
     let key = PrivateKeyDer::from_pem_slice(read_private(&files.key)?.as_bytes()).map_err(|error| {
         TlsError::Unusable { path: files.key.clone(), reason: format!("no private key: {error}") }
     })?;
-    Ok(Kept { chain, key })
+    Ok(kept(chain, key))
 }
 
 /// The certificates of a PEM text.

@@ -217,3 +217,18 @@ async fn a_revoked_certificate_is_served_no_longer_and_another_is_ordered() {
     let revoked = events.iter().find(|event| event["intent"] == "certificate_revoke").expect("on record");
     assert_eq!((&revoked["outcome"], &revoked["reason"]), (&json!("granted"), &json!("key-compromise")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_ca_takes_over_and_until_then_the_certificate_of_the_first_is_served() {
+    let (first, second) = (Pebble::start().await, Pebble::start().await);
+    let gate = gate_with_one(&first);
+    let before = first.issued(&gate, "a.example.test").await.expect("issued");
+    // It finds nobody yet, and waits.
+    gate.rewrite(&second.config("http-01", &json!([["a.example.test"]]), ""));
+    gate.cli(&["reload"]).expect(0);
+    assert_eq!(first.issued(&gate, "a.example.test").await, Some(before));
+    second.look_at(&gate);
+    until_nothing_is_due(&gate);
+    assert!(second.issued(&gate, "a.example.test").await.is_some());
+    assert_eq!(orders(&gate), vec![("granted".to_owned(), "first".to_owned()); 2]);
+}

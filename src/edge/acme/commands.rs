@@ -117,7 +117,9 @@ impl Keeper {
         (name, reason, actor): (String, RevocationReason, Actor),
         stopped: &Stopped,
     ) -> Result<Result<(), Refusal>, Closing> {
-        let Some(served) = self.current(names) else { return Ok(Err(Refusal::NotIssued { name })) };
+        let Some(served) = self.current(names, &acme.directory) else {
+            return Ok(Err(Refusal::NotIssued { name }));
+        };
         let revoked = conversation(stopped, self.revoke_at_ca(acme, &served.leaf, reason)).await?;
         let draft = Draft::new(
             Intent::CertificateRevoke,
@@ -130,7 +132,7 @@ impl Keeper {
             return Ok(Err(Refusal::Failed(failure.to_string())));
         }
         tracing::warn!(?names, reason, "a certificate was revoked; another is ordered");
-        let forgotten = self.store().forget_certificate(id).map_err(|error| error.to_string());
+        let forgotten = self.store().forget_certificate(names).map_err(|error| error.to_string());
         self.keep(id, Record::default());
         let reread = forgotten.and_then(|()| self.certificates.reread().map_err(|error| error.to_string()));
         Ok(reread.map_err(Refusal::Failed))

@@ -19,7 +19,7 @@ use super::when::{Record, Span};
 use crate::audit::draft::Draft;
 use crate::config::acme::Acme;
 use crate::edge::certificates::Certificates;
-use crate::edge::certificates::book::{Origin, Served};
+use crate::edge::certificates::book::Served;
 use crate::edge::decisions::AuditSink;
 use crate::model::caller::Actor;
 use crate::model::event::{Intent, Outcome};
@@ -113,9 +113,10 @@ impl Keeper {
         let ordered = |served: &Served| {
             let names =
                 acme.iter().flat_map(|acme| &acme.certificates).find(|names| is_for(served, names))?;
-            let id = Id::of(names, &acme.as_ref()?.directory);
-            let record = self.record(&id);
-            Some((record.due(life(served), now), record.error))
+            let directory = &acme.as_ref()?.directory;
+            let record = self.record(&Id::of(names, directory));
+            let life = (served.directory == *directory).then_some(served.life);
+            Some((record.due(life, now), record.error))
         };
         let told = self.certificates.served().into_iter().map(|served| {
             let (due, error) = ordered(&served).unzip();
@@ -141,10 +142,12 @@ impl Keeper {
         self.records.lock().insert(id.clone(), record);
     }
 
-    /// The certificate for these names, if one was issued.
-    pub(super) fn current(&self, names: &[String]) -> Option<Served> {
-        let served = self.certificates.served().into_iter();
-        served.filter(|served| served.origin == Origin::Acme).find(|served| is_for(served, names))
+    /// The certificate for these names, if this CA has issued one. One of a CA before it is served until
+    /// then, and is nothing that orders depend on.
+    pub(super) fn current(&self, names: &[String], directory: &str) -> Option<Served> {
+        let mut served =
+            self.certificates.served().into_iter().filter(|served| served.directory == directory);
+        served.find(|served| is_for(served, names))
     }
 
     /// Does what is due and says how long nothing will be.
@@ -153,18 +156,19 @@ impl Keeper {
         let mut pause = NAP;
         for names in &acme.certificates {
             let id = Id::of(names, &acme.directory);
-            let mut current = self.current(names);
+            let mut current = self.current(names, &acme.directory);
             if let Some(served) = current.as_ref().filter(|_| self.record(&id).is_asking(self.clock.now())) {
                 self.suggestion(&acme, &id, served, stopped).await?;
             }
             let now = self.clock.now();
-            if self.record(&id).due(current.as_ref().and_then(life), now) <= now {
+            if self.record(&id).due(current.as_ref().map(|served| served.life), now) <= now {
                 // What came of it is on record; the next try has its time.
                 let _ = self.order(&acme, (names, &id), Actor::System, stopped).await?;
-                current = self.current(names);
+                current = self.current(names, &acme.directory);
             }
             let now = self.clock.now();
-            pause = pause.min(self.record(&id).due(current.as_ref().and_then(life), now).since(now));
+            pause =
+                pause.min(self.record(&id).due(current.as_ref().map(|served| served.life), now).since(now));
         }
         Ok(pause.max(BREATH))
     }
@@ -207,14 +211,14 @@ impl Keeper {
         actor: Actor,
         stopped: &Stopped,
     ) -> Result<Result<(), Failure>, Closing> {
-        let before = self.current(names).map(|served| served.leaf);
+        let before = self.current(names, &acme.directory).map(|served| served.leaf);
         let ordered = conversation(stopped, async {
             let customer = self.desk.customer(acme).await?;
             self.desk.order(acme, &customer, names, before.as_ref()).await
         });
         let ordered = ordered.await?;
         let placed = match ordered {
-            Ok(issued) => self.place(id, issued).await,
+            Ok(issued) => self.place(names, &acme.directory, issued).await,
             Err(failure) => Err(failure),
         };
         let (mut record, now) = (self.record(id), self.clock.now());
@@ -252,10 +256,11 @@ impl Keeper {
     }
 
     /// Writes it to disk, then serves it.
-    async fn place(&self, id: &Id, issued: Issued) -> Result<Span, Failure> {
-        let (store, certificates, id) = (self.store().clone(), Arc::clone(&self.certificates), id.clone());
+    async fn place(&self, names: &[String], directory: &str, issued: Issued) -> Result<Span, Failure> {
+        let (store, certificates) = (self.store().clone(), Arc::clone(&self.certificates));
+        let (names, directory) = (names.to_vec(), directory.to_owned());
         let placing = tokio::task::spawn_blocking(move || {
-            let kept = store.keep_certificate(&id, &issued.key, &issued.chain);
+            let kept = store.keep_certificate((&names, &directory), &issued.key, &issued.chain);
             kept.map_err(|error| Failure::new(Why::Setup, error))?;
             certificates.reread().map_err(|error| Failure::new(Why::Setup, error))?;
             Ok(issued.life)
@@ -317,9 +322,4 @@ async fn until(mut stopped: Stopped) {
 
 fn is_for(served: &Served, names: &[String]) -> bool {
     names.iter().all(|name| served.names.contains(name))
-}
-
-/// What stands in has no life that anything follows from.
-fn life(served: &Served) -> Option<Span> {
-    (served.origin == Origin::Acme).then_some(served.life)
 }

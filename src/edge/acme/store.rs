@@ -29,6 +29,8 @@ use crate::model::email::Email;
 const LONGEST: u64 = 256 * 1024;
 /// Most certificates of a chain.
 const LONGEST_CHAIN: usize = 16;
+/// Before a certificate, which PEM allows (RFC 7468 §2): where it is from.
+const FROM: &str = "# from ";
 /// Of a file's name, bytes that a host name makes up.
 const LONGEST_STEM: usize = 100;
 
@@ -53,6 +55,8 @@ pub struct Kept {
     pub chain: Vec<CertificateDer<'static>>,
     /// The leaf's.
     pub key: PrivateKeyDer<'static>,
+    /// The directory of the CA that it is from; empty if it was not ordered.
+    pub directory: String,
 }
 
 /// An account at one directory.
@@ -99,9 +103,10 @@ impl Store {
         Self(data_dir.join("acme"))
     }
 
-    /// The certificate for these names from this directory, if there is one.
-    pub fn certificate(&self, id: &Id) -> Result<Option<Kept>, StoreError> {
-        let path = self.0.join(format!("{}.pem", id.0));
+    /// The last certificate for these names, whichever CA it is from: one that was left serves until
+    /// another has issued.
+    pub fn certificate(&self, names: &[String]) -> Result<Option<Kept>, StoreError> {
+        let path = self.0.join(certificate_file(names));
         let Some(text) = read(&path)? else { return Ok(None) };
         let wrong = |error: &dyn ToString| StoreError::new(&path, error.to_string());
         let chain: Vec<_> = CertificateDer::pem_slice_iter(text.as_bytes())
@@ -112,18 +117,24 @@ impl Store {
             return Err(wrong(&"is not a chain of certificates"));
         }
         let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| wrong(&error))?;
-        Ok(Some(Kept { chain, key }))
+        let directory = text.lines().next().and_then(|line| line.strip_prefix(FROM)).unwrap_or_default();
+        Ok(Some(Kept { chain, key, directory: directory.to_owned() }))
     }
 
     /// Keeps a certificate.
-    pub fn keep_certificate(&self, id: &Id, key_pem: &str, chain_pem: &str) -> Result<(), StoreError> {
-        let text = Zeroizing::new(format!("{}\n{}", key_pem.trim_end(), chain_pem));
-        self.write(&format!("{}.pem", id.0), &text)
+    pub fn keep_certificate(
+        &self,
+        (names, directory): (&[String], &str),
+        key_pem: &str,
+        chain_pem: &str,
+    ) -> Result<(), StoreError> {
+        let text = Zeroizing::new(format!("{FROM}{directory}\n{}\n{chain_pem}", key_pem.trim_end()));
+        self.write(&certificate_file(names), &text)
     }
 
     /// Forgets one: the next order replaces it.
-    pub fn forget_certificate(&self, id: &Id) -> Result<(), StoreError> {
-        remove(&self.0.join(format!("{}.pem", id.0)))
+    pub fn forget_certificate(&self, names: &[String]) -> Result<(), StoreError> {
+        remove(&self.0.join(certificate_file(names)))
     }
 
     /// What is known of its orders; nothing if it cannot be read.
@@ -175,7 +186,7 @@ impl Store {
     }
 }
 
-/// Names a certificate's files: the same names from the same directory, in whatever order.
+/// Names what is known of orders: for the same names, in whatever order, at the same directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Id(String);
 
@@ -196,6 +207,10 @@ impl Id {
         let hash = hasher.finalize().to_hex();
         Self(format!("{stem}-{}", hash.get(..16).unwrap_or_default()))
     }
+}
+
+fn certificate_file(names: &[String]) -> String {
+    format!("{}.pem", Id::of(names, "").0)
 }
 
 fn account_file(directory: &str) -> String {
@@ -253,15 +268,16 @@ mod tests {
         names.iter().map(|&name| name.to_owned()).collect()
     }
 
-    fn kept() -> (tempfile::TempDir, Store, Id) {
+    fn kept() -> (tempfile::TempDir, Store, Vec<String>) {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path());
-        let id = Id::of(&names(&["a.example.com"]), "https://ca/dir");
+        let these = names(&["a.example.com"]);
         let key = rcgen::KeyPair::generate().unwrap();
         let params = rcgen::CertificateParams::new(names(&["a.example.com"])).unwrap();
         let certificate = params.self_signed(&key).unwrap();
-        store.keep_certificate(&id, &key.serialize_pem(), &certificate.pem()).unwrap();
-        (folder, store, id)
+        let from = (these.as_slice(), "https://ca/dir");
+        store.keep_certificate(from, &key.serialize_pem(), &certificate.pem()).unwrap();
+        (folder, store, these)
     }
 
     #[test]
@@ -280,39 +296,40 @@ mod tests {
 
     #[test]
     fn a_certificate_comes_back_with_its_key_from_one_private_file() {
-        let (folder, store, id) = kept();
-        let found = store.certificate(&id).unwrap().unwrap();
-        assert_eq!(found.chain.len(), 1);
+        let (folder, store, these) = kept();
+        let found = store.certificate(&these).unwrap().unwrap();
+        assert_eq!((found.chain.len(), found.directory.as_str()), (1, "https://ca/dir"));
         let files: Vec<_> = std::fs::read_dir(folder.path().join("acme")).unwrap().flatten().collect();
         assert_eq!(files.len(), 1);
         assert_eq!(files[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        store.forget_certificate(&id).unwrap();
-        assert!(store.certificate(&id).unwrap().is_none());
-        store.forget_certificate(&id).unwrap();
+        store.forget_certificate(&these).unwrap();
+        assert!(store.certificate(&these).unwrap().is_none());
+        store.forget_certificate(&these).unwrap();
     }
 
     #[test]
     fn what_is_read_back_is_not_believed() {
-        let (folder, store, id) = kept();
-        let path = folder.path().join(format!("acme/{}.pem", id.0));
+        let (folder, store, these) = kept();
+        let path = folder.path().join("acme").join(certificate_file(&these));
         let good = std::fs::read_to_string(&path).unwrap();
         let key_only = good.split("-----BEGIN CERT").next().unwrap();
         let many = good.repeat(20);
         for bad in ["", "nonsense", key_only, many.as_str(), &"x".repeat(300_000)] {
             std::fs::write(&path, bad).unwrap();
-            assert!(store.certificate(&id).is_err(), "{}", bad.len());
+            assert!(store.certificate(&these).is_err(), "{}", bad.len());
         }
         std::fs::write(&path, &good).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(store.certificate(&id).unwrap_err().to_string().contains("chmod 600"));
+        assert!(store.certificate(&these).unwrap_err().to_string().contains("chmod 600"));
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert!(store.certificate(&id).is_err());
+        assert!(store.certificate(&these).is_err());
     }
 
     #[test]
     fn records_and_accounts_come_back_and_broken_ones_do_not_stop_anything_nor_show_a_key() {
-        let (folder, store, id) = kept();
+        let (folder, store, these) = kept();
+        let id = Id::of(&these, "https://ca/dir");
         let mut record = Record::default();
         assert_eq!(store.record(&id), record);
         record.failed("why", None, Timestamp::from_millis(5), &SeededRng::new(1));

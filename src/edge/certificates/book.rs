@@ -33,6 +33,8 @@ pub struct Served {
     pub names: Vec<String>,
     /// Where it comes from.
     pub origin: Origin,
+    /// The directory of the CA that it was ordered from; empty if it was not.
+    pub directory: String,
     /// Its validity.
     pub life: Span,
     /// The leaf.
