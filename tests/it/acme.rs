@@ -232,3 +232,17 @@ async fn another_ca_takes_over_and_until_then_the_certificate_of_the_first_is_se
     assert!(second.issued(&gate, "a.example.test").await.is_some());
     assert_eq!(orders(&gate), vec![("granted".to_owned(), "first".to_owned()); 2]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_a_ca_and_the_order_is_begun_anew() {
+    let pebble = Pebble::start().await;
+    let mut gate = Gate::start_from_file(&pebble.config("http-01", &json!([["a.example.test"]]), ""));
+    // The CA looks, and waits for an answer.
+    gate.until_it_says("an account was made at the CA");
+    gate.stop();
+    assert!(!gate.log().contains(FAILED), "{}", gate.log());
+    gate.restart();
+    pebble.look_at(&gate);
+    gate.until_it_says(ISSUED);
+    gate.verify_audit();
+}
