@@ -186,7 +186,8 @@ async fn addresses(host: &str) -> Result<Vec<IpAddr>, Failed> {
     }
     // Read anew for each name: a resolver that changed must not need a restart, and orders are rare.
     let resolver = TokioResolver::builder_tokio().map_err(|error| format!("/etc/resolv.conf: {error}"))?;
-    let found = resolver.build()?.lookup_ip(host).await?;
+    let found = resolver.build()?.lookup_ip(host).await;
+    let found = found.map_err(|error| format!("the name {host} leads to no address: {error}"))?;
     Ok(found.iter().collect())
 }
 

@@ -103,7 +103,11 @@ fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
-        text = format!("{text}: {next}");
+        let next_text = next.to_string();
+        // Some say their cause themselves.
+        if !text.ends_with(&next_text) {
+            text = format!("{text}: {next_text}");
+        }
         cause = next.source();
     }
     text
