@@ -63,6 +63,8 @@ const LIVES_IN: &[(&str, &str)] = &[
     ("indicatif", "src/cli"),
     ("anyhow", "src/cli"),
     ("rcgen", "src/edge"),
+    ("instant_acme", "src/edge/acme"),
+    ("hickory_resolver", "src/edge/acme"),
     ("argon2", "src/auth"),
     ("tracing_appender", "src/observe"),
 ];

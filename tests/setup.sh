@@ -4,6 +4,7 @@
 #   strace                              to let a running gate's disk fail
 #   util-linux                          setpriv (another user), mount (a disk that is soon full)
 #   prometheus                          promtool, which lints a scrape
+#   pebble                              a CA that speaks ACME, and names for it
 #   file, libc-bin                      to see that the binary is static
 #   build-essential                     gcc for the crates that hold C
 set -eu
@@ -16,6 +17,7 @@ command -v strace >/dev/null || need="$need strace"
 command -v setpriv >/dev/null || need="$need util-linux"
 command -v mount >/dev/null || need="$need mount"
 command -v promtool >/dev/null || need="$need prometheus"
+command -v pebble >/dev/null || need="$need pebble"
 command -v find >/dev/null || need="$need findutils"
 /usr/bin/python3 -c 'import sqlite3, jwt, cryptography' 2>/dev/null || need="$need python3 python3-jwt python3-cryptography"
 [ -n "$need" ] || exit 0

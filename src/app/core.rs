@@ -30,6 +30,7 @@ use crate::auth::keys::{Foundation, KeyRing, master};
 use crate::auth::revocation::Revocations;
 use crate::auth::{Auth, Parts};
 use crate::config::Config;
+use crate::edge::acme::keeper::Keeper;
 use crate::edge::guard::blacklist::Blacklist;
 use crate::files;
 use crate::model::change::{Change, TokenChange, UserChange};
@@ -64,6 +65,8 @@ pub(in crate::app) struct Core {
     pub listeners: OnceLock<Vec<String>>,
     /// Set once the house serves; gone when it closes.
     pub reloader: OnceLock<Weak<Reloader>>,
+    /// Likewise.
+    pub keeper: OnceLock<Weak<Keeper>>,
 }
 
 impl Core {
@@ -139,6 +142,7 @@ impl Core {
             decisions,
             listeners: OnceLock::new(),
             reloader: OnceLock::new(),
+            keeper: OnceLock::new(),
         })
     }
 

@@ -4,6 +4,7 @@
 //! (the edge, the control socket, the internal listener) and keeps the clockwork running until it is
 //! told to stop. A command line that finds no daemon opens, executes and closes.
 
+mod certificates;
 pub mod control;
 mod core;
 mod descriptors;

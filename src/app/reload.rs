@@ -183,7 +183,7 @@ impl Reloader {
         };
         let certificates =
             self.terminator.certificates().load(&next.tls.source).map_err(|error| tls(&error))?;
-        let terminator = self.terminator.with_versions(next.tls.tls12).map_err(|error| tls(&error))?;
+        let terminator = self.terminator.with_protocols(&next.tls).map_err(|error| tls(&error))?;
         let settings = doors::settings(next, terminator);
         let plan = self.changer.prepare(settings).map_err(|error| {
             vec![problem(

@@ -14,9 +14,10 @@ use super::error::AppError;
 use super::ready::{Listeners, Ready};
 use super::reload::{Reloader, Source};
 use super::upkeep::{self, steps};
-use super::{Orders, first_administrator, measures};
+use super::{Orders, certificates, first_administrator, measures};
 use crate::audit::draft::Draft;
 use crate::config::tls::CertificateSource;
+use crate::edge::acme::keeper::Keeper;
 use crate::edge::start::{Housekeeping, Running};
 use crate::model::caller::{Actor, Origin};
 use crate::model::event::{Intent, Outcome};
@@ -68,6 +69,7 @@ struct Doors {
     listeners: Listeners,
     upkeep: JoinSet<()>,
     reloader: Arc<Reloader>,
+    keeper: Arc<Keeper>,
     /// Lets the upkeep come to rest.
     rest: watch::Sender<bool>,
     /// The control socket and the internal listener.
@@ -88,6 +90,7 @@ async fn open(core: &Arc<Core>, source: Source) -> Result<Doors, AppError> {
     let verifier = doors::verifier(core);
     let log = source.log.clone();
     measures::register(core, Arc::clone(&verifier), log.clone(), &metrics);
+    let (keeper, keeping) = certificates::keeper(core, &terminator, &metrics);
     let banned = core.config.blacklist.gather().map_err(AppError::Blacklist)?;
     core.blacklist.configure(&banned);
     // From here on requests are answered.
@@ -105,13 +108,14 @@ async fn open(core: &Arc<Core>, source: Source) -> Result<Doors, AppError> {
     }
     let (rest, resting) = watch::channel(false);
     let beside = upkeep::Beside { terminator, edge: edge.housekeeping(), verifier, log };
-    let upkeep = upkeep::start(core, beside, &resting);
+    let mut upkeep = upkeep::start(core, beside, &resting);
+    upkeep.spawn(keeping.run(resting));
     tracing::info!(position = core.stores.committer.durable().0, "serving");
-    Ok(Doors { edge, listeners, upkeep, reloader, rest, side, stop })
+    Ok(Doors { edge, listeners, upkeep, reloader, keeper, rest, side, stop })
 }
 
 async fn close(core: Arc<Core>, doors: Doors) -> Result<(), AppError> {
-    let Doors { edge, mut upkeep, reloader, rest, mut side, stop, .. } = doors;
+    let Doors { edge, mut upkeep, reloader, keeper, rest, mut side, stop, .. } = doors;
     // Readiness first, so that whoever balances looks elsewhere.
     core.health.drain();
     let patience = reloader.drain_timeout();
@@ -126,6 +130,7 @@ async fn close(core: Arc<Core>, doors: Doors) -> Result<(), AppError> {
     // that is only told to end still holds the house.
     rest.send_replace(true);
     while upkeep.join_next().await.is_some() {}
+    drop(keeper);
     let _ = stop.send(true);
     while side.join_next().await.is_some() {}
     // Nobody is inside any more.

@@ -4,6 +4,7 @@
 
 mod audit;
 mod blacklist;
+mod certificate;
 mod check;
 mod config;
 mod exit;
@@ -88,6 +89,9 @@ enum What {
     /// Signing keys
     #[command(subcommand)]
     Key(key::Key),
+    /// Certificates
+    #[command(subcommand)]
+    Certificate(certificate::Certificate),
     /// The audit log
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -140,6 +144,7 @@ fn command(place: &Place, json: bool, what: What) -> anyhow::Result<ExitCode> {
             What::Session(session) => session.run(&mut console).await,
             What::Blacklist(blacklist) => blacklist.run(&mut console).await,
             What::Key(key) => key.run(&mut console).await,
+            What::Certificate(certificate) => certificate.run(&mut console).await,
             What::Audit(audit) => audit.run(&mut console).await,
             // The rest has been run without a node.
             What::Status

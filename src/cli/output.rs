@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
+use crate::app::control::certificate::Certificate;
 use crate::app::control::data::Document;
 use crate::app::control::proof::{Pruned, Verification};
 use crate::app::control::reply::Reply;
@@ -106,6 +107,9 @@ fn as_text(reply: &Reply) -> String {
             table(["NETWORK", "SOURCE", "REASON", "AUTHOR", "SINCE", "UNTIL"], bans, ban_row)
         }
         Reply::Keys(keys) => table(["ID", "ALGORITHM", "STATE", "CREATED", "CHANGED"], keys, key_row),
+        Reply::Certificates(list) => {
+            table(["NAMES", "SOURCE", "EXPIRES", "NEXT ORDER", "LAST ERROR"], list, certificate_row)
+        }
         Reply::Events(found) => event_lines(found),
         Reply::Verified(verification) => verified(verification),
         Reply::WitnessRenewed { old } => {
@@ -183,6 +187,12 @@ fn ban_row(ban: &Ban) -> [String; 6] {
     let Ban { network, source, reason, author, created_at, expires_at } = ban.clone();
     let until = expires_at.unwrap_or_else(|| "(until removed)".to_owned());
     [network, source, reason, author.unwrap_or_default(), created_at.unwrap_or_default(), until]
+}
+
+fn certificate_row(certificate: &Certificate) -> [String; 5] {
+    let Certificate { names, source, file, expires_at, order_at, error } = certificate;
+    let source = file.as_ref().unwrap_or(source).clone();
+    [names.join(","), source, expires_at.clone(), order_at.clone().unwrap_or_default(), error.clone()]
 }
 
 fn key_row(key: &Key) -> [String; 5] {

@@ -111,7 +111,7 @@ const ROOT: &[Key] = &[
     Key { names: &["data_dir"], differ: Differ::Unless(|a, b| a.data_dir == b.data_dir), take: None },
 ];
 
-/// Between files and a local CA there is more to change than what is served: the CA's own folder.
+/// Between sources there is more to change than what is served: folders, and who looks after them.
 const TLS: &[Key] = &[
     Key {
         names: &["tls.source"],
@@ -119,13 +119,28 @@ const TLS: &[Key] = &[
         take: None,
     },
     Key {
-        names: &["tls.names", "tls.certificates[].certificate", "tls.certificates[].key"],
+        names: &[
+            "tls.names",
+            "tls.certificates[].certificate",
+            "tls.certificates[].key",
+            "tls.acme.directory",
+            "tls.acme.directory_ca",
+            "tls.acme.agree_to_terms",
+            "tls.acme.contact",
+            "tls.acme.challenge",
+            "tls.acme.eab_kid",
+            "tls.acme.eab_key",
+            "tls.acme.certificates",
+        ],
         differ: Differ::Named(|a, b| match (&a.tls.source, &b.tls.source) {
             (CertificateSource::LocalCa { names }, CertificateSource::LocalCa { names: other }) => {
                 named("tls.names", names == other)
             }
             (CertificateSource::Files(files), CertificateSource::Files(other)) => {
                 named("tls.certificates", files == other)
+            }
+            (CertificateSource::Acme(acme), CertificateSource::Acme(other)) => {
+                named("tls.acme", acme == other)
             }
             _ => Vec::new(),
         }),
@@ -211,6 +226,7 @@ const fn same_kind(one: &CertificateSource, other: &CertificateSource) -> bool {
         (one, other),
         (CertificateSource::Files(_), CertificateSource::Files(_))
             | (CertificateSource::LocalCa { .. }, CertificateSource::LocalCa { .. })
+            | (CertificateSource::Acme(_), CertificateSource::Acme(_))
     )
 }
 

@@ -2,6 +2,7 @@
 //! values that have been checked; reading TOML, the environment and secrets is `read`'s business.
 
 pub mod accounts;
+pub mod acme;
 pub mod audit;
 pub mod blacklist;
 pub mod change;

@@ -10,6 +10,7 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 use super::Config;
+use super::acme::Acme;
 use super::problem::{Place, Problem};
 use super::tls::CertificateSource;
 
@@ -23,6 +24,9 @@ pub fn probe(config: &Config) -> Vec<Problem> {
             problems.extend(readable(&key("key"), &pair.key).or_else(|| private(&key("key"), &pair.key)));
         }
     }
+    if let CertificateSource::Acme(acme) = &config.tls.source {
+        problems.extend(acme_files(acme));
+    }
     if let Some(Err(error)) = config.keys.master_key.as_ref().map(|source| source.resolve()) {
         let remedy = "make it readable by the user that runs keepgate alone, or name another source";
         problems.push(problem("keys.master_key", None, error.to_string(), remedy));
@@ -31,6 +35,13 @@ pub fn probe(config: &Config) -> Vec<Problem> {
     problems.extend(config.audit.witness_file.as_deref().and_then(witness));
     problems.extend(data_dir(&config.data_dir));
     problems
+}
+
+fn acme_files(acme: &Acme) -> Vec<Problem> {
+    let ca = acme.directory_ca.as_ref().and_then(|path| readable("tls.acme.directory_ca", path));
+    let key = acme.external_account.as_ref().and_then(|account| account.mac_key().err());
+    let remedy = "write the key as the CA gave it, in base64url, where only keepgate's user can read it";
+    ca.into_iter().chain(key.map(|error| problem("tls.acme.eab_key", None, error, remedy))).collect()
 }
 
 fn problem(key: &str, path: Option<&Path>, message: String, remedy: &str) -> Problem {

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::acme::Acme;
+
 /// Where certificates come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateSource {
@@ -13,6 +15,8 @@ pub enum CertificateSource {
         /// DNS names and IP addresses to issue for.
         names: Vec<String>,
     },
+    /// `source = "acme"`: certificates ordered from a CA that speaks ACME, and renewed.
+    Acme(Acme),
 }
 
 /// One certificate chain and its key, as PEM files. The key must not be readable by others.

@@ -1,7 +1,11 @@
-//! Which certificate for which name: from PEM files or the local CA, looked up by SNI, replaced
-//! while running when files change or a leaf grows old.
+//! Which certificate for which name: from PEM files, the local CA or a CA by ACME, looked up by SNI,
+//! replaced while running when files change, a leaf grows old or a new one was issued. Names whose
+//! certificate was not issued yet are answered for by one that is self-signed.
+
+pub mod book;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -16,9 +20,13 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::extensions::GeneralName;
+use tokio::sync::Notify;
 
-use super::local_ca::LocalCa;
+use self::book::{Book, Origin, Served, validity_and_names};
+use super::acme::challenges::{self, Challenges};
+use super::acme::store::{Kept, Store};
+use super::local_ca::{self, Issued, LocalCa};
+use crate::config::acme::{Acme, Challenge};
 use crate::config::tls::{CertificateFiles, CertificateSource, Tls};
 use crate::model::random::SharedRng;
 use crate::model::time::{SharedClock, Timestamp};
@@ -55,6 +63,11 @@ pub struct Certificates {
     /// Held while the book is replaced, so that a renewal of the old files cannot undo a change to others.
     source: Mutex<CertificateSource>,
     local_ca: Option<LocalCa>,
+    issued: Store,
+    challenges: Arc<Challenges>,
+    /// Made once for each set of names, so that a look at the files changes nothing that is served.
+    stand_ins: Mutex<HashMap<Vec<String>, Issued>>,
+    changed: Notify,
     provider: Arc<CryptoProvider>,
     clock: SharedClock,
     rng: SharedRng,
@@ -75,15 +88,6 @@ pub struct Loaded {
     book: Arc<Book>,
 }
 
-#[derive(Debug, Default)]
-struct Book {
-    exact: HashMap<String, Arc<CertifiedKey>>,
-    /// By what follows `*.`
-    wildcards: HashMap<String, Arc<CertifiedKey>>,
-    first: Option<Arc<CertifiedKey>>,
-    ends: Option<Timestamp>,
-}
-
 impl Certificates {
     /// Reads or makes the configured certificates.
     pub fn open(
@@ -96,10 +100,20 @@ impl Certificates {
             CertificateSource::LocalCa { .. } => {
                 Some(LocalCa::open(&data_dir.join("tls"), clock.now(), &*rng)?)
             }
-            CertificateSource::Files(_) => None,
+            CertificateSource::Files(_) | CertificateSource::Acme(_) => None,
         };
-        let source = Mutex::new(config.source.clone());
-        let certificates = Self { source, local_ca, provider, clock, rng, book: ArcSwap::default() };
+        let certificates = Self {
+            source: Mutex::new(config.source.clone()),
+            local_ca,
+            issued: Store::new(data_dir),
+            challenges: Arc::default(),
+            stand_ins: Mutex::default(),
+            changed: Notify::new(),
+            provider,
+            clock,
+            rng,
+            book: ArcSwap::default(),
+        };
         certificates.book.store(Arc::new(certificates.read_book(&config.source)?));
         Ok(Arc::new(certificates))
     }
@@ -108,10 +122,52 @@ impl Certificates {
     /// certificates in use stay.
     pub fn refresh(&self) -> Result<(), TlsError> {
         let source = self.source.lock();
-        if !(self.local_ca.is_some() && self.is_fresh()) {
+        // What ACME issues is put in place when it is issued.
+        let settled = matches!(*source, CertificateSource::Acme(_));
+        if !(settled || self.local_ca.is_some() && self.is_fresh()) {
             self.book.store(Arc::new(self.read_book(&source)?));
         }
         Ok(())
+    }
+
+    /// Takes in a certificate that was issued and kept just now, or was forgotten.
+    pub fn reread(&self) -> Result<(), TlsError> {
+        let source = self.source.lock();
+        self.book.store(Arc::new(self.read_book(&source)?));
+        Ok(())
+    }
+
+    /// What is to be ordered, if anything is.
+    pub fn acme(&self) -> Option<Acme> {
+        match &*self.source.lock() {
+            CertificateSource::Acme(acme) => Some(acme.clone()),
+            CertificateSource::Files(_) | CertificateSource::LocalCa { .. } => None,
+        }
+    }
+
+    /// Where certificates that were issued are kept.
+    pub const fn issued(&self) -> &Store {
+        &self.issued
+    }
+
+    /// What a CA is shown while it looks.
+    pub const fn challenges(&self) -> &Arc<Challenges> {
+        &self.challenges
+    }
+
+    /// The cryptography in use.
+    pub const fn provider(&self) -> &Arc<CryptoProvider> {
+        &self.provider
+    }
+
+    /// Resolves when another source was put in place, now or since it was last asked.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// What is served, in the order of the configuration.
+    pub fn served(&self) -> Vec<Served> {
+        self.book.load().served.clone()
     }
 
     /// Reads or makes the certificates of another source, of the kind that this was opened with.
@@ -130,6 +186,7 @@ impl Certificates {
         let mut current = self.source.lock();
         *current = source;
         let before = self.book.swap(Arc::clone(&book));
+        self.changed.notify_one();
         !book.is_same(&before)
     }
 
@@ -140,6 +197,11 @@ impl Certificates {
     /// When the first of the certificates runs out.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.book.load().ends
+    }
+
+    /// Whether handshakes for challenges are to be answered.
+    pub fn takes_challenges(source: &CertificateSource) -> bool {
+        matches!(source, CertificateSource::Acme(Acme { challenge: Challenge::TlsAlpn01, .. }))
     }
 
     /// Whether a certificate names this host (lower case, IPv6 in brackets).
@@ -154,36 +216,64 @@ impl Certificates {
         match (source, &self.local_ca) {
             (CertificateSource::Files(files), _) => {
                 for files in files {
-                    let (chain, key) = load(files)?;
-                    self.enter(&mut book, chain, key, &files.certificate)?;
+                    let kept = load(files)?;
+                    self.enter(&mut book, kept, Origin::File(files.certificate.clone()))?;
+                }
+            }
+            (CertificateSource::Acme(acme), _) => {
+                self.stand_ins.lock().retain(|names, _| acme.certificates.contains(names));
+                for names in &acme.certificates {
+                    self.enter_issued(&mut book, names)?;
                 }
             }
             (CertificateSource::LocalCa { names }, Some(ca)) => {
                 let issued = ca.issue(names, self.clock.now(), &*self.rng)?;
-                self.enter(&mut book, issued.chain, issued.key, Path::new("the local CA's certificate"))?;
+                self.enter(&mut book, kept(issued.chain, issued.key), Origin::LocalCa)?;
             }
             (CertificateSource::LocalCa { .. }, None) => {}
         }
         Ok(book)
     }
 
+    /// The certificate that was issued for these names, or one that stands in for it.
+    fn enter_issued(&self, book: &mut Book, names: &[String]) -> Result<(), TlsError> {
+        let found = self.issued.certificate(names).map_err(|error| error.to_string());
+        let entered = found.and_then(|kept| {
+            let entering = kept.map(|kept| self.enter(book, kept, Origin::Acme));
+            entering.transpose().map_err(|error| error.to_string())
+        });
+        match entered {
+            Ok(Some(())) => return Ok(()),
+            Ok(None) => {}
+            Err(reason) => tracing::error!(?names, reason, "a certificate that was issued cannot be used"),
+        }
+        let mut stand_ins = self.stand_ins.lock();
+        let stand_in = match stand_ins.entry(names.to_vec()) {
+            Entry::Occupied(made) => made.into_mut(),
+            Entry::Vacant(place) => {
+                tracing::warn!(?names, "there is no certificate yet: a self-signed one is served");
+                place.insert(local_ca::self_signed(names, self.clock.now(), &*self.rng)?)
+            }
+        };
+        let stand_in = kept(stand_in.chain.clone(), stand_in.key.clone_key());
+        self.enter(book, stand_in, Origin::SelfSigned)
+    }
+
     fn enter(
         &self,
         book: &mut Book,
-        chain: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
-        path: &Path,
+        Kept { chain, key, directory }: Kept,
+        origin: Origin,
     ) -> Result<(), TlsError> {
-        let unusable = |reason: String| TlsError::Unusable { path: path.to_owned(), reason };
-        let (names, ends) = chain
-            .first()
-            .ok_or_else(|| "no certificate in it".to_owned())
-            .and_then(|leaf| names_of(leaf))
-            .map_err(unusable)?;
+        let unusable = |reason: String| TlsError::Unusable { path: origin.path(), reason };
+        let leaf = chain.first().cloned().ok_or_else(|| unusable("no certificate in it".to_owned()))?;
+        let (life, names) = validity_and_names(&leaf).map_err(unusable)?;
+        let ends = life.until;
         // Refuses a key that is not the certificate's.
         let key = CertifiedKey::from_der(chain, key, &self.provider)
             .map_err(|error| unusable(format!("certificate and key do not go together: {error}")))?;
         let key = Arc::new(key);
+        book.served.push(Served { names: names.clone(), origin, directory, life, leaf });
         for name in names {
             match name.strip_prefix("*.") {
                 Some(parent) => book.wildcards.entry(parent.to_owned()).or_insert_with(|| Arc::clone(&key)),
@@ -196,29 +286,14 @@ impl Certificates {
     }
 }
 
-impl Book {
-    /// Whether every name gets the same chain.
-    fn is_same(&self, other: &Self) -> bool {
-        let chain = |key: Option<&Arc<CertifiedKey>>| key.map(|key| key.cert.clone());
-        let same = |one: &HashMap<String, Arc<CertifiedKey>>, other: &HashMap<String, Arc<CertifiedKey>>| {
-            one.len() == other.len()
-                && one.iter().all(|(name, key)| chain(Some(key)) == chain(other.get(name)))
-        };
-        same(&self.exact, &other.exact)
-            && same(&self.wildcards, &other.wildcards)
-            && chain(self.first.as_ref()) == chain(other.first.as_ref())
-    }
-
-    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
-        let parent = || name.split_once('.').and_then(|(_, parent)| self.wildcards.get(parent));
-        self.exact.get(name).or_else(parent)
-    }
-}
-
 impl ResolvesServerCert for Certificates {
     /// Without a name, or with one that nobody has a certificate for, the first certificate answers:
     /// the client knows better than we what it makes of that.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if challenges::is_asked(&hello) {
+            let name = hello.server_name()?.to_ascii_lowercase();
+            return self.challenges.certificate(&name);
+        }
         let book = self.book.load();
         let named = hello.server_name().and_then(|name| {
             // rustls hands the name on in lower case only if the client sent it so.
@@ -231,35 +306,17 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// The names a certificate is for, in lower case, and when it runs out.
-fn names_of(leaf: &CertificateDer<'_>) -> Result<(Vec<String>, Timestamp), String> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(leaf).map_err(|error| error.to_string())?;
-    let ends = Timestamp::from_millis(parsed.validity().not_after.timestamp().saturating_mul(1000));
-    let san = parsed.subject_alternative_name().map_err(|error| error.to_string())?;
-    let names = san.iter().flat_map(|san| &san.value.general_names).filter_map(name_of).collect();
-    Ok((names, ends))
+/// One that was not ordered.
+const fn kept(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Kept {
+    Kept { chain, key, directory: String::new() }
 }
 
-fn name_of(name: &GeneralName<'_>) -> Option<String> {
-    match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        GeneralName::IPAddress(bytes) => {
-            let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
-            let v6 = <[u8; 16]>::try_from(*bytes).map(IpAddr::from);
-            v4.or(v6).ok().map(|address| address.to_string())
-        }
-        _ => None,
-    }
-}
-
-fn load(
-    files: &CertificateFiles,
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+fn load(files: &CertificateFiles) -> Result<Kept, TlsError> {
     let chain = parse_chain(read(&files.certificate)?.as_bytes(), &files.certificate)?;
     let key = PrivateKeyDer::from_pem_slice(read_private(&files.key)?.as_bytes()).map_err(|error| {
         TlsError::Unusable { path: files.key.clone(), reason: format!("no private key: {error}") }
     })?;
-    Ok((chain, key))
+    Ok(kept(chain, key))
 }
 
 /// The certificates of a PEM text.

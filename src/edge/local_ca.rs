@@ -24,6 +24,8 @@ use crate::model::time::Timestamp;
 const CA_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Life of a leaf: what browsers accept, with room.
 const LEAF_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Life of what stands in for a certificate that was not issued yet: longer than any process.
+const STAND_IN_LIFE: Duration = CA_LIFE;
 /// Certificates are valid from a little before they are made, for clients whose clock is behind.
 const BACKDATED: Duration = Duration::from_secs(3600);
 
@@ -112,8 +114,23 @@ fn ca_params(now: Timestamp, rng: &dyn Rng) -> Result<CertificateParams, TlsErro
     Ok(params)
 }
 
-/// rcgen's own defaults are 1975 to 4096.
-fn valid(
+/// A certificate that nobody issued, for names that have none yet: it lets a node answer while it
+/// waits, and fools nobody.
+pub fn self_signed(names: &[String], now: Timestamp, rng: &dyn Rng) -> Result<Issued, TlsError> {
+    let mut params = CertificateParams::new(names.to_vec())
+        .map_err(|error| TlsError::Names { names: names.join(", "), reason: error.to_string() })?;
+    valid(&mut params, now, now.plus(STAND_IN_LIFE), rng)?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "Keepgate, waiting for its certificate");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let key = KeyPair::generate().map_err(|error| cannot_make(&error))?;
+    let certificate = params.self_signed(&key).map_err(|error| cannot_make(&error))?;
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    Ok(Issued { chain: vec![certificate.der().clone()], key })
+}
+
+/// Sets validity and serial number; rcgen's own defaults are 1975 to 4096.
+pub(in crate::edge) fn valid(
     params: &mut CertificateParams,
     now: Timestamp,
     end: Timestamp,
@@ -134,7 +151,8 @@ fn date(at: Timestamp) -> Result<OffsetDateTime, TlsError> {
         .map_err(|error| TlsError::Making { reason: format!("the clock says {at}: {error}") })
 }
 
-fn cannot_make(error: &rcgen::Error) -> TlsError {
+/// A certificate that cannot be made.
+pub(in crate::edge) fn cannot_make(error: &rcgen::Error) -> TlsError {
     TlsError::Making { reason: error.to_string() }
 }
 

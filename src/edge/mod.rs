@@ -14,6 +14,7 @@
 
 pub mod accept;
 pub mod access;
+pub mod acme;
 pub mod activity;
 pub mod authenticate;
 pub mod body;

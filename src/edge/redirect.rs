@@ -1,10 +1,11 @@
-//! The plain HTTP listener: it sends everything to HTTPS and serves nothing else.
+//! The plain HTTP listener: it shows a CA what its open challenges ask for (http-01), sends everything
+//! else to HTTPS and serves nothing.
 //!
 //! 308, so that a method and body survive. The target's host is the request's own, and only if a
 //! certificate names it: whoever asks under a foreign name is not sent anywhere.
 
-use http::header::{CONTENT_LENGTH, LOCATION};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use super::body::Outgoing;
 use super::certificates::Certificates;
@@ -15,7 +16,28 @@ use super::respond::Refused;
 const TARGET_BYTES: usize = 8 * 1024;
 
 /// The answer to a plain request; `port` is where HTTPS listens.
-pub fn to_https<B>(
+pub fn answer<B>(
+    request: Request<B>,
+    certificates: &Certificates,
+    port: u16,
+) -> Result<Response<Outgoing>, Refused> {
+    let asks = request.method() == Method::GET;
+    match certificates.challenges().text(request.uri().path()).filter(|_| asks) {
+        Some(text) => Ok(challenge(text)),
+        None => to_https(request, certificates, port),
+    }
+}
+
+/// RFC 8555 §8.3. Whoever asks learns only what the CA is to see.
+fn challenge(text: String) -> Response<Outgoing> {
+    let length = HeaderValue::from(text.len());
+    let mut response = Response::new(Outgoing::full(text.into()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    response.headers_mut().insert(CONTENT_LENGTH, length);
+    response
+}
+
+fn to_https<B>(
     request: Request<B>,
     certificates: &Certificates,
     port: u16,

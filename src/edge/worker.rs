@@ -31,6 +31,7 @@ use super::plan::{Follow, LocalPlan};
 use super::redirect;
 use super::request_ids::RequestIds;
 use super::respond::{self, Refused};
+use super::tls::Agreed;
 use super::upgrade::tunnel::Tunnel;
 use super::watch::Watchlist;
 use super::{Pipeline, Site};
@@ -175,12 +176,13 @@ impl Worker {
             let plan = &self.plan().plan;
             (plan.terminator.clone(), plan.limits.handshake_timeout)
         };
-        let Some(secured) = terminator.secure(accepted, patience).await else {
+        let Some(agreed) = terminator.secure(accepted, patience).await else {
             counters.handshake_failures.up();
             return;
         };
         drop(terminator);
         counters.handshakes.up();
+        let Agreed::Http(secured) = agreed else { return };
         // It keeps the limits that it begins with, and not the plan: idle for long, it would keep the
         // pools of servers that are gone.
         let local = self.plan();
@@ -303,7 +305,7 @@ impl Worker {
         let (local, https_port) = (self.plan(), self.site().https_port);
         let answered = match busy.framing() {
             Some(breach) => Err(guard::misframed(breach, &local.plan.limits)),
-            None => redirect::to_https(request, local.plan.terminator.certificates(), https_port),
+            None => redirect::answer(request, local.plan.terminator.certificates(), https_port),
         };
         let mut response = self.settle(answered, &mut entry);
         // No HSTS: RFC 6797 §7.2 forbids it over plain HTTP.

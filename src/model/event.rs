@@ -70,6 +70,10 @@ pub enum Intent {
     DataRead,
     /// Begin the witness file anew.
     WitnessRenew,
+    /// Have a certificate issued by a CA. The target is its first name.
+    CertificateIssue,
+    /// Have a certificate revoked by its CA. The target is its first name.
+    CertificateRevoke,
 }
 
 /// How it ended.

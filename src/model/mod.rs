@@ -5,6 +5,7 @@
 pub mod account;
 pub mod ban;
 pub mod caller;
+pub mod certificate;
 pub mod change;
 pub mod document;
 pub mod email;

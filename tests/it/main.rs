@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod acme;
 mod audit_log;
 mod authority;
 mod bad_input;

@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::account::{AccountStatus, PasswordHash};
+use crate::model::certificate::RevocationReason;
 use crate::model::email::Email;
 use crate::model::event::{Intent, Outcome};
 use crate::model::id::{AccountId, InviteId, SessionId};
@@ -187,6 +188,20 @@ pub enum Command {
         key: KeyId,
         /// Whether someone else may have it: then everything it signed is revoked.
         compromised: bool,
+    },
+    /// All certificates that are served. → `Reply::Certificates`
+    CertificateList,
+    /// Order a certificate anew, now. → `Reply::Certificates`, all as they are then
+    CertificateRenew {
+        /// One of its names.
+        name: String,
+    },
+    /// Have a certificate revoked by its CA; another is ordered. → `Reply::Done`
+    CertificateRevoke {
+        /// One of its names.
+        name: String,
+        /// What the CA is told.
+        reason: RevocationReason,
     },
     /// Audit events in order. → `Reply::Events`
     AuditTail {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::certificate::Certificate;
 use super::data::{Document, DocumentBody};
 use super::proof::Verification;
 use super::transfer::{Exported, Imported};
@@ -43,6 +44,8 @@ pub enum Reply {
     Bans(Vec<Ban>),
     /// Signing keys.
     Keys(Vec<Key>),
+    /// Certificates.
+    Certificates(Vec<Certificate>),
     /// Audit events; if as many as asked for, unreadable ones counted, there may be more.
     Events(Events),
     /// What the proof of the audit chain found.

@@ -1,6 +1,7 @@
 //! What an operator's commands do: each is one call of a service, and its result as the operator
 //! sees it. Rules live in the services; this finds, calls and translates.
 
+mod certificates;
 mod data;
 mod log;
 mod node;
@@ -76,6 +77,11 @@ impl Core {
             Command::KeyList => Ok(self.key_list()),
             Command::KeyRotate { force } => self.key_rotate(force, who.actor).await,
             Command::KeyRetire { key, compromised } => self.key_retire(key, compromised, who.actor).await,
+            Command::CertificateList => self.certificate_list(),
+            Command::CertificateRenew { name } => self.certificate_renew(name, who.actor).await,
+            Command::CertificateRevoke { name, reason } => {
+                self.certificate_revoke(name, reason, who.actor).await
+            }
             Command::AuditTail { after, limit } => self.audit_tail(after, limit).await,
             Command::AuditSearch { wanted, beyond, newest_first, limit } => {
                 self.audit_search(wanted, beyond, newest_first, limit).await

@@ -17,6 +17,7 @@ mod section;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tree;
 
 use std::cmp::Reverse;
@@ -197,7 +198,7 @@ fn examine_into(
         environment: section.optional("environment", environments).unwrap_or_default(),
         data_dir: section.optional("data_dir", kind::path).unwrap_or_else(|| PathBuf::from(super::DATA_DIR)),
         listen: sections::listen(section.child("listen")),
-        tls: sections::tls(section.child("tls")),
+        tls: tls::tls(section.child("tls")),
         limits: sections::limits(section.child("limits")),
         rates: limiting::rates(section.child("rates")),
         cors: limiting::cors(section.child("cors")),

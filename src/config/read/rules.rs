@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::kind::span;
 use super::section::Report;
 use super::tree::Node;
+use crate::config::acme::{Challenge, ExternalAccount};
 use crate::config::cors::Origins;
 use crate::config::problem::{Problem, legible};
 use crate::config::route::{Route, RouteTarget};
@@ -32,6 +33,7 @@ impl Rules<'_> {
         self.accounts();
         self.room();
         self.cors();
+        self.acme();
         if self.config.environment == Environment::Production {
             self.production();
         }
@@ -201,6 +203,43 @@ impl Rules<'_> {
         }
     }
 
+    /// What a CA asks for must be answered somewhere.
+    fn acme(&self) {
+        let CertificateSource::Acme(acme) = &self.config.tls.source else { return };
+        if acme.challenge == Challenge::Http01 && self.config.listen.http.is_empty() {
+            let remedy = "write listen.http = [\"0.0.0.0:80\"], or challenge = \"tls-alpn-01\"";
+            let message = "is answered on listen.http, which is empty";
+            self.refuse("tls.acme.challenge", Some("\"http-01\"".to_owned()), message, remedy);
+        }
+    }
+
+    fn production_acme(&self) {
+        let CertificateSource::Acme(acme) = &self.config.tls.source else { return };
+        if matches!(&acme.external_account, Some(ExternalAccount { key: SecretSource::Value(_), .. })) {
+            let remedy = "use { credential = \"NAME\" } or { file = \"/PATH\" }";
+            self.refuse("tls.acme.eab_key", None, "stands in plain text in production", remedy);
+        }
+        if acme.directory.contains("//acme-staging") {
+            let value = Some(format!("{:?}", acme.directory));
+            let remedy = "remove it: without it Let's Encrypt's own directory is used";
+            self.refuse(
+                "tls.acme.directory",
+                value,
+                "is for rehearsals: no client trusts what it issues",
+                remedy,
+            );
+        }
+        // A private CA may know other names.
+        let bare = |name: &&String| !name.contains('.') || name.ends_with(".localhost");
+        if let Some(name) =
+            acme.certificates.iter().flatten().find(bare).filter(|_| acme.directory_ca.is_none())
+        {
+            let message = "is a name that no public CA issues for";
+            let remedy = "write the public name, or name a private CA by directory and directory_ca";
+            self.refuse("tls.acme.certificates", Some(format!("{name:?}")), message, remedy);
+        }
+    }
+
     fn plain_origins(&self) {
         let Origins::Listed(origins) = &self.config.cors.origins else { return };
         if let Some(plain) = origins.iter().find(|origin| origin.starts_with("http:")) {
@@ -213,9 +252,9 @@ impl Rules<'_> {
     fn production(&self) {
         self.hash_strength();
         self.plain_origins();
+        self.production_acme();
         if matches!(self.config.tls.source, CertificateSource::LocalCa { .. }) {
-            let remedy =
-                "set source = \"files\" and [[tls.certificates]]; local-ca is for development and stage";
+            let remedy = "set source = \"acme\" and [tls.acme], or source = \"files\" and [[tls.certificates]]; local-ca is for development and stage";
             self.refuse("tls.source", None, "is a local CA, which no client trusts, in production", remedy);
         }
         if matches!(self.config.keys.master_key, Some(SecretSource::Value(_))) {

@@ -171,6 +171,11 @@ impl<'t> Section<'t> {
         self.entries.contains_key(key)
     }
 
+    /// Whether no key is set in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// A table below this one; empty if it is not there.
     pub(super) fn child(&mut self, key: &'static str) -> Section<'t> {
         let (path, pattern) = (self.path_of(key), join(&self.pattern, key));

@@ -18,7 +18,6 @@ use crate::config::log::{Log, LogTarget};
 use crate::config::passwords::Passwords;
 use crate::config::store::Store;
 use crate::config::throttle::Throttle;
-use crate::config::tls::{CertificateFiles, CertificateSource, Tls};
 use crate::config::tokens::Tokens;
 use crate::config::users::Users;
 use crate::model::key::KeyAlgorithm;
@@ -28,7 +27,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
-const YEAR: Duration = Duration::from_secs(366 * 86_400);
+pub(super) const YEAR: Duration = Duration::from_secs(366 * 86_400);
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 /// Bounds of a request body: none at all, up to what one upload may reasonably be.
@@ -53,68 +52,6 @@ fn address_or_off(node: &Node) -> kind::Read<Option<std::net::SocketAddr>> {
             wrongs
         }),
     }
-}
-
-pub(super) fn tls(mut section: Section<'_>) -> Tls {
-    #[derive(Clone)]
-    enum Source {
-        Files,
-        LocalCa,
-    }
-    let mut tls = Tls::default();
-    let source = section
-        .optional("source", one_of(&[("files", Source::Files), ("local-ca", Source::LocalCa)]))
-        .unwrap_or(Source::LocalCa);
-    let names_given = section.has("names");
-    let names = section.optional("names", list(certificate_name));
-    let certificates_given = section.has("certificates");
-    let certificates: Vec<_> = section.tables("certificates").into_iter().filter_map(certificate).collect();
-    match source {
-        Source::LocalCa => {
-            if certificates_given {
-                section.problem(
-                    "certificates",
-                    None,
-                    "are not used by source = \"local-ca\"",
-                    "set source = \"files\", or remove them",
-                );
-            }
-            if let Some(names) = names {
-                if names.is_empty() {
-                    section.problem("names", None, "is empty", "write the names to issue for");
-                }
-                tls.source = CertificateSource::LocalCa { names };
-            }
-        }
-        Source::Files => {
-            if names_given {
-                let remedy = "remove it: the names stand in the certificates";
-                section.problem("names", None, "is not used by source = \"files\"", remedy);
-            }
-            if !certificates_given {
-                let remedy = "write [[tls.certificates]] with certificate and key";
-                section.problem("certificates", None, "is missing", remedy);
-            }
-            tls.source = CertificateSource::Files(certificates);
-        }
-    }
-    section.set("min_version", one_of(&[("1.2", true), ("1.3", false)]), &mut tls.tls12);
-    section.set("hsts", duration(ZERO, YEAR * 2), &mut tls.hsts);
-    section.finish();
-    tls
-}
-
-fn certificate(mut section: Section<'_>) -> Option<CertificateFiles> {
-    let certificate = section.required("certificate", "write the path of the PEM chain, leaf first", path);
-    let key = section.required("key", "write the path of the PEM private key", path);
-    section.finish();
-    Some(CertificateFiles { certificate: certificate?, key: key? })
-}
-
-/// A DNS name or an IP address. The name is given in its ASCII form, lower-case.
-fn certificate_name(node: &Node) -> kind::Read<String> {
-    let name = text(node)?;
-    if name.parse::<std::net::IpAddr>().is_ok() { Ok(name) } else { host(node) }
 }
 
 /// A host name in its lower-case ASCII (IDNA) form, without port.

@@ -54,7 +54,7 @@ fn written(node: &tree::Node, path: &str, keys: &mut BTreeSet<String>) {
             path => format!("{path}.{key}"),
         };
         match &child.value {
-            tree::Value::Table(_) if below != "keys.master_key" => written(child, &below, keys),
+            tree::Value::Table(_) if !below.ends_with("_key") => written(child, &below, keys),
             tree::Value::List(items) if items.iter().any(|i| matches!(i.value, tree::Value::Table(_))) => {
                 items.iter().for_each(|item| written(item, &format!("{below}[]"), keys));
             }

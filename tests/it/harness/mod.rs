@@ -5,5 +5,6 @@ pub mod cli;
 pub mod client;
 pub mod gate;
 pub mod log;
+pub mod pebble;
 pub mod person;
 pub mod upstream;
