@@ -24,6 +24,7 @@ mod proxy;
 mod rates;
 mod reload;
 mod secrets;
+mod smuggling;
 mod throttle;
 mod tokens;
 mod users;

@@ -71,6 +71,7 @@ fn kind(name: &str, believed: bool) -> Kind {
         Some(b'k') if name == "keep-alive" => Kind::HopByHop,
         Some(b't') if matches!(name, "te" | "trailer" | "transfer-encoding") => Kind::HopByHop,
         Some(b'u') if name == "upgrade" => Kind::HopByHop,
+        Some(b'h') if name == "http2-settings" => Kind::HopByHop,
         Some(b'p') if name.starts_with("proxy-") => Kind::HopByHop,
         Some(b'e') if name == EXPECT.as_str() => Kind::Expect,
         _ => Kind::Ordinary,

@@ -13,7 +13,7 @@ pub mod target;
 
 use std::net::IpAddr;
 
-use http::header::{ALLOW, EXPECT, USER_AGENT};
+use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, USER_AGENT};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
@@ -156,7 +156,9 @@ pub fn admit(
     }
     let (mut parts, body) = request.into_parts();
     check_method(&parts.method)?;
-    let host = Host::of(&parts).map_err(|error| Refused::bad_request(error.to_string()).closing())?;
+    check_length(&parts)?;
+    let host = host::check_scheme(&parts.uri, peer.is_trusted()).and_then(|()| Host::of(&parts));
+    let host = host.map_err(|error| Refused::bad_request(error.to_string()).closing())?;
     // The address is read before the headers it stands in are deleted.
     let client = client(rules, peer, &parts);
     let seen = headers::clean(&mut parts.headers, peer.is_trusted());
@@ -190,6 +192,15 @@ fn check_method(method: &Method) -> Result<(), Refused> {
         .detail("CONNECT and TRACE are not served")
         .header(ALLOW, allow)
         .closing())
+}
+
+/// HTTP/2 frames its bodies itself, so that several lengths, even of one value, only tell of tampering.
+fn check_length(parts: &Parts) -> Result<(), Refused> {
+    let lengths = || parts.headers.get_all(CONTENT_LENGTH).iter().count();
+    if parts.version == Version::HTTP_2 && lengths() > 1 {
+        return Err(Refused::bad_request(FramingRefused::Length.to_string()));
+    }
+    Ok(())
 }
 
 fn check_size(limits: &Limits, parts: &Parts, seen: &headers::Seen) -> Result<(), Refused> {
@@ -248,6 +259,9 @@ fn is_banned(blacklist: &Blacklist, peer: &Peer, client: IpAddr, now: Timestamp)
 /// that differs.
 fn settle_path(parts: &mut Parts) -> Result<Option<String>, Refused> {
     let malformed = || Refused::bad_request("the request target is malformed");
+    if !parts.uri.query().is_none_or(str::is_ascii) {
+        return Err(Refused::bad_request("the query contains bytes that must be percent-encoded"));
+    }
     let reading =
         target::read_path(parts.uri.path()).map_err(|error| Refused::bad_request(error.to_string()))?;
     let plain = reading.plain;

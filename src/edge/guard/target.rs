@@ -2,8 +2,9 @@
 //!
 //! A path is normalised once: percent-encoded unreserved characters are decoded (RFC 3986
 //! §6.2.2.2), so `/%61dmin` is `/admin`. What no honest client sends is refused: dot segments in
-//! any dress (`..`, `%2e%2e`, `..;x`), backslashes, NUL, control bytes, broken escapes, and the
-//! bytes `%C0`/`%C1`, which only overlong UTF-8 uses. Doubled slashes and `%2F` have honest uses,
+//! any dress (`..`, `%2e%2e`, `..;x`), backslashes, NUL, control bytes, broken escapes, bytes past
+//! ASCII that are not escaped, and overlong UTF-8 (`%C0%AF`, `%E0%80%AF`), which some decoders take
+//! for the byte it stands for. Doubled slashes and `%2F` have honest uses,
 //! but an upstream may read them as one slash; path parameters (`;x=1`) have some too, but servlet
 //! containers drop them, so that `/admin;x/users` is `/admin/users` there. Such a path carries a second,
 //! *plain* reading, and the router refuses it when the two readings lead to different routes.
@@ -25,6 +26,9 @@ pub enum PathRefused {
     /// NUL or another control byte, or one that no UTF-8 has.
     #[error("the path must not contain control bytes or invalid UTF-8")]
     Control,
+    /// `é` for `%C3%A9`: no URI (RFC 3986 §2), and forwarded as it is or escaped it could be two paths.
+    #[error("the path contains bytes that must be percent-encoded")]
+    Raw,
     /// `;x%2Fy`: one segment with a parameter to some, two segments to others, and which of both an
     /// upstream takes cannot be told in one plain reading.
     #[error("the path must not contain an encoded slash after a ';' in the same segment")]
@@ -71,21 +75,30 @@ fn needs_care(path: &[u8]) -> bool {
     path.iter().any(|byte| {
         let after_slash = previous == b'/' && matches!(byte, b'/' | b'.');
         previous = *byte;
-        after_slash || matches!(byte, b'%' | b';' | b'\\' | 0..=0x1f | 0x7f)
+        after_slash || matches!(byte, b'%' | b';' | b'\\' | 0..=0x1f | 0x7f..)
     })
 }
 
 fn decode_unreserved(path: &str) -> Result<String, PathRefused> {
     let mut out = String::with_capacity(path.len());
     let mut chars = path.chars();
+    let mut before = None;
     while let Some(next) = chars.next() {
+        let previous = before.take();
         match next {
             '\\' => return Err(PathRefused::Backslash),
             '\0'..='\x1f' | '\x7f' => return Err(PathRefused::Control),
+            '\u{80}'.. => return Err(PathRefused::Raw),
             '%' => {
                 let high = chars.next().and_then(|digit| digit.to_digit(16)).ok_or(PathRefused::Escape)?;
                 let low = chars.next().and_then(|digit| digit.to_digit(16)).ok_or(PathRefused::Escape)?;
-                push_escaped(&mut out, u8::try_from(high * 16 + low).unwrap_or_default())?;
+                let byte = u8::try_from(high * 16 + low).unwrap_or_default();
+                // Longer than need be (RFC 3629 §3). Other broken UTF-8 may be an old application's Latin-1.
+                if matches!((previous, byte), (Some(0xe0), 0x80..=0x9f) | (Some(0xf0), 0x80..=0x8f)) {
+                    return Err(PathRefused::Control);
+                }
+                before = Some(byte);
+                push_escaped(&mut out, byte)?;
             }
             plain => out.push(plain),
         }
@@ -186,7 +199,13 @@ mod tests {
         assert_eq!(path("/a%5cb"), Err(PathRefused::Backslash));
         assert_eq!(path("/a%00b"), Err(PathRefused::Control));
         assert_eq!(path("/a%0d%0ab"), Err(PathRefused::Control));
-        assert_eq!(path("/a%c0%afb"), Err(PathRefused::Control));
+        for overlong in ["/a%c0%afb", "/a%e0%80%afb", "/a%F0%80%80%aeb", "/%f0%8f%bf%bf"] {
+            assert_eq!(path(overlong), Err(PathRefused::Control), "{overlong}");
+        }
+        for good in ["/%E0%A0%80", "/%F0%90%80%80", "/%E9t%E9", "/%E0x%80"] {
+            assert_eq!(path(good).unwrap(), good);
+        }
+        assert_eq!(path("/caf\u{e9}"), Err(PathRefused::Raw));
         for bad in ["/a%", "/a%2", "/a%zz", "/a%+1"] {
             assert_eq!(path(bad), Err(PathRefused::Escape), "{bad}");
         }
