@@ -11,6 +11,7 @@ pub mod headers;
 pub mod host;
 pub mod target;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, USER_AGENT};
@@ -259,16 +260,15 @@ fn is_banned(blacklist: &Blacklist, peer: &Peer, client: IpAddr, now: Timestamp)
 /// that differs.
 fn settle_path(parts: &mut Parts) -> Result<Option<String>, Refused> {
     let malformed = || Refused::bad_request("the request target is malformed");
-    if !parts.uri.query().is_none_or(str::is_ascii) {
-        return Err(Refused::bad_request("the query contains bytes that must be percent-encoded"));
-    }
     let reading =
         target::read_path(parts.uri.path()).map_err(|error| Refused::bad_request(error.to_string()))?;
     let plain = reading.plain;
-    let rewritten = match (&reading.path, parts.uri.query()) {
-        (std::borrow::Cow::Borrowed(_), _) => None,
-        (std::borrow::Cow::Owned(path), None) => Some(path.clone()),
-        (std::borrow::Cow::Owned(path), Some(query)) => Some(format!("{path}?{query}")),
+    let encoded = parts.uri.query().and_then(target::encode_query);
+    let query = encoded.as_deref().or_else(|| parts.uri.query());
+    let rewritten = match (&reading.path, query) {
+        (Cow::Borrowed(_), _) if encoded.is_none() => None,
+        (path, None) => Some(path.as_ref().to_owned()),
+        (path, Some(query)) => Some(format!("{path}?{query}")),
     };
     let target = match rewritten {
         Some(text) => Some(PathAndQuery::try_from(text).map_err(|_| malformed())?),

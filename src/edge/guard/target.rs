@@ -1,10 +1,10 @@
 //! One reading of the request's path, for routing and for forwarding alike.
 //!
 //! A path is normalised once: percent-encoded unreserved characters are decoded (RFC 3986
-//! §6.2.2.2), so `/%61dmin` is `/admin`. What no honest client sends is refused: dot segments in
-//! any dress (`..`, `%2e%2e`, `..;x`), backslashes, NUL, control bytes, broken escapes, bytes past
-//! ASCII that are not escaped, and overlong UTF-8 (`%C0%AF`, `%E0%80%AF`), which some decoders take
-//! for the byte it stands for. Doubled slashes and `%2F` have honest uses,
+//! §6.2.2.2), so `/%61dmin` is `/admin`; what is past ASCII is encoded (RFC 3987 §3.1), so `/é` is
+//! `/%C3%A9`. What no honest client sends is refused: dot segments in
+//! any dress (`..`, `%2e%2e`, `..;x`), backslashes, NUL, control bytes, broken escapes, and overlong
+//! UTF-8 (`%C0%AF`, `%E0%80%AF`), which some decoders take for the byte it stands for. Doubled slashes and `%2F` have honest uses,
 //! but an upstream may read them as one slash; path parameters (`;x=1`) have some too, but servlet
 //! containers drop them, so that `/admin;x/users` is `/admin/users` there. Such a path carries a second,
 //! *plain* reading, and the router refuses it when the two readings lead to different routes.
@@ -26,9 +26,6 @@ pub enum PathRefused {
     /// NUL or another control byte, or one that no UTF-8 has.
     #[error("the path must not contain control bytes or invalid UTF-8")]
     Control,
-    /// `é` for `%C3%A9`: no URI (RFC 3986 §2), and forwarded as it is or escaped it could be two paths.
-    #[error("the path contains bytes that must be percent-encoded")]
-    Raw,
     /// `;x%2Fy`: one segment with a parameter to some, two segments to others, and which of both an
     /// upstream takes cannot be told in one plain reading.
     #[error("the path must not contain an encoded slash after a ';' in the same segment")]
@@ -88,7 +85,7 @@ fn decode_unreserved(path: &str) -> Result<String, PathRefused> {
         match next {
             '\\' => return Err(PathRefused::Backslash),
             '\0'..='\x1f' | '\x7f' => return Err(PathRefused::Control),
-            '\u{80}'.. => return Err(PathRefused::Raw),
+            '\u{80}'.. => push_encoded(&mut out, next),
             '%' => {
                 let high = chars.next().and_then(|digit| digit.to_digit(16)).ok_or(PathRefused::Escape)?;
                 let low = chars.next().and_then(|digit| digit.to_digit(16)).ok_or(PathRefused::Escape)?;
@@ -106,17 +103,35 @@ fn decode_unreserved(path: &str) -> Result<String, PathRefused> {
     Ok(out)
 }
 
-fn push_escaped(out: &mut String, byte: u8) -> Result<(), PathRefused> {
+/// A query with what is past ASCII encoded, as in a path; `None` where there is none of it.
+pub fn encode_query(query: &str) -> Option<String> {
+    let mut out = String::new();
+    for next in query.chars().filter(|_| !query.is_ascii()) {
+        push_encoded(&mut out, next);
+    }
+    (!out.is_empty()).then_some(out)
+}
+
+fn push_encoded(out: &mut String, character: char) {
+    let mut buffer = [0; 4];
+    for byte in character.encode_utf8(&mut buffer).bytes() {
+        if byte.is_ascii() { out.push(char::from(byte)) } else { push_escape(out, byte) }
+    }
+}
+
+fn push_escape(out: &mut String, byte: u8) {
     const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or('0');
+    out.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+}
+
+fn push_escaped(out: &mut String, byte: u8) -> Result<(), PathRefused> {
     match byte {
         b'\\' => return Err(PathRefused::Backslash),
         0..=0x1f | 0x7f | 0xc0 | 0xc1 | 0xf5..=0xff => return Err(PathRefused::Control),
         b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
         _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
-        _ => {
-            let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or('0');
-            out.extend(['%', digit(byte >> 4), digit(byte & 15)]);
-        }
+        _ => push_escape(out, byte),
     }
     Ok(())
 }
@@ -174,6 +189,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_past_ascii_is_encoded() {
+        assert_eq!(path("/caf\u{e9}/\u{1f600}").unwrap(), "/caf%C3%A9/%F0%9F%98%80");
+        assert_eq!(path("/\u{ff0f}..").unwrap(), "/%EF%BC%8F..");
+        assert_eq!(encode_query("a=\u{e9}&b=%c3").as_deref(), Some("a=%C3%A9&b=%c3"));
+        assert_eq!(encode_query("a=b"), None);
+    }
+
+    #[test]
     fn dot_segments_are_refused_in_every_dress() {
         for bad in [
             "/a/../b",
@@ -205,7 +228,6 @@ mod tests {
         for good in ["/%E0%A0%80", "/%F0%90%80%80", "/%E9t%E9", "/%E0x%80"] {
             assert_eq!(path(good).unwrap(), good);
         }
-        assert_eq!(path("/caf\u{e9}"), Err(PathRefused::Raw));
         for bad in ["/a%", "/a%2", "/a%zz", "/a%+1"] {
             assert_eq!(path(bad), Err(PathRefused::Escape), "{bad}");
         }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::recorder::bytes;
 
 /// Cases about one matter.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Group {
     pub name: String,
@@ -16,7 +16,7 @@ pub struct Group {
 }
 
 /// One case of a table. Characters stand for the bytes of their numbers.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
     pub name: String,
