@@ -17,6 +17,7 @@ mod cli_transfer;
 mod damage;
 mod disk;
 mod flow;
+mod headers;
 mod kill;
 mod lifecycle;
 mod metrics;

@@ -11,6 +11,7 @@ use memchr::memmem;
 
 use crate::edge::guard::Client;
 use crate::edge::guard::address::FORWARDED_FOR;
+use crate::edge::guard::host::Host;
 use crate::edge::identity::Identity;
 use crate::edge::respond::REQUEST_ID;
 
@@ -75,13 +76,25 @@ pub fn for_upstream(headers: &mut HeaderMap, hop_by_hop: bool, said: &Said<'_>) 
     headers.insert(HOST, said.host.clone());
     headers.insert(FORWARDED_FOR, said.client.forwarded_for.clone());
     headers.insert(REAL_IP, said.client.real_ip.clone());
-    // Left over only from a trusted proxy, which knows what the client really used.
-    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("https"));
-    headers.entry(FORWARDED_HOST).or_insert_with(|| said.host.clone());
+    // Left over only from a trusted proxy, which knows what the client really used. If it passes on what
+    // clients make up beside that, nobody can tell which is which.
+    let scheme = |value: &HeaderValue| matches!(value.as_bytes(), b"http" | b"https");
+    if !is_one(headers, &FORWARDED_PROTO, scheme) {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
+    }
+    if !is_one(headers, &FORWARDED_HOST, |value| Host::parse(value.clone()).is_ok()) {
+        headers.insert(FORWARDED_HOST, said.host.clone());
+    }
     headers.insert(REQUEST_ID, said.request_id.clone());
     if let Some(identity) = said.identity {
         identity.write(headers);
     }
+}
+
+/// Whether there is one line of this name, and a good one.
+fn is_one(headers: &HeaderMap, name: &HeaderName, good: impl Fn(&HeaderValue) -> bool) -> bool {
+    let mut lines = headers.get_all(name).iter();
+    lines.next().is_some_and(good) && lines.next().is_none()
 }
 
 /// Framing that hyper would not write by itself: chunks of a GET or HEAD (it would drop the body, and what is

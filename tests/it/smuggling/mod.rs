@@ -3,12 +3,12 @@
 
 mod answers;
 mod desync;
-mod http2;
+pub mod http2;
 mod page;
 mod peers;
-mod recorder;
-mod runner;
-mod strict;
+pub mod recorder;
+pub mod runner;
+pub mod strict;
 mod table;
 
 use self::recorder::Recorder;
