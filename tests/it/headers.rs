@@ -139,7 +139,7 @@ const CASES: &[Case] = &[
     client("what Proxy-Connection names is named by nobody", &[("proxy-connection", "x-one"), ("x-one", "1")])
         .arrives(&[("x-one", "1")])
         .http1(),
-    client("naming our headers", &[(
+    client("naming our headers (CVE-2022-31813)", &[(
         "connection",
         "x-auth-subject, x-forwarded-for, x-real-ip, x-forwarded-proto, x-forwarded-host, x-request-id, host",
     )])
@@ -230,7 +230,9 @@ fn arrived(message: &Message, case: &Case) -> Result<BTreeMap<String, String>, S
     let mut headers = BTreeMap::new();
     for (name, value) in &message.headers {
         let sent = case.arrives.iter().any(|(sent, _)| sent == name);
-        let id = name == "x-request-id" && !sent && uuid::Uuid::parse_str(value).is_ok_and(|id| id.get_version_num() == 7);
+        let id = name == "x-request-id"
+            && !sent
+            && uuid::Uuid::parse_str(value).is_ok_and(|id| id.get_version_num() == 7);
         let value = if id { "(new)" } else { value };
         if headers.insert(name.clone(), value.to_owned()).is_some() {
             return Err(format!("{name} arrives twice"));
@@ -276,7 +278,8 @@ async fn ask_http1(client: &Client, case: &Case) -> bool {
 
 async fn ask_http2(client: &Client, case: &Case) -> bool {
     let head = [(":method", "GET"), (":scheme", "https"), (":path", "/a"), (":authority", "h")];
-    let fields: Vec<_> = head.iter().chain(case.sent).map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    let fields: Vec<_> =
+        head.iter().chain(case.sent).map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let stream = client.stream_http2().await.expect("the gate speaks HTTP/2");
     let outcomes = http2::converse(stream, &[Ask { fields: &fields, body: &[], trailers: &[] }]).await;
     matches!(outcomes.as_slice(), [Outcome::Answered(200, _)])
@@ -293,7 +296,8 @@ async fn what_arrives_is_what_the_gate_says_and_nothing_that_others_claim() {
             if http2 && case.http1_only {
                 continue;
             }
-            let answered = if http2 { ask_http2(&client, case).await } else { ask_http1(&client, case).await };
+            let answered =
+                if http2 { ask_http2(&client, case).await } else { ask_http1(&client, case).await };
             let record = upstream.take();
             let got = match record.requests.first() {
                 Some(first) if answered && record.faults.is_empty() => arrived(&first.message, case),
@@ -335,7 +339,11 @@ async fn who_asks_is_said_once_whatever_is_forged_or_nominated_away() {
         assert_eq!(message.all("x-auth-session"), [ada.session.as_str()], "{lines:?}");
         let names = message.headers.iter().map(|(name, _)| name.as_str());
         let claims: Vec<_> = names.filter(|name| name.contains("auth")).collect();
-        assert_eq!(claims, ["x-auth-subject", "x-auth-session"], "neither the token nor anything else: {lines:?}");
+        assert_eq!(
+            claims,
+            ["x-auth-subject", "x-auth-session"],
+            "neither the token nor anything else: {lines:?}"
+        );
         // The next request on the connection is nobody's.
         assert!(record.requests[1].message.all("x-auth-subject").is_empty());
     }

@@ -1,13 +1,18 @@
 //! What an application answers: the client gets it whole and framed anew, or is told that it is broken, and
 //! the next request gets its own answer.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
 use super::recorder::Recorder;
 use super::runner::{self, Way};
 use super::strict::{self, Message, latin1};
 use super::table::Case;
 use crate::harness::client::Client;
 
-const AFTER: &str = "GET /after HTTP/1.1\r\nHost: h\r\n\r\nGET /end HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+const AFTER: &str =
+    "GET /after HTTP/1.1\r\nHost: h\r\n\r\nGET /end HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
 /// Asks for the scripted answer, and at once, on a connection of its own, for others.
 pub async fn run(client: &Client, upstream: &Recorder, case: &Case) -> Result<(), String> {
@@ -60,4 +65,29 @@ fn is(message: &Message, want: &str) -> bool {
         && id.len() == 1
         && id != ["theirs"]
         && message.all("strict-transport-security").first().is_some_and(|value| *value != "max-age=0")
+}
+
+/// Asks over a connection that is kept, and takes the answer's body.
+pub async fn ask(stream: &mut TlsStream<TcpStream>, path: &str) {
+    send(stream, path).await;
+    assert_eq!(receive(stream).await, format!("GET {path}"));
+}
+
+/// Asks.
+pub async fn send(stream: &mut TlsStream<TcpStream>, path: &str) {
+    let text = format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
+    stream.write_all(text.as_bytes()).await.expect("open");
+    stream.flush().await.expect("open");
+}
+
+/// The body of the next answer.
+pub async fn receive(stream: &mut TlsStream<TcpStream>) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        assert_ne!(stream.read_buf(&mut bytes).await.expect("open"), 0, "closed: {:?}", latin1(&bytes));
+        // What breaks off so far goes on.
+        if let Ok((message, _)) = strict::response(&bytes, "GET") {
+            return latin1(&message.body);
+        }
+    }
 }

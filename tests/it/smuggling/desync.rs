@@ -31,7 +31,9 @@ impl Desync {
         }
         text.extend(["\r\n", &if self.is_chunked() { "0\r\n\r\n".to_owned() } else { self.body() }]);
         // Escapes are bytes, and so is what the files have past ASCII: in UTF-8.
-        let byte = |c: char| u8::try_from(u32::from(c)).map_or_else(|_| c.to_string().into_bytes(), |byte| vec![byte]);
+        let byte = |c: char| {
+            u8::try_from(u32::from(c)).map_or_else(|_| c.to_string().into_bytes(), |byte| vec![byte])
+        };
         text.chars().flat_map(byte).collect()
     }
 
@@ -42,7 +44,8 @@ impl Desync {
             Err(_) => c.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect(),
         };
         let uri: String = self.uri.chars().map(encode).collect();
-        let told = format!("{} {uri} {}", self.method, if self.is_chunked() { String::new() } else { self.body() });
+        let told =
+            format!("{} {uri} {}", self.method, if self.is_chunked() { String::new() } else { self.body() });
         told.trim_end().to_owned()
     }
 
@@ -52,7 +55,8 @@ impl Desync {
 
     fn body(&self) -> String {
         let length = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-        let length = length.and_then(|(_, value)| value.trim().parse().ok()).filter(|length| *length < 10_000_000);
+        let length =
+            length.and_then(|(_, value)| value.trim().parse().ok()).filter(|length| *length < 10_000_000);
         "x".repeat(length.unwrap_or(0))
     }
 }

@@ -5,8 +5,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::strict::latin1;
 use super::recorder::bytes;
+use super::strict::latin1;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -58,7 +58,10 @@ pub async fn converse(mut stream: TlsStream<TcpStream>, asks: &[Ask<'_>]) -> Vec
     while streams.iter().any(|(_, ended)| !ended) {
         let Some((kind, flags, id, payload)) = read(&mut stream).await else { break };
         if kind == GOAWAY {
-            streams.iter_mut().filter(|(_, ended)| !ended).for_each(|stream| *stream = (Outcome::Reset, true));
+            streams
+                .iter_mut()
+                .filter(|(_, ended)| !ended)
+                .for_each(|stream| *stream = (Outcome::Reset, true));
         }
         let at = usize::try_from(id / 2).expect("small");
         let Some((outcome, ended)) = streams.get_mut(at).filter(|_| id % 2 == 1) else { continue };
@@ -97,7 +100,9 @@ fn block(fields: &[(String, String)]) -> Vec<u8> {
 
 /// RFC 7541 §5.1, with a prefix of seven bits.
 fn string_length(block: &mut Vec<u8>, length: usize) {
-    let Some(mut rest) = length.checked_sub(127) else { return block.push(u8::try_from(length).expect("small")) };
+    let Some(mut rest) = length.checked_sub(127) else {
+        return block.push(u8::try_from(length).expect("small"));
+    };
     block.push(127);
     while rest >= 128 {
         block.push(u8::try_from(rest % 128).expect("seven bits") | 128);

@@ -11,6 +11,8 @@ pub mod runner;
 pub mod strict;
 mod table;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use self::recorder::Recorder;
 use self::runner::Way;
 use self::table::{Case, Want};
@@ -109,7 +111,9 @@ async fn nothing_ambiguous_arrives_from_http2() {
         let stream = client.stream_http2().await.expect("the gate speaks HTTP/2");
         let ask = http2::Ask { fields: &case.fields, body: &case.body(), trailers: &case.trailers };
         let asks = [ask, http2::Ask { fields: &end, body: &[], trailers: &[] }];
-        let outcomes = tokio::time::timeout(runner::PATIENCE, http2::converse(stream, &asks)).await.expect("nothing hangs");
+        let outcomes = tokio::time::timeout(runner::PATIENCE, http2::converse(stream, &asks))
+            .await
+            .expect("nothing hangs");
         let judged = runner::judge_http2(&case.want()[0], &outcomes, &upstream.take());
         wrong.extend(verdict(group, case, judged));
     }
@@ -131,6 +135,31 @@ async fn an_answer_is_whole_or_refused_and_poisons_no_connection() {
     }
     runner::report(&wrong, tried);
     assert!(tried >= 55, "{tried}");
+}
+
+/// Response-queue poisoning: what an application says on an idle connection is taken for the answer to the next
+/// request, if nobody looks before that is sent. The gate sleeps meanwhile, so that it finds both at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_idle_connection_says_unasked_answers_nobody() {
+    const EVIL: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+    let upstream = Recorder::start().await;
+    let gate = gate_before(&upstream.address.to_string());
+    let process = i32::try_from(gate.pid()).ok().and_then(Pid::from_raw).expect("a pid");
+    let mut stream = gate.client().stream().await.expect("the gate accepts");
+    for round in 0..20 {
+        answers::ask(&mut stream, &format!("/{round}")).await;
+        let before = upstream.take().requests[0].connection;
+        kill_process(process, Signal::STOP).expect("ours");
+        upstream.say(before, EVIL).await;
+        answers::send(&mut stream, "/after").await;
+        kill_process(process, Signal::CONT).expect("ours");
+        let answer = answers::receive(&mut stream).await;
+        let record = upstream.take();
+        let told: Vec<_> = record.requests.iter().map(|one| (one.connection, one.message.told())).collect();
+        assert_eq!(answer, "GET /after", "round {round}, {before}: {told:?}");
+        let after = record.requests[0].connection;
+        assert_ne!(before, after, "round {round}");
+    }
 }
 
 /// The cases of Amazon's `http_desync_guardian`, with its own grades. What it calls ambiguous only because a

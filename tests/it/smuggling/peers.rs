@@ -1,7 +1,7 @@
 //! Three real servers behind the gate, for what the recorder cannot show: that those whom people run read
 //! what arrives as it was meant. nginx (the most used; its own parser), Apache httpd (another lineage, laxer
-//! by history), and gunicorn (WSGI, where `X_Auth` and `X-Auth` are one name; 20.1 is before the mends of
-//! CVE-2024-1135 and CVE-2024-6827, so that it would fall for what is passed on).
+//! by history), and gunicorn (WSGI, where `X_Auth` and `X-Auth` are one name; its parser has read two requests
+//! where others read one: CVE-2024-1135, CVE-2024-6827).
 
 use std::fs;
 use std::net::TcpListener;
@@ -112,7 +112,16 @@ async fn gunicorn() -> Peer {
         \x20   return [b'']\n";
     write(folder.path(), "told.py", application);
     let mut command = Command::new("gunicorn");
-    command.args(["--worker-class", "gthread", "--threads", "4", "--keep-alive", "60", "--graceful-timeout", "1"]);
+    command.args([
+        "--worker-class",
+        "gthread",
+        "--threads",
+        "4",
+        "--keep-alive",
+        "60",
+        "--graceful-timeout",
+        "1",
+    ]);
     command.args(["--chdir", &at, "--bind", &format!("unix:{at}/socket"), "told"]);
     Peer::start(folder, command, format!("unix:{at}/socket")).await
 }
@@ -132,7 +141,15 @@ async fn read_as_meant(peer: &Peer, shorten: fn(&str) -> String) {
             Err(why) => wrong.push(format!("{group} / {} ({}): {why}", case.name, case.source)),
         }
     }
-    let told = peer.read("told");
+    // It may write its log after it has answered.
+    let mut told = peer.read("told");
+    for _ in 0..250 {
+        if told.lines().count() >= meant.len() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        told = peer.read("told");
+    }
     for line in told.lines() {
         match meant.iter().position(|meant| meant == line) {
             Some(at) => drop(meant.swap_remove(at)),

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::JoinHandle;
 
 use super::strict::{self, Message};
@@ -18,9 +19,12 @@ pub struct Arrived {
     pub message: Message,
 }
 
+/// One connection's way to the gate.
+type Line = Arc<tokio::sync::Mutex<OwnedWriteHalf>>;
+
 #[derive(Default)]
 struct Seen {
-    connections: usize,
+    connections: Vec<Line>,
     requests: Vec<Arrived>,
     /// What broke the strictest reading.
     faults: Vec<String>,
@@ -53,11 +57,15 @@ impl Recorder {
         let shared = Arc::clone(&seen);
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                // What is said is to be there when it has been said.
+                stream.set_nodelay(true).expect("an open socket");
+                let (read, write) = stream.into_split();
+                let line = Line::new(write.into());
                 let number = with(&shared, |seen| {
-                    seen.connections += 1;
-                    seen.connections
+                    seen.connections.push(Arc::clone(&line));
+                    seen.connections.len()
                 });
-                tokio::spawn(converse(stream, number, Arc::clone(&shared)));
+                tokio::spawn(converse((read, line), number, Arc::clone(&shared)));
             }
         });
         Self { address, seen, accepting }
@@ -68,8 +76,17 @@ impl Recorder {
         with(&self.seen, |seen| Record {
             requests: std::mem::take(&mut seen.requests),
             faults: std::mem::take(&mut seen.faults),
-            unfinished: std::mem::take(&mut seen.unfinished).iter().map(|bytes| strict::latin1(bytes)).collect(),
+            unfinished: std::mem::take(&mut seen.unfinished)
+                .iter()
+                .map(|bytes| strict::latin1(bytes))
+                .collect(),
         })
+    }
+
+    /// Says something on a connection, asked or not.
+    pub async fn say(&self, connection: usize, bytes: &[u8]) {
+        let line = with(&self.seen, |seen| Arc::clone(&seen.connections[connection - 1]));
+        line.lock().await.write_all(bytes).await.expect("the gate keeps it");
     }
 
     /// Has the next request under `/answers` answered with these bytes.
@@ -88,7 +105,7 @@ fn with<T>(seen: &Mutex<Seen>, act: impl FnOnce(&mut Seen) -> T) -> T {
     act(&mut seen.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-async fn converse(mut stream: TcpStream, connection: usize, seen: Arc<Mutex<Seen>>) {
+async fn converse((mut read, line): (OwnedReadHalf, Line), connection: usize, seen: Arc<Mutex<Seen>>) {
     let mut bytes = Vec::new();
     loop {
         match strict::request(&bytes) {
@@ -99,7 +116,13 @@ async fn converse(mut stream: TcpStream, connection: usize, seen: Arc<Mutex<Seen
                 let (answer, close) = script.unwrap_or_else(|| (echo(&message), false));
                 // Before it is answered: who has the answer finds it recorded.
                 with(&seen, |seen| seen.requests.push(Arrived { connection, message }));
-                if stream.write_all(&answer).await.is_err() || close {
+                let mut line = line.lock().await;
+                if line.write_all(&answer).await.is_err() {
+                    return;
+                }
+                if close {
+                    // The list of connections keeps this half: say that nothing more comes.
+                    let _ = line.shutdown().await;
                     return;
                 }
                 continue;
@@ -107,13 +130,16 @@ async fn converse(mut stream: TcpStream, connection: usize, seen: Arc<Mutex<Seen
             Ok(None) => {}
             Err(fault) => {
                 let fault = format!("{fault} in {:?}", strict::latin1(&bytes));
-                return with(&seen, |seen| seen.faults.push(fault));
+                with(&seen, |seen| seen.faults.push(fault));
+                let _ = line.lock().await.shutdown().await;
+                return;
             }
         }
-        if !matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {
+        if !matches!(read.read_buf(&mut bytes).await, Ok(1..)) {
             break;
         }
     }
+    let _ = line.lock().await.shutdown().await;
     if !bytes.is_empty() {
         with(&seen, |seen| seen.unfinished.push(bytes));
     }

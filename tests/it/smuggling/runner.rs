@@ -36,7 +36,9 @@ pub fn all(groups: &[Group]) -> impl Iterator<Item = (&str, &Case)> {
 /// Sends bytes over a connection of their own and reads until it closes.
 pub async fn say(client: &Client, bytes: &[u8], way: Way) -> Result<Vec<u8>, String> {
     let stream = client.stream().await.map_err(|error| format!("{error:?}"))?;
-    tokio::time::timeout(PATIENCE, talk(stream, bytes, way)).await.map_err(|_| "the connection stays open".into())
+    tokio::time::timeout(PATIENCE, talk(stream, bytes, way))
+        .await
+        .map_err(|_| "the connection stays open".into())
 }
 
 async fn talk(stream: TlsStream<TcpStream>, bytes: &[u8], way: Way) -> Vec<u8> {
@@ -118,19 +120,16 @@ fn next(answer: &mut &[u8], want: &Want) -> Result<Message, String> {
 }
 
 /// Whether an answer is what was wanted, and the connection goes on after it.
-fn accords(
-    want: &Want,
-    message: &Message,
-    forwarded: &mut Vec<String>,
-    way: Way,
-) -> Result<bool, String> {
+fn accords(want: &Want, message: &Message, forwarded: &mut Vec<String>, way: Way) -> Result<bool, String> {
     let options = message.all("connection").into_iter().flat_map(|value| value.split(',').map(str::trim));
     let closes = options.into_iter().any(|option| option.eq_ignore_ascii_case("close"));
     // In pieces the oddest garbage may be refused in fewer words.
     let bare = way == Way::Pieces && message.body.is_empty();
     let ours = bare || latin1(&message.body).contains("urn:keepgate:problem:");
     let (good, open) = match want {
-        Want::Refused(status) | Want::BrokenOff(status) => (message.status() == *status && ours && closes, false),
+        Want::Refused(status) | Want::BrokenOff(status) => {
+            (message.status() == *status && ours && closes, false)
+        }
         Want::Answered(status) => (message.status() == *status && ours && !closes, true),
         Want::Either(status) => (message.status() == *status && ours, !closes),
         Want::Reset | Want::Perhaps(..) => (false, false),
@@ -148,7 +147,8 @@ fn accords(
 /// What the gate sends on has no header that ends at a hop, none with an underscore, and none of the
 /// client's that only the gate may give.
 fn is_ours(message: &Message) -> Result<(), String> {
-    const ENDS_HERE: [&str; 6] = ["te", "trailer", "keep-alive", "proxy-connection", "expect", "http2-settings"];
+    const ENDS_HERE: [&str; 6] =
+        ["te", "trailer", "keep-alive", "proxy-connection", "expect", "http2-settings"];
     for (name, value) in &message.headers {
         let switches = matches!(name.as_str(), "connection" | "upgrade");
         let switching = value.eq_ignore_ascii_case("upgrade") || value == "websocket";
@@ -171,7 +171,9 @@ pub fn report(wrong: &[String], tried: usize) {
 pub fn judge_http2(want: &Want, outcomes: &[Outcome], record: &Record) -> Result<(), String> {
     let [outcome, end] = outcomes else { return Err("not two streams".into()) };
     let (good, told) = match (want, outcome) {
-        (Want::Forwarded(told), Outcome::Answered(200, body)) => (body.trim_end() == told, Some(told.as_str())),
+        (Want::Forwarded(told), Outcome::Answered(200, body)) => {
+            (body.trim_end() == told, Some(told.as_str()))
+        }
         (Want::Answered(status), Outcome::Answered(got, body)) => {
             (got == status && body.contains("urn:keepgate:problem:"), None)
         }
@@ -186,7 +188,8 @@ pub fn judge_http2(want: &Want, outcomes: &[Outcome], record: &Record) -> Result
     let mut arrived: Vec<String> = record.requests.iter().map(|one| one.message.told()).collect();
     let mut forwarded: Vec<&str> = told.into_iter().chain(after.then_some(END_TOLD)).collect();
     // Streams run beside each other.
-    (arrived.sort(), forwarded.sort_unstable());
+    arrived.sort();
+    forwarded.sort_unstable();
     if arrived != forwarded || !record.faults.is_empty() {
         return Err(format!("arrived as {arrived:?}, not {forwarded:?}; {:?}", record.faults));
     }

@@ -139,7 +139,9 @@ fn body(message: &Message, bytes: &[u8]) -> Read<(Vec<u8>, usize)> {
 fn chunks(bytes: &[u8]) -> Read<(Vec<u8>, usize)> {
     let (mut body, mut used) = (Vec::new(), 0);
     loop {
-        let Some((size, bytes_of_line)) = line(bytes.get(used..).unwrap_or_default())? else { return Ok(None) };
+        let Some((size, bytes_of_line)) = line(bytes.get(used..).unwrap_or_default())? else {
+            return Ok(None);
+        };
         used += bytes_of_line;
         let plain = !size.is_empty() && size.bytes().all(|byte| byte.is_ascii_hexdigit());
         let size = usize::from_str_radix(&size, 16).ok().filter(|_| plain);

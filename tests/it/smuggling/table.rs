@@ -126,7 +126,11 @@ pub fn read(text: &str) -> Vec<Group> {
 
 /// The requests over HTTP/1.
 pub fn requests() -> Vec<Group> {
-    let tables = [include_str!("cases/framing.toml"), include_str!("cases/heads.toml"), include_str!("cases/targets.toml")];
+    let tables = [
+        include_str!("cases/framing.toml"),
+        include_str!("cases/heads.toml"),
+        include_str!("cases/targets.toml"),
+    ];
     tables.iter().flat_map(|text| read(text)).collect()
 }
 
