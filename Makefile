@@ -61,6 +61,7 @@ deny: ## Licences, banned crates, sources (cargo-deny)
 
 docs: ## Write the pages that are made from the code
 	UPDATE_DOCS=1 $(CARGO) test --lib is_up_to_date
+	UPDATE_DOCS=1 $(CARGO) test --test it is_up_to_date
 
 fmt: ## Format everything
 	$(CARGO) fmt --all

@@ -1,8 +1,10 @@
 //! What the client's headers may not say, found in one pass over them.
 //!
-//! Identity headers, forwarding headers and every name with an underscore are deleted whoever sent
-//! them, before anything is authenticated: an application that folds `X_Auth_Subject` into
-//! `X-Auth-Subject` (CGI, WSGI) must never see a forged one (Caddy GHSA-7r4p-vjf4-gxv4).
+//! Identity headers, forwarding headers and every name that has more than letters, digits and hyphens are
+//! deleted whoever sent them, before anything is authenticated: an application that folds `X_Auth_Subject`
+//! (WSGI, CGI) or even `X.Auth.Subject` (lighttpd's FastCGI) into `X-Auth-Subject` must never see a forged one
+//! (Caddy GHSA-7r4p-vjf4-gxv4). So are those that make some applications take another path than the one that
+//! was routed.
 
 use http::HeaderMap;
 use http::header::{EXPECT, HeaderName};
@@ -60,17 +62,20 @@ enum Kind {
 fn kind(name: &str, believed: bool) -> Kind {
     let bytes = name.as_bytes();
     match bytes.first() {
-        _ if bytes.contains(&b'_') => Kind::Banned,
+        _ if !bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') => Kind::Banned,
         Some(b'x') if IDENTITY.iter().any(|prefix| name.starts_with(prefix)) => Kind::Banned,
         Some(b'x') if matches!(name, "x-forwarded-proto" | "x-forwarded-host") && believed => Kind::Ordinary,
         Some(b'x') if name.starts_with("x-forwarded-") || matches!(name, "x-real-ip" | "x-request-id") => {
             Kind::Banned
         }
+        // CVE-2018-14773 and its like: the path by another name.
+        Some(b'x') if matches!(name, "x-original-url" | "x-original-uri" | "x-rewrite-url") => Kind::Banned,
         Some(b'f') if name == "forwarded" => Kind::Banned,
         Some(b'c') if name == "connection" => Kind::HopByHop,
         Some(b'k') if name == "keep-alive" => Kind::HopByHop,
         Some(b't') if matches!(name, "te" | "trailer" | "transfer-encoding") => Kind::HopByHop,
         Some(b'u') if name == "upgrade" => Kind::HopByHop,
+        Some(b'h') if name == "http2-settings" => Kind::HopByHop,
         Some(b'p') if name.starts_with("proxy-") => Kind::HopByHop,
         Some(b'e') if name == EXPECT.as_str() => Kind::Expect,
         _ => Kind::Ordinary,
@@ -114,6 +119,10 @@ mod tests {
             ("Forwarded", "for=1.2.3.4"),
             ("x-request-id", "x"),
             ("some_header", "x"),
+            ("x.auth.subject", "me"),
+            ("x-auth~subject", "me"),
+            ("X-Original-URL", "/admin"),
+            ("x-rewrite-url", "/admin"),
         ]);
         clean(&mut headers, false);
         assert_eq!(names(&headers), ["accept"]);

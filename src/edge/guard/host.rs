@@ -3,7 +3,8 @@
 
 use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderValue, Version};
+use http::uri::Scheme;
+use http::{HeaderValue, Uri, Version};
 
 /// Why the host is refused. The text goes to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +18,9 @@ pub enum HostRefused {
     /// Two different hosts.
     #[error("the request line and the Host header name different hosts")]
     Contradiction,
+    /// `http:` or anything else where https ends.
+    #[error("the request target's scheme must be https")]
+    Scheme,
     /// Not `name[:port]`.
     #[error("the Host header is not a host name or address with an optional port")]
     Malformed,
@@ -27,6 +31,13 @@ pub enum HostRefused {
 pub struct Host {
     value: HeaderValue,
     name_length: usize,
+}
+
+/// The scheme, where the target names one (RFC 9110 §7.4): whoever asks for a resource of plain http over
+/// TLS asks for another one. A trusted proxy says what it was asked for.
+pub fn check_scheme(target: &Uri, believed: bool) -> Result<(), HostRefused> {
+    let good = |scheme: &Scheme| *scheme == Scheme::HTTPS || (believed && *scheme == Scheme::HTTP);
+    if target.scheme().is_none_or(good) { Ok(()) } else { Err(HostRefused::Scheme) }
 }
 
 impl Host {
@@ -154,6 +165,17 @@ mod tests {
         assert_eq!(host(other), Err(HostRefused::Contradiction));
         assert_eq!(host(Request::get("http://a/")), Err(HostRefused::Missing));
         assert_eq!(host(Request::get("http://A/").header("host", "a")).unwrap(), "a");
+    }
+
+    #[test]
+    fn https_is_the_only_scheme_but_for_trusted_proxies() {
+        let ask = |target: &str, believed| check_scheme(&target.parse().unwrap(), believed);
+        for target in ["/", "https://h/", "HTTPS://h/"] {
+            assert_eq!(ask(target, false), Ok(()), "{target}");
+        }
+        assert_eq!(ask("http://h/", false), Err(HostRefused::Scheme));
+        assert_eq!(ask("http://h/", true), Ok(()));
+        assert_eq!(ask("ftp://h/", true), Err(HostRefused::Scheme));
     }
 
     #[test]

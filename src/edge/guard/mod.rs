@@ -11,9 +11,10 @@ pub mod headers;
 pub mod host;
 pub mod target;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::header::{ALLOW, EXPECT, USER_AGENT};
+use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, USER_AGENT};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
@@ -156,7 +157,9 @@ pub fn admit(
     }
     let (mut parts, body) = request.into_parts();
     check_method(&parts.method)?;
-    let host = Host::of(&parts).map_err(|error| Refused::bad_request(error.to_string()).closing())?;
+    check_length(&parts)?;
+    let host = host::check_scheme(&parts.uri, peer.is_trusted()).and_then(|()| Host::of(&parts));
+    let host = host.map_err(|error| Refused::bad_request(error.to_string()).closing())?;
     // The address is read before the headers it stands in are deleted.
     let client = client(rules, peer, &parts);
     let seen = headers::clean(&mut parts.headers, peer.is_trusted());
@@ -190,6 +193,15 @@ fn check_method(method: &Method) -> Result<(), Refused> {
         .detail("CONNECT and TRACE are not served")
         .header(ALLOW, allow)
         .closing())
+}
+
+/// HTTP/2 frames its bodies itself, so that several lengths, even of one value, only tell of tampering.
+fn check_length(parts: &Parts) -> Result<(), Refused> {
+    let lengths = || parts.headers.get_all(CONTENT_LENGTH).iter().count();
+    if parts.version == Version::HTTP_2 && lengths() > 1 {
+        return Err(Refused::bad_request(FramingRefused::Length.to_string()));
+    }
+    Ok(())
 }
 
 fn check_size(limits: &Limits, parts: &Parts, seen: &headers::Seen) -> Result<(), Refused> {
@@ -251,10 +263,12 @@ fn settle_path(parts: &mut Parts) -> Result<Option<String>, Refused> {
     let reading =
         target::read_path(parts.uri.path()).map_err(|error| Refused::bad_request(error.to_string()))?;
     let plain = reading.plain;
-    let rewritten = match (&reading.path, parts.uri.query()) {
-        (std::borrow::Cow::Borrowed(_), _) => None,
-        (std::borrow::Cow::Owned(path), None) => Some(path.clone()),
-        (std::borrow::Cow::Owned(path), Some(query)) => Some(format!("{path}?{query}")),
+    let encoded = parts.uri.query().and_then(target::encode_query);
+    let query = encoded.as_deref().or_else(|| parts.uri.query());
+    let rewritten = match (&reading.path, query) {
+        (Cow::Borrowed(_), _) if encoded.is_none() => None,
+        (path, None) => Some(path.as_ref().to_owned()),
+        (path, Some(query)) => Some(format!("{path}?{query}")),
     };
     let target = match rewritten {
         Some(text) => Some(PathAndQuery::try_from(text).map_err(|_| malformed())?),

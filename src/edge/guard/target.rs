@@ -1,9 +1,10 @@
 //! One reading of the request's path, for routing and for forwarding alike.
 //!
 //! A path is normalised once: percent-encoded unreserved characters are decoded (RFC 3986
-//! §6.2.2.2), so `/%61dmin` is `/admin`. What no honest client sends is refused: dot segments in
-//! any dress (`..`, `%2e%2e`, `..;x`), backslashes, NUL, control bytes, broken escapes, and the
-//! bytes `%C0`/`%C1`, which only overlong UTF-8 uses. Doubled slashes and `%2F` have honest uses,
+//! §6.2.2.2), so `/%61dmin` is `/admin`; what is past ASCII is encoded (RFC 3987 §3.1), so `/é` is
+//! `/%C3%A9`. What no honest client sends is refused: dot segments in
+//! any dress (`..`, `%2e%2e`, `..;x`), backslashes, NUL, control bytes, broken escapes, and overlong
+//! UTF-8 (`%C0%AF`, `%E0%80%AF`), which some decoders take for the byte it stands for. Doubled slashes and `%2F` have honest uses,
 //! but an upstream may read them as one slash; path parameters (`;x=1`) have some too, but servlet
 //! containers drop them, so that `/admin;x/users` is `/admin/users` there. Such a path carries a second,
 //! *plain* reading, and the router refuses it when the two readings lead to different routes.
@@ -71,21 +72,30 @@ fn needs_care(path: &[u8]) -> bool {
     path.iter().any(|byte| {
         let after_slash = previous == b'/' && matches!(byte, b'/' | b'.');
         previous = *byte;
-        after_slash || matches!(byte, b'%' | b';' | b'\\' | 0..=0x1f | 0x7f)
+        after_slash || matches!(byte, b'%' | b';' | b'\\' | 0..=0x1f | 0x7f..)
     })
 }
 
 fn decode_unreserved(path: &str) -> Result<String, PathRefused> {
     let mut out = String::with_capacity(path.len());
     let mut chars = path.chars();
+    let mut before = None;
     while let Some(next) = chars.next() {
+        let previous = before.take();
         match next {
             '\\' => return Err(PathRefused::Backslash),
             '\0'..='\x1f' | '\x7f' => return Err(PathRefused::Control),
+            '\u{80}'.. => push_encoded(&mut out, next),
             '%' => {
                 let high = chars.next().and_then(|digit| digit.to_digit(16)).ok_or(PathRefused::Escape)?;
                 let low = chars.next().and_then(|digit| digit.to_digit(16)).ok_or(PathRefused::Escape)?;
-                push_escaped(&mut out, u8::try_from(high * 16 + low).unwrap_or_default())?;
+                let byte = u8::try_from(high * 16 + low).unwrap_or_default();
+                // Longer than need be (RFC 3629 §3). Other broken UTF-8 may be an old application's Latin-1.
+                if matches!((previous, byte), (Some(0xe0), 0x80..=0x9f) | (Some(0xf0), 0x80..=0x8f)) {
+                    return Err(PathRefused::Control);
+                }
+                before = Some(byte);
+                push_escaped(&mut out, byte)?;
             }
             plain => out.push(plain),
         }
@@ -93,17 +103,35 @@ fn decode_unreserved(path: &str) -> Result<String, PathRefused> {
     Ok(out)
 }
 
-fn push_escaped(out: &mut String, byte: u8) -> Result<(), PathRefused> {
+/// A query with what is past ASCII encoded, as in a path; `None` where there is none of it.
+pub fn encode_query(query: &str) -> Option<String> {
+    let mut out = String::new();
+    for next in query.chars().filter(|_| !query.is_ascii()) {
+        push_encoded(&mut out, next);
+    }
+    (!out.is_empty()).then_some(out)
+}
+
+fn push_encoded(out: &mut String, character: char) {
+    let mut buffer = [0; 4];
+    for byte in character.encode_utf8(&mut buffer).bytes() {
+        if byte.is_ascii() { out.push(char::from(byte)) } else { push_escape(out, byte) }
+    }
+}
+
+fn push_escape(out: &mut String, byte: u8) {
     const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or('0');
+    out.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+}
+
+fn push_escaped(out: &mut String, byte: u8) -> Result<(), PathRefused> {
     match byte {
         b'\\' => return Err(PathRefused::Backslash),
         0..=0x1f | 0x7f | 0xc0 | 0xc1 | 0xf5..=0xff => return Err(PathRefused::Control),
         b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
         _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
-        _ => {
-            let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or('0');
-            out.extend(['%', digit(byte >> 4), digit(byte & 15)]);
-        }
+        _ => push_escape(out, byte),
     }
     Ok(())
 }
@@ -161,6 +189,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_past_ascii_is_encoded() {
+        assert_eq!(path("/caf\u{e9}/\u{1f600}").unwrap(), "/caf%C3%A9/%F0%9F%98%80");
+        assert_eq!(path("/\u{ff0f}..").unwrap(), "/%EF%BC%8F..");
+        assert_eq!(encode_query("a=\u{e9}&b=%c3").as_deref(), Some("a=%C3%A9&b=%c3"));
+        assert_eq!(encode_query("a=b"), None);
+    }
+
+    #[test]
     fn dot_segments_are_refused_in_every_dress() {
         for bad in [
             "/a/../b",
@@ -186,7 +222,12 @@ mod tests {
         assert_eq!(path("/a%5cb"), Err(PathRefused::Backslash));
         assert_eq!(path("/a%00b"), Err(PathRefused::Control));
         assert_eq!(path("/a%0d%0ab"), Err(PathRefused::Control));
-        assert_eq!(path("/a%c0%afb"), Err(PathRefused::Control));
+        for overlong in ["/a%c0%afb", "/a%e0%80%afb", "/a%F0%80%80%aeb", "/%f0%8f%bf%bf"] {
+            assert_eq!(path(overlong), Err(PathRefused::Control), "{overlong}");
+        }
+        for good in ["/%E0%A0%80", "/%F0%90%80%80", "/%E9t%E9", "/%E0x%80"] {
+            assert_eq!(path(good).unwrap(), good);
+        }
         for bad in ["/a%", "/a%2", "/a%zz", "/a%+1"] {
             assert_eq!(path(bad), Err(PathRefused::Escape), "{bad}");
         }

@@ -68,6 +68,12 @@ impl Body for UpstreamBody {
         self.stall.progress(size(&frame));
         match frame {
             Some(Ok(frame)) => {
+                // Nothing comes after trailers, and nobody asks.
+                if frame.is_trailers()
+                    && let Some(lease) = self.lease.take()
+                {
+                    lease.give_back();
+                }
                 self.give_back_at_end();
                 Poll::Ready(Some(Ok(frame)))
             }

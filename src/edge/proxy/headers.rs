@@ -5,11 +5,13 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
+use http_body::Body;
 use memchr::memmem;
 
 use crate::edge::guard::Client;
 use crate::edge::guard::address::FORWARDED_FOR;
+use crate::edge::guard::host::Host;
 use crate::edge::identity::Identity;
 use crate::edge::respond::REQUEST_ID;
 
@@ -18,8 +20,9 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// `TE: trailers` goes too: the next hop is HTTP/1.1, where trailers need more than that.
-const HOP_BY_HOP: [HeaderName; 9] = [
+const HOP_BY_HOP: [HeaderName; 10] = [
     CONNECTION,
+    HeaderName::from_static("http2-settings"),
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     PROXY_AUTHENTICATE,
@@ -73,12 +76,52 @@ pub fn for_upstream(headers: &mut HeaderMap, hop_by_hop: bool, said: &Said<'_>) 
     headers.insert(HOST, said.host.clone());
     headers.insert(FORWARDED_FOR, said.client.forwarded_for.clone());
     headers.insert(REAL_IP, said.client.real_ip.clone());
-    // Left over only from a trusted proxy, which knows what the client really used.
-    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("https"));
-    headers.entry(FORWARDED_HOST).or_insert_with(|| said.host.clone());
+    // Left over only from a trusted proxy, which knows what the client really used. If it passes on what
+    // clients make up beside that, nobody can tell which is which.
+    let scheme = |value: &HeaderValue| matches!(value.as_bytes(), b"http" | b"https");
+    if !is_one(headers, &FORWARDED_PROTO, scheme) {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
+    }
+    if !is_one(headers, &FORWARDED_HOST, |value| Host::parse(value.clone()).is_ok()) {
+        headers.insert(FORWARDED_HOST, said.host.clone());
+    }
     headers.insert(REQUEST_ID, said.request_id.clone());
     if let Some(identity) = said.identity {
         identity.write(headers);
+    }
+}
+
+/// Whether there is one line of this name, and a good one.
+fn is_one(headers: &HeaderMap, name: &HeaderName, good: impl Fn(&HeaderValue) -> bool) -> bool {
+    let mut lines = headers.get_all(name).iter();
+    lines.next().is_some_and(good) && lines.next().is_none()
+}
+
+/// Framing that hyper would not write by itself: chunks of a GET or HEAD (it would drop the body, and what is
+/// forwarded were not what was checked), and the length of nothing where a body is expected (RFC 9110 §8.6).
+pub fn frame(method: &Method, headers: &mut HeaderMap, body: &impl Body) {
+    if body.is_end_stream() {
+        if matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+    } else if body.size_hint().exact().is_none() && matches!(*method, Method::GET | Method::HEAD) {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
+/// Whether a response's length can be read in one way only (RFC 9112 §6.3): one plain `Content-Length`, or
+/// one `Transfer-Encoding` that is `chunked`, or neither. hyper takes the last of several codings, merges
+/// equal lengths, and leaves all of them in the headers.
+pub fn is_framed_once(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    let plain = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    match (codings.next(), lengths.next()) {
+        (None, None) => true,
+        (Some(coding), None) => chunked(coding) && codings.next().is_none(),
+        (None, Some(length)) => plain(length) && lengths.next().is_none(),
+        (Some(_), Some(_)) => false,
     }
 }
 
@@ -161,6 +204,25 @@ mod tests {
             ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-request-id"]
         );
         assert_eq!(headers["x-forwarded-for"], "203.0.113.9");
+    }
+
+    #[test]
+    fn a_response_has_one_length() {
+        let (length, coding) = ("content-length", "transfer-encoding");
+        for (pairs, good) in [
+            (vec![], true),
+            (vec![(length, "3")], true),
+            (vec![(coding, "Chunked")], true),
+            (vec![(length, "3"), (coding, "chunked")], false),
+            (vec![(length, "3"), (length, "3")], false),
+            (vec![(length, "3, 3")], false),
+            (vec![(length, "+3")], false),
+            (vec![(length, "")], false),
+            (vec![(coding, "gzip, chunked")], false),
+            (vec![(coding, "chunked"), (coding, "chunked")], false),
+        ] {
+            assert_eq!(is_framed_once(&map(&pairs)), good, "{pairs:?}");
+        }
     }
 
     #[test]

@@ -86,16 +86,24 @@ impl Proxy<'_> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.broken("the application answered 101 without being asked").into());
         }
-        Ok(self.answer(response, lease, watched))
+        self.answer(response, lease, watched).map_err(Stopped::from)
     }
 
     /// A response that has a body, or might have.
-    fn answer(self, response: Response<Incoming>, lease: Lease, watched: Watched) -> Response<Outgoing> {
+    fn answer(
+        self,
+        response: Response<Incoming>,
+        lease: Lease,
+        watched: Watched,
+    ) -> Result<Response<Outgoing>, Refused> {
         let (mut parts, body) = response.into_parts();
+        if !headers::is_framed_once(&parts.headers) {
+            return Err(self.broken("the application's answer says two things of its length"));
+        }
         headers::drop_hop_by_hop(&mut parts.headers);
         let body = UpstreamBody::new(body, lease, self.limits.stall_timeout, watched);
         parts.version = Version::HTTP_11;
-        Response::from_parts(parts, Outgoing::upstream(body))
+        Ok(Response::from_parts(parts, Outgoing::upstream(body)))
     }
 
     fn prepare(self, vetted: Vetted, request_id: &HeaderValue) -> Result<Prepared, Refused> {
@@ -126,6 +134,7 @@ impl Proxy<'_> {
         }
         let said = Said { client: &client, host: host.value(), request_id, identity: identity.as_ref() };
         headers::for_upstream(&mut parts.headers, hop_by_hop, &said);
+        headers::frame(&parts.method, &mut parts.headers, &body);
         if let Some(asking) = &asking {
             asking.offer.write(&mut parts.headers);
         }

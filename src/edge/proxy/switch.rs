@@ -40,7 +40,7 @@ impl Proxy<'_> {
         let Asking { offer, denied } = asking;
         let (response, lease) = self.exchange(group, request, None, true).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(self.answer(response, lease, watched));
+            return self.answer(response, lease, watched).map_err(Stopped::from);
         }
         let chosen = offer.chosen(response.headers());
         let chosen =

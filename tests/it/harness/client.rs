@@ -117,14 +117,20 @@ impl Client {
         Ok(Link { sender, driver: tokio::spawn(connection) })
     }
 
-    /// Opens a connection that speaks HTTP/2, for many requests at once.
-    pub async fn open_http2(&self) -> Result<Streams, NoAnswer> {
+    /// As [`Self::stream`], for frames of HTTP/2.
+    pub async fn stream_http2(&self) -> Result<TlsStream<TcpStream>, NoAnswer> {
         let mut config = rustls::ClientConfig::clone(self.tls.config());
         config.alpn_protocols = vec![b"h2".to_vec()];
         let stream = connect(self.address, self.source).await?;
         let tls = TlsConnector::from(Arc::new(config));
         let stream = tls.connect(ServerName::try_from("localhost")?, stream).await?;
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+        Ok(stream)
+    }
+
+    /// Opens a connection that speaks HTTP/2, for many requests at once.
+    pub async fn open_http2(&self) -> Result<Streams, NoAnswer> {
+        let stream = self.stream_http2().await?;
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         Ok(Streams { sender, authority: format!("localhost:{}", self.address.port()) })
