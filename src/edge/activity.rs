@@ -5,7 +5,6 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::guard::framing::{Cut, Framing, FramingRefused, HeadLimits};
 use super::upgrade::tunnel::Tunnel;
 use crate::config::limits::Limits;
 
@@ -15,15 +14,10 @@ pub struct Activity {
     requests: Cell<usize>,
     idle_since: Cell<Instant>,
     head_since: Cell<Option<Instant>>,
-    /// HTTP/1 only: HTTP/2 has its own framing, and the h2 crate is strict about it.
-    framing: Option<RefCell<Framing>>,
     /// HTTP/2 only: one for each request under way. In HTTP/1 a client that takes no bytes stops the
     /// socket, which [`ClientIo`](super::connection::ClientIo) sees; in HTTP/2 it need only close a stream's window and go on
     /// answering pings.
-    streams: RefCell<Vec<Stream>>,
-    /// HTTP/1 only: requests begun so far, so that one that asks to switch is told from one before it.
-    begun: Cell<u64>,
-    asked_to_switch: Cell<bool>,
+    streams: Option<RefCell<Vec<Stream>>>,
     tunnel: RefCell<Option<Box<Tunnel>>>,
 }
 
@@ -39,29 +33,31 @@ enum Stream {
 }
 
 impl Activity {
-    /// A connection that just opened. `http1`, for HTTP/1: bytes while no request is under way are the
-    /// beginning of a head, and the framing is to be followed.
-    pub fn new(http1: Option<HeadLimits>) -> Rc<Self> {
+    /// An HTTP/1 connection that just opened.
+    pub fn of_http1() -> Rc<Self> {
+        Self::new(None)
+    }
+
+    /// An HTTP/2 connection that just opened.
+    pub fn of_http2() -> Rc<Self> {
+        Self::new(Some(RefCell::default()))
+    }
+
+    fn new(streams: Option<RefCell<Vec<Stream>>>) -> Rc<Self> {
         Rc::new(Self {
             requests: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             head_since: Cell::new(None),
-            framing: http1.map(|limits| RefCell::new(Framing::new(limits))),
-            streams: RefCell::default(),
-            begun: Cell::new(0),
-            asked_to_switch: Cell::new(false),
+            streams,
             tunnel: RefCell::default(),
         })
     }
 
-    /// Bytes were read. A head that breaks in them is to be cut.
-    pub fn bytes_arrived(&self, bytes: &[u8]) -> Option<Cut> {
-        let framing = self.framing.as_ref()?;
-        let cut = framing.borrow_mut().feed(bytes);
+    /// The beginning of a head was read, but not its end.
+    pub fn head_begins(&self) {
         if self.requests.get() == 0 && self.head_since.get().is_none() {
             self.head_since.set(Some(Instant::now()));
         }
-        cut
     }
 
     /// Until when something must happen; `None` while a request is under way.
@@ -78,21 +74,13 @@ impl Activity {
         self.head_since.get().is_some()
     }
 
-    /// Whether a request on this connection asked to switch protocols, whatever came of it.
-    pub const fn has_asked_to_switch(&self) -> bool {
-        self.asked_to_switch.get()
-    }
-
     /// What the connection becomes after its last response.
     pub fn take_tunnel(&self) -> Option<Box<Tunnel>> {
         self.tunnel.take()
     }
 
     fn add_stream(&self) -> Option<usize> {
-        if self.framing.is_some() {
-            return None;
-        }
-        let mut streams = self.streams.borrow_mut();
+        let mut streams = self.streams.as_ref()?.borrow_mut();
         let free = streams.iter().position(|stream| matches!(stream, Stream::Free));
         let place = free.unwrap_or_else(|| {
             streams.push(Stream::Free);
@@ -104,7 +92,9 @@ impl Activity {
     }
 
     fn set_stream(&self, place: usize, now: Stream) {
-        if let Some(stream) = self.streams.borrow_mut().get_mut(place) {
+        if let Some(streams) = &self.streams
+            && let Some(stream) = streams.borrow_mut().get_mut(place)
+        {
             *stream = now;
         }
     }
@@ -115,7 +105,7 @@ impl Activity {
             Stream::HandedOut(since) => Some(*since),
             Stream::Free | Stream::Fetching => None,
         };
-        self.streams.borrow().iter().filter_map(since).min()
+        self.streams.as_ref()?.borrow().iter().filter_map(since).min()
     }
 }
 
@@ -131,7 +121,6 @@ impl Busy {
     pub fn start(activity: &Rc<Activity>) -> Rc<Self> {
         activity.requests.set(activity.requests.get() + 1);
         activity.head_since.set(None);
-        activity.begun.set(activity.begun.get() + 1);
         Rc::new(Self { activity: Rc::clone(activity), stream: activity.add_stream() })
     }
 
@@ -143,37 +132,9 @@ impl Busy {
         }
     }
 
-    /// Whether this request asks to switch protocols, and what follows it waits for the answer.
-    pub fn may_switch(&self) -> bool {
-        let Activity { framing, begun, asked_to_switch, .. } = &*self.activity;
-        let may = framing.as_ref().is_some_and(|framing| framing.borrow().is_held(begun.get()));
-        if may {
-            asked_to_switch.set(true);
-        }
-        may
-    }
-
-    /// It does switch, once its 101 is written.
+    /// The connection is to be this, once the 101 is written.
     pub fn switch(&self, tunnel: Tunnel) {
-        let framing = self.activity.framing.as_ref().filter(|_| self.may_switch());
-        if framing.is_some_and(|framing| framing.borrow_mut().switch()) {
-            self.activity.tunnel.replace(Some(Box::new(tunnel)));
-        }
-    }
-
-    /// It does not: what follows it is the next request.
-    pub fn stay(&self) {
-        if self.may_switch()
-            && let Some(framing) = &self.activity.framing
-        {
-            framing.borrow_mut().stay();
-        }
-    }
-
-    /// What is wrong with the connection's bytes so far. With several requests on the way at once the
-    /// first answers for a later one's breach; nobody honest is hit.
-    pub fn framing(&self) -> Option<FramingRefused> {
-        self.activity.framing.as_ref().and_then(|framing| framing.borrow().breach())
+        self.activity.tunnel.replace(Some(Box::new(tunnel)));
     }
 }
 

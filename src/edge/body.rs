@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::activity::Busy;
+use super::incoming::{Incoming, IncomingError};
 use super::proxy::answer::UpstreamBody;
 use super::upgrade::tunnel::Opening;
 use crate::observe::metrics::tunnels::Cut;
@@ -42,7 +42,7 @@ pub enum BodyError {
     Cut(Cut),
     /// The connection failed.
     #[error("the body could not be read: {0}")]
-    Broken(#[from] hyper::Error),
+    Broken(#[from] IncomingError),
 }
 
 /// Fewest bytes of a request's body in each `stall_timeout` that is spent waiting for it. Any byte were

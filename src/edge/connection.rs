@@ -2,8 +2,7 @@
 //! head may take, how long a write or a stream may stand still, and how it ends at shutdown.
 //!
 //! One timer for each connection, armed for the nearest deadline and looked at only when it fires
-//! or a nearer one appears, so that a request costs no timer. (hyper's own header timeout arms one
-//! for each request, and counts the idle time between two requests as if a head were late.)
+//! or a nearer one appears, so that a request costs no timer.
 
 use std::cell::Cell;
 use std::io;
@@ -21,7 +20,6 @@ use tokio::time::Sleep;
 use super::activity::Activity;
 use super::body::Stall;
 use super::drain::Drain;
-use super::guard::framing::Cut;
 use super::plan::Plan;
 use crate::config::limits::Limits;
 
@@ -66,7 +64,7 @@ impl Peer {
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1024 * 1024;
 
-/// The client's byte stream, watched: reads mark activity, writes that stand still fail.
+/// The client's byte stream, watched: writes that stand still fail.
 ///
 /// Closing lingers: a client that is still sending (a body that was refused, say) would have the
 /// answer taken from it by a reset, were the stream closed with bytes unread (RFC 9112 §9.6).
@@ -74,7 +72,6 @@ const LINGER_BYTES: usize = 1024 * 1024;
 pub struct ClientIo<T> {
     inner: T,
     stall: Stall,
-    activity: Rc<Activity>,
     closing: Option<Closing>,
 }
 
@@ -86,11 +83,11 @@ struct Closing {
 
 impl<T> ClientIo<T> {
     /// Watches a stream.
-    pub const fn new(inner: T, stall: Duration, activity: Rc<Activity>) -> Self {
-        Self { inner, stall: Stall::new(stall), activity, closing: None }
+    pub const fn new(inner: T, stall: Duration) -> Self {
+        Self { inner, stall: Stall::new(stall), closing: None }
     }
 
-    /// The stream itself, for what is no longer HTTP: nothing more is judged, and it closes at once.
+    /// The stream itself, for what is no longer HTTP: it closes at once.
     pub fn into_inner(self) -> T {
         self.inner
     }
@@ -110,18 +107,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let result = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if let Some(bytes) = buf.filled().get(before..).filter(|bytes| !bytes.is_empty()) {
-            let cut = self.activity.bytes_arrived(bytes);
-            // Where the end has no room in the buffer hyper reads on, and refuses by itself.
-            if let Some(Cut { at, end }) = cut.filter(|cut| buf.capacity() - before >= cut.at + cut.end.len())
-            {
-                buf.set_filled(before + at);
-                buf.put_slice(end);
-            }
-        }
-        result
+        Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
 
@@ -181,10 +167,22 @@ impl<T: AsyncRead + Unpin> ClientIo<T> {
 /// How long a connection that was asked to finish may take when it has nothing to do.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// Why a connection is asked to finish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// Its thread ends.
+    Drain,
+    /// It had nothing to do for too long.
+    Silence,
+}
+
+/// How a connection is asked to finish.
+pub type Finish<C> = fn(Pin<&mut C>, Farewell);
+
 /// Runs a connection to its end, or to its deadline.
 pub struct Serve<'a, C> {
     connection: Option<Pin<Box<C>>>,
-    finish: fn(Pin<&mut C>),
+    finish: Finish<C>,
     activity: Rc<Activity>,
     limits: &'a Limits,
     timer: Pin<Box<Sleep>>,
@@ -194,18 +192,18 @@ pub struct Serve<'a, C> {
     finishing: bool,
 }
 
-impl<'a, C: Future<Output = hyper::Result<()>>> Serve<'a, C> {
+impl<'a, E, C: Future<Output = Result<(), E>>> Serve<'a, C> {
     /// Runs `connection` until it ends, falls silent, or is told to finish by `drain`. `finish` makes
     /// it take no more requests: `Connection: close` in HTTP/1, GOAWAY in HTTP/2.
     pub fn new(
-        (connection, finish): (C, fn(Pin<&mut C>)),
+        (connection, finish): (Pin<Box<C>>, Finish<C>),
         activity: Rc<Activity>,
         limits: &'a Limits,
         drain: &'a Drain,
     ) -> Self {
         let timer = Box::pin(tokio::time::sleep(limits.idle_timeout.min(limits.stall_timeout)));
         Self {
-            connection: Some(Box::pin(connection)),
+            connection: Some(connection),
             finish,
             activity,
             limits,
@@ -224,10 +222,10 @@ impl<'a, C: Future<Output = hyper::Result<()>>> Serve<'a, C> {
         let _ = self.timer.as_mut().poll(cx);
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self, why: Farewell) {
         self.finishing = true;
         if let Some(connection) = &mut self.connection {
-            (self.finish)(connection.as_mut());
+            (self.finish)(connection.as_mut(), why);
         }
     }
 
@@ -272,7 +270,7 @@ enum Verdict {
     Cut,
 }
 
-impl<C: Future<Output = hyper::Result<()>>> Future for Serve<'_, C> {
+impl<E, C: Future<Output = Result<(), E>>> Future for Serve<'_, C> {
     /// The connection, if it came to an end of its own.
     type Output = Option<Pin<Box<C>>>;
 
@@ -281,7 +279,7 @@ impl<C: Future<Output = hyper::Result<()>>> Future for Serve<'_, C> {
             self.start(cx);
         }
         if self.drain.is_draining() && !self.finishing {
-            self.finish();
+            self.finish(Farewell::Drain);
         }
         loop {
             let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
@@ -294,7 +292,7 @@ impl<C: Future<Output = hyper::Result<()>>> Future for Serve<'_, C> {
             match self.verdict(cx) {
                 Verdict::GoOn => return Poll::Pending,
                 // The connection must be polled again to act on it.
-                Verdict::Finish => self.finish(),
+                Verdict::Finish => self.finish(Farewell::Silence),
                 Verdict::Cut => return Poll::Ready(None),
             }
         }

@@ -24,7 +24,9 @@ pub mod cors;
 pub mod decisions;
 pub mod drain;
 pub mod guard;
+pub mod http1;
 pub mod identity;
+pub mod incoming;
 pub mod listen;
 pub mod local;
 pub mod local_ca;
@@ -50,7 +52,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderValue, Request, Response};
-use hyper::body::Incoming;
 
 use self::access::Entry;
 use self::authenticate::{Stopped, TokenCheck, Who};
@@ -59,6 +60,7 @@ use self::decisions::{Decisions, Denied};
 use self::guard::Arrival;
 use self::guard::blacklist::Blacklist;
 use self::identity::Identities;
+use self::incoming::Incoming;
 use self::local::LocalApi;
 use self::plan::{Follow, LocalPlan, Plans};
 use self::proxy::Proxy;
@@ -186,7 +188,7 @@ impl Pipeline {
         }
         match vetted.route().target {
             Target::Api => {
-                let answered = local::call(&site.api, &plan.limits, vetted).await?;
+                let answered = Box::pin(local::call(&site.api, &plan.limits, vetted)).await?;
                 if let Some(denied) = answered.denied {
                     self.counters.denials.up(Denial::BadToken);
                     self.record(*denied).await;
@@ -219,7 +221,7 @@ impl Pipeline {
     /// Makes a denial durable before its answer leaves. If it cannot be, the answer is no all the
     /// same, and the operator hears of it.
     async fn record(&self, denied: Denied) {
-        if let Err(error) = self.site.decisions.denied(denied).await {
+        if let Err(error) = Box::pin(self.site.decisions.denied(denied)).await {
             self.counters.audit_failures.up();
             tracing::error!(%error, "a denial could not be written to the audit log");
         }

@@ -1,9 +1,9 @@
-//! HTTP/1.1 and HTTP/2 as connections are served with: hyper's settings, all of them said.
+//! HTTP/2 as connections are served with: hyper's settings, all of them said. HTTP/1 is ours: [`super::http1`].
 
 use std::time::Duration;
 
 use hyper::rt::Executor;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper_util::rt::TokioTimer;
 
 use crate::config::limits::Limits;
@@ -11,8 +11,6 @@ use crate::config::limits::Limits;
 /// What new connections are served with.
 #[derive(Clone, Debug)]
 pub struct Protocols {
-    /// HTTP/1.1
-    pub http1: http1::Builder,
     /// HTTP/2
     pub http2: http2::Builder<LocalExecutor>,
 }
@@ -20,26 +18,8 @@ pub struct Protocols {
 impl Protocols {
     /// Within these limits.
     pub fn new(limits: &Limits) -> Self {
-        Self { http1: http1(limits), http2: http2(limits) }
+        Self { http2: http2(limits) }
     }
-}
-
-fn http1(limits: &Limits) -> http1::Builder {
-    let mut http1 = http1::Builder::new();
-    http1
-        .timer(TokioTimer::new())
-        // The connection's own timer watches heads; see `connection`.
-        .header_read_timeout(None)
-        .max_header_size(limits.head_bytes)
-        .max_buf_size((64 * 1024).max(limits.head_bytes))
-        // Not `pipeline_flush`: with bytes of a next request at hand it closes without having
-        // written the last answer.
-        .half_close(false);
-    if limits.header_count > 100 {
-        // hyper parses up to 100 on the stack; fewer are counted by the guard.
-        http1.max_headers(limits.header_count);
-    }
-    http1
 }
 
 fn http2(limits: &Limits) -> http2::Builder<LocalExecutor> {

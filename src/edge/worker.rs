@@ -9,15 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
-use hyper::service::{Service, service_fn};
+use http::{HeaderValue, Response};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::accept::Accepted;
+use super::accept::{Accepted, Permit};
 use super::access::Entry;
 use super::activity::{Activity, Busy};
 use super::body::Outgoing;
@@ -25,13 +24,16 @@ use super::connection::{ClientIo, Peer, Serve};
 use super::decisions::Denied;
 use super::drain::{Drain, Open};
 use super::guard;
-use super::guard::framing::HeadLimits;
+use super::http1::connection::{Arrived, Connection};
+use super::http1::refused::HeadLimits;
+use super::http1::scratch::Scratch;
 use super::identity::Identities;
+use super::incoming::Incoming;
 use super::plan::{Follow, LocalPlan};
 use super::redirect;
 use super::request_ids::RequestIds;
 use super::respond::{self, Refused};
-use super::tls::Agreed;
+use super::tls::{Agreed, Secured};
 use super::upgrade::tunnel::Tunnel;
 use super::watch::Watchlist;
 use super::{Pipeline, Site};
@@ -65,6 +67,7 @@ pub struct Worker {
     pipeline: Pipeline,
     drain: Rc<Drain>,
     request_ids: RequestIds,
+    scratch: Rc<Scratch>,
 }
 
 /// Runs a thread until it has drained. Returns how many connections were cut.
@@ -87,10 +90,11 @@ pub async fn run(setup: Setup) -> usize {
 impl Worker {
     fn new(site: Arc<Site>, number: usize, counters: Arc<EdgeCounters>) -> Self {
         let request_ids = RequestIds::new(Arc::clone(&site.rng));
+        let scratch = Rc::new(Scratch::new(Arc::clone(&site.clock)));
         let follow = Follow::new(Arc::clone(&site.plans), number);
         let watchlist = Watchlist::new((&site.check, &site.blacklist), &site.clock, &counters);
         let pipeline = Pipeline { site, follow, identities: Identities::default(), watchlist, counters };
-        Self { pipeline, drain: Rc::default(), request_ids }
+        Self { pipeline, drain: Rc::default(), request_ids, scratch }
     }
 
     fn site(&self) -> &Site {
@@ -171,88 +175,105 @@ impl Worker {
     }
 
     async fn serve_https(self: Rc<Self>, accepted: Accepted) {
-        let counters = self.counters();
         let (terminator, patience) = {
             let plan = &self.plan().plan;
             (plan.terminator.clone(), plan.limits.handshake_timeout)
         };
-        let Some(agreed) = terminator.secure(accepted, patience).await else {
-            counters.handshake_failures.up();
+        // Boxed, as what follows is: a connection at rest has no room for what it did once.
+        let handshake = Box::pin(async move { terminator.secure(accepted, patience).await });
+        let Some(agreed) = handshake.await else {
+            self.counters().handshake_failures.up();
             return;
         };
-        drop(terminator);
-        counters.handshakes.up();
+        self.counters().handshakes.up();
+        // Whoever only came for a challenge's certificate has seen it.
         let Agreed::Http(secured) = agreed else { return };
+        self.converse(secured).await;
+    }
+
+    /// Requests and answers over a connection, in the protocol that was agreed on.
+    fn converse(self: Rc<Self>, secured: Secured) -> Pin<Box<dyn Future<Output = ()>>> {
         // It keeps the limits that it begins with, and not the plan: idle for long, it would keep the
         // pools of servers that are gone.
         let local = self.plan();
         let limits = Arc::clone(&local.plan.limits);
-        let http2 = secured.is_http2();
         let peer = Rc::new(Peer::new(secured.address()));
-        let activity = Activity::new((!http2).then(|| HeadLimits::of(&limits)));
-        let (stream, _permit) = secured.into_parts();
-        let io = TokioIo::new(ClientIo::new(stream, limits.stall_timeout, Rc::clone(&activity)));
-        let service = {
-            let (worker, activity) = (Rc::clone(&self), Rc::clone(&activity));
-            service_fn(move |request| {
-                let busy = Busy::start(&activity);
-                Rc::clone(&worker).request(Rc::clone(&peer), busy, request)
-            })
-        };
+        let http2 = secured.is_http2();
+        let (stream, permit) = secured.into_parts();
+        let io = ClientIo::new(stream, limits.stall_timeout);
+        let worker = Rc::clone(&self);
         if http2 {
-            let connection = local.protocols.http2.serve_connection(io, service);
-            drop(local);
-            let finish = http2::Connection::graceful_shutdown;
-            Serve::new((connection, finish), activity, &limits, &self.drain).await;
-        } else {
-            let connection = local.protocols.http1.serve_connection(io, service);
-            drop(local);
-            self.serve_http1(connection, activity, &limits).await;
+            let activity = Activity::of_http2();
+            let service = {
+                let activity = Rc::clone(&activity);
+                service_fn(move |request: http::Request<_>| {
+                    let request = request.map(Incoming::Http2);
+                    let arrived = Arrived { request, breach: None, switches: false };
+                    let busy = Busy::start(&activity);
+                    Rc::clone(&worker).request(Rc::clone(&peer), busy, arrived).map(Ok::<_, Infallible>)
+                })
+            };
+            let connection = Box::pin(local.protocols.http2.serve_connection(TokioIo::new(io), service));
+            let finish = |connection: Pin<&mut http2::Connection<_, _, _>>, _| connection.graceful_shutdown();
+            return Box::pin(async move {
+                Serve::new((connection, finish), activity, &limits, &self.drain).await;
+                drop(permit);
+            });
         }
+        let activity = Activity::of_http1();
+        let busy = Rc::clone(&activity);
+        let answer = move |arrived| Rc::clone(&worker).request(Rc::clone(&peer), Busy::start(&busy), arrived);
+        let connection = self.http1(io, answer, &activity, &limits);
+        Box::pin(self.serve_http1(connection, activity, limits, permit))
+    }
+
+    fn http1<T, S, F>(
+        &self,
+        io: ClientIo<T>,
+        answer: S,
+        activity: &Rc<Activity>,
+        limits: &Limits,
+    ) -> Pin<Box<Connection<ClientIo<T>, S, F>>>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+        S: FnMut(Arrived) -> F + Unpin,
+        F: Future<Output = Response<Outgoing>>,
+    {
+        let shared = (Rc::clone(activity), Rc::clone(&self.scratch));
+        Box::pin(Connection::new(io, answer, HeadLimits::of(limits), shared))
     }
 
     /// HTTP/1, and what it may switch to.
-    async fn serve_http1<T, S>(
-        &self,
-        connection: http1::Connection<TokioIo<ClientIo<T>>, S>,
+    async fn serve_http1<T, S, F>(
+        self: Rc<Self>,
+        connection: Pin<Box<Connection<ClientIo<T>, S, F>>>,
         activity: Rc<Activity>,
-        limits: &Limits,
+        limits: Arc<Limits>,
+        _permit: Permit,
     ) where
         T: AsyncRead + AsyncWrite + Unpin,
-        S: Service<Request<Incoming>, Response = Response<Outgoing>, Error = Infallible>,
+        S: FnMut(Arrived) -> F + Unpin,
+        F: Future<Output = Response<Outgoing>>,
     {
-        let finish = http1::Connection::graceful_shutdown;
-        let serving = Serve::new((connection, finish), Rc::clone(&activity), limits, &self.drain);
+        let finish = Connection::finish;
+        let serving = Serve::new((connection, finish), Rc::clone(&activity), &limits, &self.drain);
         let Some(connection) = serving.await else { return };
-        let parts = Pin::into_inner(connection).into_parts();
-        let mut io = parts.io.into_inner();
         if let Some(tunnel) = activity.take_tunnel() {
+            let (io, early) = Pin::into_inner(connection).into_parts();
             let idle = limits.tunnel_idle_timeout;
-            tunnel.run(io.into_inner(), parts.read_buf, idle, self.counters()).await;
-        } else if activity.has_asked_to_switch() {
-            // hyper leaves the closing to us, even where the answer was no.
-            let _ = io.shutdown().await;
+            Box::pin(tunnel.run(io.into_inner(), early, idle, self.counters())).await;
         }
     }
 
     async fn serve_http(self: Rc<Self>, accepted: Accepted) {
-        let local = self.plan();
-        let limits = Arc::clone(&local.plan.limits);
-        let (stream, address, _permit) = accepted.into_parts();
-        let peer = Rc::new(Peer::new(address));
-        let activity = Activity::new(Some(HeadLimits::of(&limits)));
-        let io = TokioIo::new(ClientIo::new(stream, limits.stall_timeout, Rc::clone(&activity)));
-        let service = {
-            let (worker, activity) = (Rc::clone(&self), Rc::clone(&activity));
-            service_fn(move |request| {
-                let busy = Busy::start(&activity);
-                let answer = worker.redirect(&peer, busy, request);
-                std::future::ready(Ok::<_, Infallible>(answer))
-            })
-        };
-        let connection = local.protocols.http1.serve_connection(io, service);
-        drop(local);
-        self.serve_http1(connection, activity, &limits).await;
+        let limits = Arc::clone(&self.plan().plan.limits);
+        let (stream, address, permit) = accepted.into_parts();
+        let (peer, activity) = (Peer::new(address), Activity::of_http1());
+        let io = ClientIo::new(stream, limits.stall_timeout);
+        let (worker, busy) = (Rc::clone(&self), Rc::clone(&activity));
+        let answer = move |arrived| std::future::ready(worker.redirect(&peer, Busy::start(&busy), arrived));
+        let connection = self.http1(io, answer, &activity, &limits);
+        self.serve_http1(connection, activity, limits, permit).await;
     }
 
     /// One request from head to head: whatever happens, there is an answer, a count and a log line.
@@ -260,8 +281,8 @@ impl Worker {
         self: Rc<Self>,
         peer: Rc<Peer>,
         busy: Rc<Busy>,
-        request: Request<Incoming>,
-    ) -> Result<Response<Outgoing>, Infallible> {
+        Arrived { request, breach, switches }: Arrived,
+    ) -> Response<Outgoing> {
         let started = Instant::now();
         let now = self.site().clock.now();
         // One plan from here to the end of the request, whatever is put in place meanwhile.
@@ -270,8 +291,8 @@ impl Worker {
         let id = guard::request_id(request.headers(), &peer, self.request_ids.next(now));
         let id_header = id_header(id);
         let mut entry = Entry::of(&request, peer.address, id);
-        let may_switch = busy.may_switch() && !self.drain.is_draining();
-        let arrival = guard::Arrival { peer: &peer, framing: busy.framing(), may_switch, now };
+        let may_switch = switches && !self.drain.is_draining();
+        let arrival = guard::Arrival { peer: &peer, framing: breach, may_switch, now };
         let answering = self.pipeline.answer(&local, arrival, request, &id_header, &mut entry);
         let answered = AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|_| {
             // The panic hook has logged the place and a backtrace.
@@ -279,31 +300,24 @@ impl Worker {
             tracing::error!(request = %id.0, "a request panicked");
             Err(Refused::internal())
         });
-        let answered = answered.and_then(|response| match busy.framing() {
-            // Too much came before the 101 for it to be passed on.
-            Some(breach) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                Err(guard::misframed(breach, &local.plan.limits))
-            }
-            _ => Ok(response),
-        });
         let mut response = self.settle(answered, &mut entry);
         respond::seal(&mut response, local.plan.hsts.as_ref(), id_header);
         let took = started.elapsed();
         self.counters().answered(entry.route.as_ref(), response.status().as_u16(), took);
         entry.write(response.status().as_u16(), took);
-        match response.body_mut().take_opening() {
-            Some(opening) => busy.switch(Tunnel { opening, entry }),
-            None => busy.stay(),
+        if let Some(opening) = response.body_mut().take_opening() {
+            busy.switch(Tunnel { opening, entry });
         }
-        Ok(response.map(|body| body.holding(busy)))
+        response.map(|body| body.holding(busy))
     }
 
-    fn redirect(&self, peer: &Peer, busy: Rc<Busy>, request: Request<Incoming>) -> Response<Outgoing> {
+    fn redirect(&self, peer: &Peer, busy: Rc<Busy>, arrived: Arrived) -> Response<Outgoing> {
+        let Arrived { request, breach, .. } = arrived;
         let started = Instant::now();
         let id = self.request_ids.next(self.site().clock.now());
         let mut entry = Entry::of(&request, peer.address, id);
         let (local, https_port) = (self.plan(), self.site().https_port);
-        let answered = match busy.framing() {
+        let answered = match breach {
             Some(breach) => Err(guard::misframed(breach, &local.plan.limits)),
             None => redirect::answer(request, local.plan.terminator.certificates(), https_port),
         };
@@ -313,7 +327,6 @@ impl Worker {
         let took = started.elapsed();
         self.counters().answered(entry.route.as_ref(), response.status().as_u16(), took);
         entry.write(response.status().as_u16(), took);
-        busy.stay();
         response.map(|body| body.holding(busy))
     }
 

@@ -41,7 +41,7 @@ pub const TARGETS: &[Target] = &[
     ("password_hash", password_hash::target),
     ("path", path::target),
     ("refresh_token", refresh_token::target),
-    ("request_head", crate::edge::guard::framing::fuzz::target),
+    ("request_head", crate::edge::http1::fuzz::target),
     ("token", token::target),
 ];
 

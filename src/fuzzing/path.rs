@@ -22,7 +22,7 @@ pub fn target(bytes: &[u8]) {
         assert_eq!(plainer.plain, None, "{plain:?}");
         assert_eq!(plainer.path, plain.as_str());
     }
-    // What hyper took for a target it takes again after the rewriting.
+    // What was taken for a target it takes again after the rewriting.
     if PathAndQuery::try_from(text).is_ok_and(|target| target.path() == text) {
         let Ok(target) = PathAndQuery::try_from(reading.path.as_ref()) else { panic!("{:?}", reading.path) };
         assert_eq!(target.path(), reading.path, "the path is another one on the way out");

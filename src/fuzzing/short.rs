@@ -152,7 +152,7 @@ each_target! {
     a_stored_hash_is_believed_within_bounds: "password_hash",
     a_path_has_one_reading: "path",
     no_refresh_token_is_genuine_but_those_issued: "refresh_token",
-    the_framing_and_hyper_read_alike: "request_head",
+    every_parser_reads_a_request_alike: "request_head",
     no_token_verifies_but_those_signed: "token",
 }
 

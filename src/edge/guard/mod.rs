@@ -1,12 +1,11 @@
 //! The guard: what a request must be before anything is decided about it.
 //!
-//! It takes a request as hyper parsed it and returns it as [`Admitted`]: one host, one reading of
+//! It takes a request as it was parsed and returns it as [`Admitted`]: one host, one reading of
 //! the path, framing without contradictions, within the limits, from an address that is not banned,
 //! and without any header that only Keepgate may set. It never looks at who the caller is.
 
 pub mod address;
 pub mod blacklist;
-pub mod framing;
 pub mod headers;
 pub mod host;
 pub mod target;
@@ -18,14 +17,14 @@ use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, USER_AGENT};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
-use hyper::body::Incoming;
 
 use self::address::TrustedProxies;
 use self::blacklist::Blacklist;
-use self::framing::{FramingRefused, TARGET_BYTES};
 use self::host::Host;
 use super::connection::Peer;
 use super::decisions::Denied;
+use super::http1::refused::{FramingRefused, TARGET_BYTES};
+use super::incoming::Incoming;
 use super::respond::{REQUEST_ID, Refused};
 use super::upgrade::Offer;
 use crate::config::limits::Limits;
@@ -215,7 +214,7 @@ fn check_size(limits: &Limits, parts: &Parts, seen: &headers::Seen) -> Result<()
     Ok(())
 }
 
-/// RFC 9110 §10.1.1. hyper sends the 100 itself, but only once the body is asked for, which is after
+/// RFC 9110 §10.1.1. Over HTTP/1 the 100 itself is sent once the body is asked for, which is after
 /// authentication.
 fn check_expectation(parts: &Parts) -> Result<(), Refused> {
     let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");

@@ -19,7 +19,7 @@ use http::header::RETRY_AFTER;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
-use hyper::body::Incoming;
+use hyper::body::Incoming as Answer;
 
 use self::answer::UpstreamBody;
 use self::connect::ConnectError;
@@ -29,7 +29,9 @@ use self::switch::Asking;
 use super::authenticate::{Stopped, Vetted, Who};
 use super::body::{BodyError, Outgoing, RequestBody, Upload};
 use super::decisions::Denied;
+use super::http1::body::Broken;
 use super::identity::{self, Identities};
+use super::incoming::{Incoming, IncomingError};
 use super::respond::Refused;
 use super::watch::{Grounds, Watched, Watchlist};
 use crate::config::limits::Limits;
@@ -78,7 +80,7 @@ impl Proxy<'_> {
         let Prepared { mut request, grounds, asking } = self.prepare(vetted, request_id)?;
         let watched = Watched::new(self.watchlist, grounds);
         if let Some(asking) = asking {
-            return self.switch(group, request, asking, watched).await;
+            return Box::pin(self.switch(group, request, asking, watched)).await;
         }
         let upload = (!request.body().is_end_stream()).then(|| request.body_mut().watched());
         let (response, lease) = self.exchange(group, request, upload.as_ref(), false).await?;
@@ -92,7 +94,7 @@ impl Proxy<'_> {
     /// A response that has a body, or might have.
     fn answer(
         self,
-        response: Response<Incoming>,
+        response: Response<Answer>,
         lease: Lease,
         watched: Watched,
     ) -> Result<Response<Outgoing>, Refused> {
@@ -139,7 +141,7 @@ impl Proxy<'_> {
             asking.offer.write(&mut parts.headers);
         }
         parts.version = Version::HTTP_11;
-        // hyper's own notes on the client's connection are of no use to the next one.
+        // hyper's own notes on an HTTP/2 connection are of no use to the next one.
         parts.extensions.clear();
         let request = Request::from_parts(parts, body);
         let grounds = Grounds::new(verified, &client, self.limits.tunnel_lifetime);
@@ -152,7 +154,7 @@ impl Proxy<'_> {
         mut request: Request<RequestBody>,
         upload: Option<&Arc<Upload>>,
         switching: bool,
-    ) -> Result<(Response<Incoming>, Lease), Refused> {
+    ) -> Result<(Response<Answer>, Lease), Refused> {
         let of = |lease: Lease| if switching { lease.switching() } else { lease };
         let pool = group.next().ok_or_else(|| self.broken("the upstream has no servers"))?;
         if let Some(lease) = pool.take() {
@@ -169,7 +171,8 @@ impl Proxy<'_> {
             }
             self.counters.upstream_retries.up();
         }
-        let lease = self.connect(group, pool).await?;
+        // Boxed, as all that is rare: every request would have room for it otherwise.
+        let lease = Box::pin(self.connect(group, pool)).await?;
         self.send(of(lease), request, upload).await.map_err(|failed| match failed {
             Failed::Lost(error) => self.failed(&error),
             Failed::Unsent(_) => self.broken("the application closed the connection"),
@@ -212,7 +215,7 @@ impl Proxy<'_> {
         mut lease: Lease,
         request: Request<RequestBody>,
         upload: Option<&Arc<Upload>>,
-    ) -> Result<(Response<Incoming>, Lease), Failed> {
+    ) -> Result<(Response<Answer>, Lease), Failed> {
         let limit = self.limits.response_timeout;
         let mut sent = std::pin::pin!(lease.sender().try_send_request(request));
         let mut patience = std::pin::pin!(tokio::time::sleep(limit));
@@ -277,6 +280,9 @@ impl Proxy<'_> {
                 Refused::new(StatusCode::REQUEST_TIMEOUT, "body-stalled", "Request body stalled")
                     .detail("the request body made no progress")
                     .closing()
+            }
+            Some(BodyError::Broken(IncomingError::Http1(Broken::Misframed(breach)))) => {
+                Refused::bad_request(breach.to_string()).closing()
             }
             Some(BodyError::Broken(_) | BodyError::Cut(_)) => {
                 Refused::bad_request("the request body broke off").closing()

@@ -75,7 +75,7 @@ async fn oversized_heads_and_unknown_expectations_are_refused() {
 }
 
 #[tokio::test]
-async fn what_hyper_would_refuse_is_refused_in_our_words() {
+async fn what_no_parser_would_take_is_refused_in_our_words() {
     refused(&[
         ("GET /\r\n\r\n", "400"),
         ("GET / HTTP/3.0\r\nHost: localhost\r\n\r\n", "400"),

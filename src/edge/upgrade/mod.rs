@@ -7,7 +7,7 @@
 //! offered: clients then open a WebSocket over HTTP/1.1.
 //!
 //! Invariant: no byte of the client's that follows its request reaches the upstream before the upstream's 101 to
-//! that very request; see [`Framing`](super::guard::framing::Framing) for the bytes in between and
+//! that very request; see [`http1::connection`](super::http1::connection) for the bytes in between and
 //! [`tunnel`] for those after it.
 
 pub mod tunnel;

@@ -1,0 +1,134 @@
+//! A response's head as it is written, and what says where its body ends: never what an upstream or a
+//! handler said of it, always what is known here of the body (RFC 9112 §6).
+
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::response::Parts;
+use http::{Method, StatusCode, Version};
+
+use super::scratch::Scratch;
+
+/// What ends a response's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It has none.
+    NoBody,
+    /// So many bytes.
+    Exact(u64),
+    /// The last chunk.
+    Chunked,
+    /// The connection's end: all that HTTP/1.0 has for a body of unknown length.
+    Close,
+}
+
+/// What a response's head depends on beside the response.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// `HEAD`: the head of what `GET` would answer.
+    pub head: bool,
+    /// Over HTTP/1.0.
+    pub http10: bool,
+}
+
+impl Asked {
+    /// By this request.
+    pub fn by(method: &Method, version: Version) -> Self {
+        Self { head: *method == Method::HEAD, http10: version == Version::HTTP_10 }
+    }
+
+    /// How the body of a response ends, of which perhaps the size is known.
+    pub fn ending(self, status: StatusCode, size: Option<u64>) -> Ending {
+        match size {
+            _ if self.head || is_bare(status) || status == StatusCode::NOT_MODIFIED => Ending::NoBody,
+            Some(size) => Ending::Exact(size),
+            None if self.http10 => Ending::Close,
+            None => Ending::Chunked,
+        }
+    }
+}
+
+/// Statuses whose responses have neither a body nor a word about its length (RFC 9110 §8.6).
+fn is_bare(status: StatusCode) -> bool {
+    status.is_informational() || status == StatusCode::NO_CONTENT
+}
+
+/// Whether a response says that the connection ends with it.
+pub fn says_close(parts: &Parts) -> bool {
+    let lines = parts.headers.get_all(CONNECTION).iter();
+    let mut members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    members.any(|member| member.trim_ascii().eq_ignore_ascii_case(b"close"))
+}
+
+/// Writes a head. `size`: of the body that `HEAD` does not get; `keeps`: the connection goes on.
+pub fn write_head(
+    out: &mut Vec<u8>,
+    parts: &Parts,
+    asked: Asked,
+    (ending, size, keeps): (Ending, Option<u64>, bool),
+    scratch: &Scratch,
+) {
+    write_status(out, parts.status, asked.http10);
+    let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    let mut dated = parts.status.is_informational();
+    for (name, value) in &parts.headers {
+        if name == TRANSFER_ENCODING || name == CONTENT_LENGTH || (name == CONNECTION && !switches) {
+            continue;
+        }
+        dated |= name == DATE;
+        write_line(out, name.as_str().as_bytes(), value.as_bytes());
+    }
+    match (keeps, asked.http10) {
+        _ if switches => {}
+        (false, _) => out.extend_from_slice(b"connection: close\r\n"),
+        (true, true) => out.extend_from_slice(b"connection: keep-alive\r\n"),
+        (true, false) => {}
+    }
+    match ending {
+        Ending::Exact(size) => write_length(out, size),
+        Ending::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Ending::NoBody if !is_bare(parts.status) => match parts.headers.get(CONTENT_LENGTH) {
+            Some(said) => write_line(out, b"content-length", said.as_bytes()),
+            None => size
+                .filter(|size| asked.head && *size > 0)
+                .into_iter()
+                .for_each(|size| write_length(out, size)),
+        },
+        Ending::NoBody | Ending::Close => {}
+    }
+    if !dated {
+        write_line(out, b"date", &scratch.dates.now());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_status(out: &mut Vec<u8>, status: StatusCode, http10: bool) {
+    if status == StatusCode::OK && !http10 {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        return;
+    }
+    out.extend_from_slice(if http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_length(out: &mut Vec<u8>, size: u64) {
+    let mut digits = [b'0'; 20];
+    let (mut left, mut begin) = (size, digits.len());
+    for place in digits.iter_mut().rev() {
+        *place += u8::try_from(left % 10).unwrap_or(0);
+        begin -= 1;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    write_line(out, b"content-length", digits.get(begin..).unwrap_or_default());
+}
