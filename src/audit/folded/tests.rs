@@ -17,17 +17,17 @@ struct Kept {
 }
 
 impl Sink for Arc<Kept> {
-    type Error = ();
+    type Error = &'static str;
 
-    async fn record(&self, draft: Draft) -> Result<(), ()> {
+    async fn record(&self, draft: Draft) -> Result<(), &'static str> {
         if self.broken.load(Ordering::SeqCst) {
-            return Err(());
+            return Err("broken");
         }
         self.events.lock().push(format!("{draft:?}"));
         Ok(())
     }
 
-    async fn record_all(&self, drafts: Vec<Draft>) -> Result<(), ()> {
+    async fn record_all(&self, drafts: Vec<Draft>) -> Result<(), &'static str> {
         self.bundles.fetch_add(1, Ordering::SeqCst);
         for draft in drafts {
             self.record(draft).await?;
@@ -147,7 +147,8 @@ async fn the_rest_of_many_accounts_behind_one_address_names_none_of_them_nor_uns
     let rest = [
         rest_of(|round, draft| draft.by(Actor::Account(account(round)))).await,
         rest_of(|round, draft| draft.about(account(round))).await,
-        rest_of(|round, draft| if round % 3 == 0 { draft } else { draft.by(Actor::Account(account(1))) }).await,
+        rest_of(|round, draft| if round % 3 == 0 { draft } else { draft.by(Actor::Account(account(1))) })
+            .await,
     ];
     for rest in rest {
         for part in ["actor: Anonymous", "address: None", "request: None", "about: None"] {
