@@ -7,6 +7,7 @@ use keepgate_guard::verifier::Verifier;
 
 use crate::app::core::Core;
 use crate::app::disk::Level;
+use crate::audit::folded::GivenUp;
 use crate::audit::retention::Allowance;
 use crate::auth::sessions::sweep::Sweep;
 use crate::observe::logging;
@@ -16,6 +17,9 @@ use crate::observe::logging;
 const PAGE: usize = 500;
 /// See [`PAGE`].
 const PAGES: usize = 40;
+/// Counts of refusals that a node writes at a stop while its disk is full, of the edge and of the services
+/// each: some 10 KiB.
+pub(in crate::app) const LAST_COUNTS: usize = 16;
 
 /// Signs the audit chain's head if one is due.
 pub(in crate::app) async fn heads(core: &Core) {
@@ -104,6 +108,33 @@ pub(in crate::app) async fn denials(core: &Core, now: Option<Instant>) {
     }
 }
 
+/// Looks at the disk once more before the last words: whether hardly any of them fits.
+pub(in crate::app) async fn is_full(core: &Core) -> bool {
+    let (disk, committer) = (core.disk.clone(), core.stores.committer.clone());
+    // Without a look the last one counts.
+    drop(tokio::task::spawn_blocking(move || disk.look(&committer)).await);
+    core.disk.level() == Level::Full
+}
+
+/// Writes the largest counts of refusals, at a stop while the disk is full.
+pub(in crate::app) async fn largest_denials(core: &Core) -> GivenUp {
+    core.auth.denials.close_largest(LAST_COUNTS).await
+}
+
+/// Says what the audit log will never have.
+pub(in crate::app) fn tell_given_up(lost: &[GivenUp]) {
+    let counts: u64 = lost.iter().map(|lost| lost.counts).sum();
+    let refusals: u64 = lost.iter().map(|lost| lost.refusals).sum();
+    if counts > 0 {
+        tracing::warn!(
+            counts,
+            refusals,
+            "the disk is full: of the refusals that were only counted, the audit log has the largest counts; \
+             these are lost"
+        );
+    }
+}
+
 /// Looks how much room the disk has: while it is short, the log may take none of what is kept for what
 /// ends access. Blocking.
 pub(in crate::app) fn disk(core: &Core, log: &logging::Handle) {
@@ -122,7 +153,9 @@ mod tests {
     use crate::audit::draft::Draft;
     use crate::config::Config;
     use crate::config::development::Listeners;
+    use crate::model::caller::Origin;
     use crate::model::event::{Intent, Outcome};
+    use crate::model::id::RequestId;
     use crate::model::time::{ManualClock, Timestamp};
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -138,9 +171,14 @@ mod tests {
     impl House {
         /// Keeps a log of 400 days.
         async fn open() -> Self {
+            Self::with(|_| {}).await
+        }
+
+        async fn with(change: impl FnOnce(&mut Config)) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let mut config = Config::development(folder.path(), &Listeners::default(), vec![]).unwrap();
             config.audit.keep = 400 * DAY;
+            change(&mut config);
             let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_790_000_000_000)));
             let core = Core::open_at(config, clock.clone()).await.unwrap();
             Self { core, clock, start: Instant::now(), _folder: folder }
@@ -173,6 +211,31 @@ mod tests {
             prune(&self.core, self.start + minutes * MINUTE, || true).await;
             self.core.stores.logs.base().unwrap().map_or(0, |base| base.through)
         }
+    }
+
+    #[tokio::test]
+    async fn a_stop_while_the_disk_is_full_writes_few_counts() {
+        let house =
+            House::with(|config| (config.store.warn_free, config.store.stop_free) = (u64::MAX, u64::MAX))
+                .await;
+        let core = &house.core;
+        for at in 0..1000_u32 {
+            let address = Some(std::net::Ipv4Addr::from_bits(at % 500).into());
+            let request = RequestId::new(core.clock.now(), &*core.rng);
+            let origin = Origin { request, address, user_agent: String::new() };
+            let draft = Draft::new(Intent::Refresh, Outcome::Denied).at(&origin).reason("forged");
+            core.auth.denials.denied(draft, None).await.unwrap();
+        }
+        assert!(is_full(core).await);
+        core.stores.committer.set_room(None);
+        let before = core.stores.committer.durable();
+        let lost = largest_denials(core).await;
+        let left = 500 - LAST_COUNTS as u64;
+        assert_eq!(lost, GivenUp { counts: left, refusals: left });
+        assert_eq!(core.stores.committer.durable().0, before.0 + 1, "one bundle");
+        let lines = logging::testing::lines(|| tell_given_up(&[lost, lost]));
+        assert!(lines.len() == 1 && lines[0].contains(&format!("counts={}", 2 * left)), "{lines:?}");
+        assert!(!is_full(&House::open().await.core).await);
     }
 
     #[tokio::test]

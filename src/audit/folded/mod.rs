@@ -97,6 +97,22 @@ struct Window {
     folded: Tally,
 }
 
+/// Counts that were not written, and will not be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GivenUp {
+    /// How many events they would have been.
+    pub counts: u64,
+    /// How many refusals they stand for.
+    pub refusals: u64,
+}
+
+impl GivenUp {
+    fn add(&mut self, counted: &Counted) {
+        self.counts += 1;
+        self.refusals = self.refusals.saturating_add(counted.count.into());
+    }
+}
+
 /// Records refusals, folded. Shared by all threads; only refused requests come here.
 pub struct Folded<S> {
     sink: S,
@@ -226,6 +242,23 @@ impl<S: Sink> Folded<S> {
             }
         }
         self.write(&mut waiting).await
+    }
+
+    /// Records the `most` counts that stand for most refusals, in one bundle, and gives up the others: for a
+    /// node that stops while its disk is full. Returns what was given up.
+    pub async fn close_largest(&self, most: usize) -> GivenUp {
+        let mut counts = Vec::new();
+        for (_, mut window) in std::mem::take(&mut *self.windows.lock()) {
+            counts.extend(std::iter::from_fn(|| window.folded.pop()));
+        }
+        counts.sort_unstable_by_key(|counted| std::cmp::Reverse(counted.count));
+        let mut lost = GivenUp::default();
+        counts.drain(most.min(counts.len())..).for_each(|counted| lost.add(&counted));
+        let drafts = counts.iter().map(|counted| counted.draft.clone().count(counted.count));
+        if !counts.is_empty() && self.told(self.sink.record_all(drafts.collect()).await).is_err() {
+            counts.iter().for_each(|counted| lost.add(counted));
+        }
+        lost
     }
 
     async fn write(&self, waiting: &mut Vec<(Kind, Counted)>) -> u64 {

@@ -244,6 +244,31 @@ async fn who_is_tried_most_has_a_name_though_others_were_there_before() {
 }
 
 #[tokio::test]
+async fn where_only_few_can_be_written_it_is_those_that_count_most_and_what_is_given_up_is_known() {
+    let (folded, kept) = folded();
+    for at in 0..100_u32 {
+        for _ in 0..=at {
+            let address = IpAddr::V4(Ipv4Addr::from_bits(at));
+            folded.denied(draft(address, Intent::Refresh, "forged"), None).await.unwrap();
+        }
+    }
+    kept.events.lock().clear();
+    let lost = folded.close_largest(3).await;
+    assert_eq!(lost, GivenUp { counts: 96, refusals: (1..=96).sum() });
+    let events = kept.events.lock().clone();
+    assert_eq!(events.len(), 3);
+    for (event, count) in events.iter().zip([99, 98, 97]) {
+        assert!(event.contains(&format!("count: {count},")), "{events:?}");
+    }
+    assert_eq!(folded.close_largest(3).await, GivenUp::default(), "once");
+    for _ in 0..5 {
+        folded.denied(forged("192.0.2.1"), None).await.unwrap();
+    }
+    kept.broken.store(true, Ordering::SeqCst);
+    assert_eq!(folded.close_largest(3).await, GivenUp { counts: 1, refusals: 4 });
+}
+
+#[tokio::test]
 async fn what_a_flood_leaves_is_written_in_few_bundles_and_is_all_there_if_one_fails() {
     let (folded, kept) = folded();
     for at in 0..2000_u32 {
