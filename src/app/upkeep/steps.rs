@@ -64,7 +64,7 @@ pub(in crate::app) fn forget(core: &Core, verifier: &Verifier) {
 /// Drops audit records that are older than `audit.keep`, as many as may go at `now` of the steady clock
 /// and for as long as `go_on` says so, and then the heads of them in the witness.
 pub(in crate::app) async fn prune(core: &Core, now: Instant, go_on: impl Fn() -> bool) {
-    let allowed = core.retention.allow(now);
+    let allowed = core.retention.allow(now).await;
     core.told.tell("old audit records could not be looked for", allowed.as_ref().map(drop));
     let Ok(Some(Allowance { limit, surprise })) = allowed else { return };
     if let Some(overdue) = surprise {
