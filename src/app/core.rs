@@ -17,6 +17,7 @@ use super::error::AppError;
 use super::measures::Decisions;
 use super::people::AuthPeople;
 use super::reload::Reloader;
+use super::told::Told;
 use super::watch::Watch;
 use crate::audit::head::HeadKey;
 use crate::audit::outside::{Outside, copy};
@@ -58,6 +59,8 @@ pub(in crate::app) struct Core {
     pub retention: Retention,
     pub health: Health,
     pub watch: Watch,
+    /// Of the upkeep's steps.
+    pub told: Told,
     pub disk: Disk,
     pub started_at: Timestamp,
     pub decisions: Decisions,
@@ -137,6 +140,7 @@ impl Core {
             retention,
             health,
             watch,
+            told: Told::default(),
             disk,
             started_at,
             decisions,

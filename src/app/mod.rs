@@ -23,6 +23,7 @@ pub mod ready;
 pub mod reload;
 mod serve;
 pub mod setup;
+mod told;
 mod upkeep;
 mod watch;
 

@@ -143,11 +143,17 @@ async fn until(mut flag: watch::Receiver<bool>) {
 }
 
 async fn finish(core: Arc<Core>, edge: Housekeeping) -> Result<(), AppError> {
-    // Nobody is left who could be refused.
+    // Nobody is left who could be refused. A flood may have left counts by the ten thousand.
+    let full = steps::is_full(&core).await;
     // The last words are few and may use the room that is kept for them.
     core.stores.committer.set_room(None);
-    steps::denials(&core, None).await;
-    edge.close_windows(None).await;
+    if full {
+        let lost = [steps::largest_denials(&core).await, edge.close_largest(steps::LAST_COUNTS).await];
+        steps::tell_given_up(&lost);
+    } else {
+        steps::denials(&core, None).await;
+        edge.close_windows(None).await;
+    }
     drop(edge);
     if core.stores.committer.read_only().is_none() {
         core.trail.record(Draft::new(Intent::Stop, Outcome::Granted).by(Actor::System)).await?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::core::Core;
+use super::told::{News, news};
 use crate::observe::health::Health;
 use crate::store::Stores;
 use crate::store::error::StoreError;
@@ -53,15 +54,15 @@ pub(in crate::app) fn look(core: &Core) {
 
 /// Once when it begins, once when it is over: what lasts is told by `/ready`.
 fn tell(store: &str, before: Option<&str>, found: Option<&str>) {
-    match (before, found) {
-        (None, Some(reason)) => tracing::error!(
+    match (news(before.is_some(), found.is_some()), found) {
+        (Some(News::Begins), Some(reason)) => tracing::error!(
             store,
             reason,
             "a store cannot be read: see that the disk and the data folder are whole, then restart; until then \
              what needs this store is refused"
         ),
-        (Some(_), None) => tracing::info!(store, "the store can be read again"),
-        (None, None) | (Some(_), Some(_)) => {}
+        (Some(News::Ends), _) => tracing::info!(store, "the store can be read again"),
+        _ => {}
     }
 }
 

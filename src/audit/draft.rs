@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::caller::{Actor, Caller, Origin};
+use crate::model::caller::{Actor, Caller, Origin, client_number};
 use crate::model::event::{AuditEvent, Intent, Outcome};
 use crate::model::id::{AccountId, EventId, RequestId};
 use crate::model::time::Timestamp;
@@ -91,26 +91,48 @@ impl Draft {
         self.target == other.target && self.about == other.about && self.actor == other.actor
     }
 
-    /// One that stands for several of different targets: it names none of them, and an address only if all came
-    /// from there.
-    pub(in crate::audit) fn without_target(mut self, keep_address: bool) -> Self {
+    /// One of several of different targets, which it does not name; nor one request, as it was not one.
+    pub(in crate::audit) fn without_target(mut self) -> Self {
         self.target.clear();
-        self.about = None;
-        if !keep_address {
-            self.address = None;
-        }
+        self.request = None;
         self
     }
 
-    /// The event, and whose its personal fields are: the address is that of who acted.
-    pub(in crate::audit) fn finish(self, id: EventId, at: Timestamp) -> (AuditEvent, Option<AccountId>) {
-        let Self { actor, address, intent, outcome, target, reason, request, count, about } = self;
-        let subject = match &actor {
-            Actor::Account(account) => Some(*account),
-            Actor::Anonymous => about,
+    /// One of several clients: it does not say where it came from.
+    pub(in crate::audit) const fn without_client(mut self) -> Self {
+        self.address = None;
+        self.request = None;
+        self
+    }
+
+    /// One that stands for both: it names nobody who was in one of them only. An address stays that both came
+    /// from, unless it is sealed for one person: it must not become clear, nor another's.
+    pub(in crate::audit) fn together_with(mut self, other: &Self) -> Self {
+        let (subject, client) = (self.subject(), self.address.map(client_number));
+        if subject != other.subject() || client != other.address.map(client_number) {
+            self.address = None;
+        }
+        if self.actor != other.actor {
+            self.actor = Actor::Anonymous;
+        }
+        self.about = subject.filter(|_| subject == other.subject());
+        self
+    }
+
+    /// Whose the personal fields are: the address is that of who acted.
+    const fn subject(&self) -> Option<AccountId> {
+        match self.actor {
+            Actor::Account(account) => Some(account),
+            Actor::Anonymous => self.about,
             // Operators and the clock: no address, or not of a person that can be erased.
             Actor::Console(_) | Actor::System => None,
-        };
+        }
+    }
+
+    /// The event, and whose its personal fields are.
+    pub(in crate::audit) fn finish(self, id: EventId, at: Timestamp) -> (AuditEvent, Option<AccountId>) {
+        let subject = self.subject();
+        let Self { actor, address, intent, outcome, target, reason, request, count, about: _ } = self;
         (AuditEvent { id, at, actor, address, intent, outcome, target, reason, request, count }, subject)
     }
 }

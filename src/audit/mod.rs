@@ -90,9 +90,10 @@ impl Trail {
         self.subjects.was_just_erased(account)
     }
 
-    /// Whether an event alone would be written: not by a node that is read-only, or short of room.
+    /// Whether an event alone is worth a try: not while the node is short of room, which passes. What failed
+    /// for good is tried, so that whoever asks hears the error.
     pub fn takes(&self) -> bool {
-        self.committer.read_only().is_none()
+        self.committer.failed().is_some() || self.committer.read_only().is_none()
     }
 
     /// Writes the event alone and waits until it is durable.

@@ -103,11 +103,13 @@ impl Retention {
 
     /// How far the steps may go that begin at `now`: in one hour as far as a day past the oldest head
     /// there was when it began. None where there is nothing to drop.
-    pub fn allow(&self, now: Instant) -> Result<Option<Allowance>, PruneError> {
+    pub async fn allow(&self, now: Instant) -> Result<Option<Allowance>, PruneError> {
         if self.keep.is_zero() {
             return Ok(None);
         }
-        let Some(oldest) = self.oldest()? else { return Ok(None) };
+        let (trail, key) = (self.trail.clone(), self.key);
+        let found = tokio::task::spawn_blocking(move || oldest(&trail, &key));
+        let Some(oldest) = found.await.map_err(|_| PruneError::Interrupted)?? else { return Ok(None) };
         let overdue = self.now().minus(self.keep).since(oldest.at);
         let mut pace = self.pace.lock();
         if now.saturating_duration_since(pace.began) >= PACE {
@@ -121,21 +123,6 @@ impl Retention {
     /// The earlier of the two clocks.
     fn now(&self) -> Timestamp {
         self.machine.now().min(self.trail.clock.now())
-    }
-
-    /// The oldest genuine head of what is kept: a forged one would say how far to go.
-    fn oldest(&self) -> Result<Option<SignedHead>, StoreError> {
-        let logs = &self.trail.logs;
-        let mut after = logs.base()?.map_or(0, |base| base.through);
-        loop {
-            let heads = logs.signed_heads(after, CHUNK)?;
-            let Some(end) = heads.last() else { return Ok(None) };
-            after = end.count;
-            let genuine = heads.into_iter().find(|head| self.key.verifies(head));
-            if genuine.is_some() {
-                return Ok(genuine);
-            }
-        }
     }
 
     /// Drops the oldest records that are due and not younger than `limit`, at most some ten thousand.
@@ -156,6 +143,21 @@ impl Retention {
         // The next step must find the new base.
         self.trail.logs.reached(receipt.seq).await?;
         Ok(Some(pruned))
+    }
+}
+
+/// The oldest genuine head of what is kept: a forged one would say how far to go. Blocking, for as long as
+/// proving each forged head before it takes.
+fn oldest(trail: &Trail, key: &HeadPublicKey) -> Result<Option<SignedHead>, StoreError> {
+    let mut after = trail.logs.base()?.map_or(0, |base| base.through);
+    loop {
+        let heads = trail.logs.signed_heads(after, CHUNK)?;
+        let Some(end) = heads.last() else { return Ok(None) };
+        after = end.count;
+        let genuine = heads.into_iter().find(|head| key.verifies(head));
+        if genuine.is_some() {
+            return Ok(genuine);
+        }
     }
 }
 

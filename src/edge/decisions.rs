@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 
 use crate::audit::Trail;
 use crate::audit::draft::Draft;
-use crate::audit::folded::{Folded, Sink};
+use crate::audit::folded::{Folded, GivenUp, Sink};
 use crate::model::caller::{Caller, Origin};
 use crate::model::event::{Intent, Outcome};
 
@@ -109,6 +109,11 @@ impl Decisions {
     /// then. Returns how many events could not be written.
     pub async fn close_windows(&self, now: Option<Instant>) -> u64 {
         self.0.close_windows(now).await
+    }
+
+    /// Records the `most` largest counts and gives up the others: [`Folded::close_largest`].
+    pub async fn close_largest(&self, most: usize) -> GivenUp {
+        self.0.close_largest(most).await
     }
 }
 

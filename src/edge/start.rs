@@ -19,6 +19,7 @@ use super::rates::measures::Crowd;
 use super::watch::Stir;
 use super::worker::{self, Setup};
 use super::{EdgeError, Site, listen};
+use crate::audit::folded::GivenUp;
 use crate::config::listen::Listen;
 use crate::model::random::SharedRng;
 use crate::model::time::SharedClock;
@@ -143,6 +144,13 @@ impl Housekeeping {
     pub async fn close_windows(&self, now: Option<Instant>) {
         let failures = self.site.decisions.close_windows(now).await;
         self.counters.audit_failures.add(failures);
+    }
+
+    /// Records the `most` largest of those counts and gives up the others, at a stop without room.
+    pub async fn close_largest(&self, most: usize) -> GivenUp {
+        let lost = self.site.decisions.close_largest(most).await;
+        self.counters.audit_failures.add(lost.counts);
+        lost
     }
 
     /// Forgets clients that have all their rates again. Blocking, for as long as looking at each takes.

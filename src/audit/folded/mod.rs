@@ -8,8 +8,9 @@
 //! scopes are folded together, and the targets tried most keep their names. A count that is not written yet is
 //! lost when the process is killed; the refusal that opened its window is not.
 //!
-//! A node that takes no writes (its disk is short) records nobody's refusal: all are counted in memory, and
-//! written when it takes writes again. So who has no account costs it neither a write nor a line of its log.
+//! A node whose disk is short records nobody's refusal: all are counted in memory, and written when it takes
+//! writes again. So who has no account costs it neither a write nor a line of its log. A node that failed for good
+//! will not: there every refusal that would be recorded hears the error, and the log says so once.
 //!
 //! What costs the asker something (a password's hash) or happens once (a reused refresh token) does
 //! not belong here: it is one event each.
@@ -20,6 +21,7 @@ mod tally;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -48,7 +50,7 @@ const AT_ONCE: usize = 256;
 /// Where events go.
 pub trait Sink: Send + Sync {
     /// Why one was not written.
-    type Error;
+    type Error: Display;
 
     /// Resolves once the event is durable. Once polled it is under way, and dropping it does not
     /// take it back.
@@ -57,7 +59,7 @@ pub trait Sink: Send + Sync {
     /// As [`Self::record`], for many: all of them or none.
     fn record_all(&self, drafts: Vec<Draft>) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Whether a refusal would be taken at the moment.
+    /// Whether a refusal is worth a try: false only for what passes by itself.
     fn takes(&self) -> bool {
         true
     }
@@ -95,18 +97,41 @@ struct Window {
     folded: Tally,
 }
 
+/// Counts that were not written, and will not be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GivenUp {
+    /// How many events they would have been.
+    pub counts: u64,
+    /// How many refusals they stand for.
+    pub refusals: u64,
+}
+
+impl GivenUp {
+    fn add(&mut self, counted: &Counted) {
+        self.counts += 1;
+        self.refusals = self.refusals.saturating_add(counted.count.into());
+    }
+}
+
 /// Records refusals, folded. Shared by all threads; only refused requests come here.
 pub struct Folded<S> {
     sink: S,
     windows: Mutex<HashMap<Kind, Window>>,
-    /// Whether the sink took nothing when it was last asked.
+    /// Whether the log was told that the sink takes nothing at the moment, and nothing was recorded since.
     held: AtomicBool,
+    /// As `held`, for what the sink could not write.
+    failing: AtomicBool,
 }
 
 impl<S: Sink> Folded<S> {
     /// Records into `sink`.
     pub fn new(sink: S) -> Self {
-        Self { sink, windows: Mutex::default(), held: AtomicBool::new(false) }
+        Self {
+            sink,
+            windows: Mutex::default(),
+            held: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
+        }
     }
 
     /// Records a refusal, or counts it where one of its kind was recorded lately or the sink takes none.
@@ -120,7 +145,7 @@ impl<S: Sink> Folded<S> {
             self.count(kind, draft);
             return Ok(());
         }
-        let recorded = self.sink.record(draft).await;
+        let recorded = self.told(self.sink.record(draft).await);
         if recorded.is_err()
             && let Some(window) = self.windows.lock().get_mut(&kind)
         {
@@ -129,28 +154,45 @@ impl<S: Sink> Folded<S> {
         recorded
     }
 
-    /// Asks the sink, and says in the log when that changes.
+    /// Asks the sink, and says in the log when it begins to take nothing.
     fn takes(&self) -> bool {
         let takes = self.sink.takes();
-        if self.held.swap(!takes, Ordering::Relaxed) == takes {
-            if takes {
-                tracing::info!("denials are recorded again, with the counts of those that were held");
-            } else {
-                tracing::warn!(
-                    "denials are not recorded while this node takes no writes: they are counted in memory, \
-                     and written once it takes writes again"
-                );
-            }
+        if !takes && !self.held.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "denials are not recorded while this node takes no writes: they are counted in memory, \
+                 and written once it takes writes again"
+            );
         }
         takes
     }
 
+    /// Says in the log when writing begins to fail, and when something was written after all. Not for each:
+    /// whoever is refused can ask again at once.
+    fn told<T>(&self, written: Result<T, S::Error>) -> Result<T, S::Error> {
+        match &written {
+            Ok(_) => {
+                let held = self.held.swap(false, Ordering::Relaxed);
+                if self.failing.swap(false, Ordering::Relaxed) || held {
+                    tracing::info!("denials are recorded again, with the counts of those that were held");
+                }
+            }
+            Err(error) if !self.failing.swap(true, Ordering::Relaxed) => tracing::error!(
+                %error,
+                "denials cannot be written to the audit log; said once until one is written again"
+            ),
+            Err(_) => {}
+        }
+        written
+    }
+
     /// Counts what would have opened its window; whoever comes once the sink takes events does.
     fn count(&self, kind: Kind, draft: Draft) {
-        if let Some(window) = self.windows.lock().get_mut(&kind) {
-            window.unrecorded = true;
-            window.folded.add(draft, 1);
-        }
+        let new = kind.window(Instant::now() + WINDOW);
+        // It may have been closed in between.
+        let mut windows = self.windows.lock();
+        let window = windows.entry(kind).or_insert(new);
+        window.unrecorded = true;
+        window.folded.add(draft, 1);
     }
 
     /// Opens a window and gives its kind; none if the refusal was folded into an open one.
@@ -164,8 +206,7 @@ impl<S: Sink> Folded<S> {
         }
         match windows.entry(kind.clone()) {
             Entry::Vacant(vacant) => {
-                let folded = kind.tally();
-                vacant.insert(Window { closes: now + WINDOW, unrecorded: false, folded });
+                vacant.insert(kind.window(now + WINDOW));
                 Some(kind)
             }
             Entry::Occupied(mut occupied) => {
@@ -203,12 +244,29 @@ impl<S: Sink> Folded<S> {
         self.write(&mut waiting).await
     }
 
+    /// Records the `most` counts that stand for most refusals, in one bundle, and gives up the others: for a
+    /// node that stops while its disk is full. Returns what was given up.
+    pub async fn close_largest(&self, most: usize) -> GivenUp {
+        let mut counts = Vec::new();
+        for (_, mut window) in std::mem::take(&mut *self.windows.lock()) {
+            counts.extend(std::iter::from_fn(|| window.folded.pop()));
+        }
+        counts.sort_unstable_by_key(|counted| std::cmp::Reverse(counted.count));
+        let mut lost = GivenUp::default();
+        counts.drain(most.min(counts.len())..).for_each(|counted| lost.add(&counted));
+        let drafts = counts.iter().map(|counted| counted.draft.clone().count(counted.count));
+        if !counts.is_empty() && self.told(self.sink.record_all(drafts.collect()).await).is_err() {
+            counts.iter().for_each(|counted| lost.add(counted));
+        }
+        lost
+    }
+
     async fn write(&self, waiting: &mut Vec<(Kind, Counted)>) -> u64 {
         if waiting.is_empty() {
             return 0;
         }
         let drafts = waiting.iter().map(|(_, counted)| counted.draft.clone().count(counted.count));
-        let written = self.sink.record_all(drafts.collect()).await;
+        let written = self.told(self.sink.record_all(drafts.collect()).await);
         let failures = if written.is_ok() { 0 } else { waiting.len() as u64 };
         for (kind, counted) in waiting.drain(..).filter(|_| failures > 0) {
             self.put_back(kind, counted);
@@ -223,10 +281,9 @@ impl<S: Sink> Folded<S> {
     }
 
     fn put_back(&self, kind: Kind, counted: Counted) {
-        let folded = kind.tally();
         // Its event was written long ago: whoever comes now opens a window of their own.
-        let old = || Window { closes: Instant::now(), unrecorded: true, folded };
-        self.windows.lock().entry(kind).or_insert_with(old).folded.put_back(counted);
+        let old = Window { unrecorded: true, ..kind.window(Instant::now()) };
+        self.windows.lock().entry(kind).or_insert(old).folded.put_back(counted);
     }
 }
 
@@ -236,11 +293,12 @@ impl Kind {
         Self { client: address.map(client_number), intent, reason: reason.to_owned(), scope }
     }
 
-    /// An empty tally for a window of this kind.
-    const fn tally(&self) -> Tally {
+    /// An empty window of this kind.
+    const fn window(&self, closes: Instant) -> Window {
         let one_client = self.client.is_some();
         let together = !one_client && self.scope.is_none();
-        Tally::new(if together { TARGETS_TOGETHER } else { TARGETS }, one_client)
+        let folded = Tally::new(if together { TARGETS_TOGETHER } else { TARGETS }, one_client);
+        Window { closes, unrecorded: false, folded }
     }
 }
 

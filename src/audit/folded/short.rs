@@ -1,13 +1,21 @@
-//! Refusals while the node takes no writes: counted without a try, told once, written when it takes them again.
+//! Refusals while the node takes no writes: counted without a try, told once, written when it takes them again;
+//! and on a node that failed for good: each hears of it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::AtomicU32;
 
 use super::*;
+use crate::audit::subjects::Subjects;
+use crate::audit::subjects::known::KnownSubjects;
 use crate::model::caller::Origin;
 use crate::model::event::Outcome;
 use crate::model::id::RequestId;
+use crate::model::master_key::MasterKey;
+use crate::model::random::{SeededRng, SharedRng};
+use crate::model::time::{ManualClock, SharedClock, Timestamp};
 use crate::observe::logging::testing;
+use crate::store::Stores;
+use crate::store::commit::room::Short;
 
 /// Keeps what is recorded, as text, unless it takes nothing and says so beforehand.
 #[derive(Default)]
@@ -18,18 +26,18 @@ struct Kept {
 }
 
 impl Sink for Arc<Kept> {
-    type Error = ();
+    type Error = &'static str;
 
-    async fn record(&self, draft: Draft) -> Result<(), ()> {
+    async fn record(&self, draft: Draft) -> Result<(), &'static str> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         if self.short.load(Ordering::SeqCst) {
-            return Err(());
+            return Err("the disk is short");
         }
         self.events.lock().push(format!("{draft:?}"));
         Ok(())
     }
 
-    async fn record_all(&self, drafts: Vec<Draft>) -> Result<(), ()> {
+    async fn record_all(&self, drafts: Vec<Draft>) -> Result<(), &'static str> {
         for draft in drafts {
             self.record(draft).await?;
         }
@@ -76,4 +84,64 @@ fn while_the_node_is_short_refusals_cost_no_try_and_one_line_and_are_written_whe
     let events = kept.events.lock().clone();
     assert_eq!(events.len(), 6);
     assert!(events[1..].iter().all(|event| event.contains("count: 4000,")), "{events:?}");
+}
+
+/// A trail whose committer fails with the first commit.
+fn failing() -> (Trail, Stores) {
+    let clock: SharedClock = Arc::new(ManualClock::at(Timestamp::from_millis(1)));
+    let stores =
+        Stores::in_memory(Arc::clone(&clock), vec![Box::new(|_| panic!("as the test wants"))]).unwrap();
+    let rng: SharedRng = Arc::new(SeededRng::new(1));
+    let master = MasterKey::generate(&*rng);
+    let logs = stores.logs.clone();
+    let subjects = Subjects::new(KnownSubjects::default(), logs.clone(), Arc::clone(&rng), &master);
+    (Trail::new(logs, stores.committer.clone(), clock, rng, subjects), stores)
+}
+
+#[test]
+fn on_a_node_that_failed_every_refusal_hears_of_it_and_one_line_says_so_also_if_its_disk_is_short() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (trail, stores) = failing();
+    let folded = Folded::new(trail);
+    let ask = async |client: u32| {
+        let error = folded.denied(from(client), None).await.unwrap_err();
+        assert!(matches!(error, CommitError::ReadOnly { .. }), "{error}");
+        assert_eq!(
+            folded.close_windows(None).await,
+            0,
+            "none of them is counted as if it were to be written"
+        );
+    };
+    let lines = testing::lines(|| {
+        runtime.block_on(async {
+            for at in 0..50 {
+                ask(at % 5).await;
+            }
+            stores.committer.set_room(Some(Short { reserve: false, reason: "full".into() }));
+            for at in 0..50 {
+                ask(at % 5).await;
+            }
+        });
+    });
+    assert!(lines.len() == 1 && lines[0].contains("denials cannot be written"), "{lines:?}");
+}
+
+#[test]
+fn a_disk_that_is_short_is_no_failure_of_the_node() {
+    let (trail, stores) = failing();
+    assert!(trail.takes());
+    stores.committer.set_room(Some(Short { reserve: true, reason: "short".into() }));
+    assert!(!trail.takes());
+}
+
+#[tokio::test]
+async fn a_refusal_is_counted_though_its_window_was_closed_in_between() {
+    let kept = Arc::new(Kept::default());
+    let folded = Folded::new(Arc::clone(&kept));
+    let kind = folded.open(&from(1), None, Instant::now()).unwrap();
+    folded.close_windows(None).await;
+    folded.count(kind, from(1));
+    folded.close_windows(None).await;
+    let events = kept.events.lock().clone();
+    assert!(events.len() == 1 && events[0].contains("count: 1,"), "{events:?}");
 }

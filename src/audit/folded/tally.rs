@@ -14,7 +14,7 @@ pub(super) struct Tally {
     refused: u32,
     nameless: Option<(Draft, u32)>,
     room: usize,
-    /// Whether one client stands behind all of it, whose address those without a name may keep.
+    /// Whether one client stands behind all of it: else no address is kept, which would be one of many.
     one_client: bool,
 }
 
@@ -33,6 +33,7 @@ impl Tally {
 
     /// Counts `count` more of a target.
     pub fn add(&mut self, draft: Draft, count: u32) {
+        let draft = if self.one_client { draft } else { draft.without_client() };
         if let Some(named) = self.named.iter_mut().find(|named| named.draft.is_about_the_same(&draft)) {
             named.draft = draft;
             named.count = named.count.saturating_add(count);
@@ -56,8 +57,11 @@ impl Tally {
     }
 
     fn add_nameless(&mut self, draft: Draft, count: u32) {
-        let before = self.nameless.take().map_or(0, |(_, before)| before);
-        self.nameless = Some((draft.without_target(self.one_client), before.saturating_add(count)));
+        let draft = draft.without_target();
+        self.nameless = Some(match self.nameless.take() {
+            Some((before, counted)) => (draft.together_with(&before), counted.saturating_add(count)),
+            None => (draft, count),
+        });
     }
 
     /// One of what is counted, taken out.

@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
-use crate::model::caller::Origin;
+use crate::model::caller::{Actor, Origin};
 use crate::model::event::Outcome;
-use crate::model::id::RequestId;
+use crate::model::id::{AccountId, RequestId};
 
 /// Keeps what is recorded, as text, unless it is broken.
 #[derive(Default)]
@@ -17,17 +17,17 @@ struct Kept {
 }
 
 impl Sink for Arc<Kept> {
-    type Error = ();
+    type Error = &'static str;
 
-    async fn record(&self, draft: Draft) -> Result<(), ()> {
+    async fn record(&self, draft: Draft) -> Result<(), &'static str> {
         if self.broken.load(Ordering::SeqCst) {
-            return Err(());
+            return Err("broken");
         }
         self.events.lock().push(format!("{draft:?}"));
         Ok(())
     }
 
-    async fn record_all(&self, drafts: Vec<Draft>) -> Result<(), ()> {
+    async fn record_all(&self, drafts: Vec<Draft>) -> Result<(), &'static str> {
         self.bundles.fetch_add(1, Ordering::SeqCst);
         for draft in drafts {
             self.record(draft).await?;
@@ -90,8 +90,11 @@ async fn a_flood_from_many_addresses_is_a_bounded_number_of_events() {
         folded.denied(draft(address, Intent::Refresh, "forged"), None).await.unwrap();
     }
     folded.close_windows(None).await;
-    let written = kept.events.lock().len();
-    assert!((KINDS..=KINDS + 2).contains(&written), "{written}");
+    let events = kept.events.lock().clone();
+    assert!((KINDS..=KINDS + 2).contains(&events.len()), "{}", events.len());
+    let counts: Vec<_> = events.iter().filter(|event| !event.contains("count: 1,")).collect();
+    assert_eq!(counts.len(), 1, "{counts:?}");
+    assert!(counts[0].contains("address: None") && counts[0].contains("request: None"), "{counts:?}");
 }
 
 #[tokio::test]
@@ -113,6 +116,53 @@ async fn one_address_that_is_after_many_accounts_has_a_count_for_those_it_tries_
     };
     assert_eq!((count_of("account-0001."), count_of("account-0002.")), (99, 100));
     assert_eq!(count_of("target: \"\""), 100 - (TARGETS as u32 - 2), "the rest, without names");
+    let rest = nameless(&events);
+    assert!(rest.contains("address: Some(192.0.2.1)") && rest.contains("request: None"), "{rest}");
+}
+
+fn nameless(events: &[String]) -> String {
+    events[1..].iter().find(|event| event.contains("target: \"\"")).unwrap().clone()
+}
+
+/// The rest of what came from one address by `by`, for more targets than are told apart.
+async fn rest_of(by: impl Fn(u128, Draft) -> Draft) -> String {
+    let (folded, kept) = folded();
+    for round in 0..300_u128 {
+        let draft = by(round, forged("192.0.2.1").target(format!("target-{round}.")));
+        folded.denied(draft, None).await.unwrap();
+    }
+    kept.broken.store(true, Ordering::SeqCst);
+    assert!(folded.close_windows(None).await > 0);
+    kept.broken.store(false, Ordering::SeqCst);
+    folded.close_windows(None).await;
+    nameless(&kept.events.lock())
+}
+
+fn account(number: u128) -> AccountId {
+    AccountId(uuid::Uuid::from_u128(number))
+}
+
+#[tokio::test]
+async fn the_rest_of_many_accounts_behind_one_address_names_none_of_them_nor_unseals_where_they_are() {
+    let rest = [
+        rest_of(|round, draft| draft.by(Actor::Account(account(round)))).await,
+        rest_of(|round, draft| draft.about(account(round))).await,
+        rest_of(|round, draft| if round % 3 == 0 { draft } else { draft.by(Actor::Account(account(1))) })
+            .await,
+    ];
+    for rest in rest {
+        for part in ["actor: Anonymous", "address: None", "request: None", "about: None"] {
+            assert!(rest.contains(part), "{part}: {rest}");
+        }
+    }
+    let one = rest_of(|_, draft| draft.by(Actor::Account(account(1)))).await;
+    assert!(one.contains("actor: Account") && one.contains("192.0.2.1"), "it was one account: {one}");
+    let one = rest_of(|round, draft| match round % 2 {
+        0 => draft.about(account(1)),
+        _ => draft.by(Actor::Account(account(1))),
+    });
+    let one = one.await;
+    assert!(one.contains("actor: Anonymous") && one.contains("about: Some"), "sealed for it still: {one}");
 }
 
 #[tokio::test]
@@ -122,8 +172,9 @@ async fn where_kinds_are_folded_together_the_accounts_are_still_told_apart() {
         let address = IpAddr::V4(Ipv4Addr::from_bits(at));
         folded.denied(draft(address, Intent::Refresh, "forged"), None).await.unwrap();
     }
-    for account in ["ada", "eve", "ada", "ada"] {
-        let draft = Draft::new(Intent::Login, Outcome::Denied).reason("throttled").target(account);
+    for (at, account) in ["ada", "eve", "ada", "ada"].into_iter().enumerate() {
+        let address = format!("198.51.100.{at}").parse().unwrap();
+        let draft = draft(address, Intent::Login, "throttled").target(account);
         folded.denied(draft, Some(account.into())).await.unwrap();
     }
     kept.events.lock().clear();
@@ -133,6 +184,7 @@ async fn where_kinds_are_folded_together_the_accounts_are_still_told_apart() {
         events.iter().any(|event| event.contains(account) && event.contains(count))
     };
     assert!(count_of("\"ada\"", "count: 2") && count_of("\"eve\"", "count: 1"), "{events:?}");
+    assert!(!events.iter().any(|event| event.contains("198.51.100.")), "of several clients: {events:?}");
 }
 
 #[tokio::test]
@@ -189,6 +241,31 @@ async fn who_is_tried_most_has_a_name_though_others_were_there_before() {
         events.iter().any(|event| event.contains("\"ada\"") && event.contains("count: 480")),
         "{events:?}"
     );
+}
+
+#[tokio::test]
+async fn where_only_few_can_be_written_it_is_those_that_count_most_and_what_is_given_up_is_known() {
+    let (folded, kept) = folded();
+    for at in 0..100_u32 {
+        for _ in 0..=at {
+            let address = IpAddr::V4(Ipv4Addr::from_bits(at));
+            folded.denied(draft(address, Intent::Refresh, "forged"), None).await.unwrap();
+        }
+    }
+    kept.events.lock().clear();
+    let lost = folded.close_largest(3).await;
+    assert_eq!(lost, GivenUp { counts: 96, refusals: (1..=96).sum() });
+    let events = kept.events.lock().clone();
+    assert_eq!(events.len(), 3);
+    for (event, count) in events.iter().zip([99, 98, 97]) {
+        assert!(event.contains(&format!("count: {count},")), "{events:?}");
+    }
+    assert_eq!(folded.close_largest(3).await, GivenUp::default(), "once");
+    for _ in 0..5 {
+        folded.denied(forged("192.0.2.1"), None).await.unwrap();
+    }
+    kept.broken.store(true, Ordering::SeqCst);
+    assert_eq!(folded.close_largest(3).await, GivenUp { counts: 1, refusals: 4 });
 }
 
 #[tokio::test]

@@ -59,12 +59,12 @@ async fn a_forged_head_does_not_say_how_far_to_go_and_much_that_is_due_is_told_o
     let retention = retention(&node, &stores, day);
     let oldest = stores.logs.signed_heads(1, 1).unwrap().pop().unwrap();
     let hour = Instant::now() + Duration::from_secs(3600);
-    assert!(retention.allow(hour).unwrap().unwrap().surprise.is_none());
+    assert!(retention.allow(hour).await.unwrap().unwrap().surprise.is_none());
     node.clock.advance(day * 700);
-    let allowed = retention.allow(hour).unwrap().unwrap();
+    let allowed = retention.allow(hour).await.unwrap().unwrap();
     assert_eq!(allowed.limit, oldest.at.plus(day));
     assert_eq!(allowed.surprise.map(|overdue| overdue.as_secs() / day.as_secs()), Some(699));
-    assert!(retention.allow(hour).unwrap().unwrap().surprise.is_none(), "told already");
+    assert!(retention.allow(hour).await.unwrap().unwrap().surprise.is_none(), "told already");
 }
 
 #[tokio::test]
