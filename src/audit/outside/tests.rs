@@ -243,6 +243,18 @@ fn the_beginning_of_our_own_line_is_written_anew_and_any_other_is_kept() {
     assert_eq!((counts, contradictions), (vec![1, 2, 0, 3, 4, 5], 1));
 }
 
+/// Longer than what is looked at of the end.
+#[test]
+fn an_end_without_a_line_in_sight_makes_no_head_come_twice() {
+    let (rest, told, contradictions) = after_tampering(&[b'x'; 5_000]);
+    assert!(rest.starts_with(&[b'x'; 5_000]));
+    let genuine: Vec<_> = told.into_iter().filter(|count| *count > 0).collect();
+    assert_eq!((genuine, contradictions), (vec![1, 2, 3, 4, 5], 1));
+    let (_, told, contradictions) = after_tampering(&[b'\n'; 5_000]);
+    let genuine: Vec<_> = told.into_iter().filter(|count| *count > 0).collect();
+    assert_eq!((genuine, contradictions), (vec![1, 2, 3, 4, 5], 1));
+}
+
 #[test]
 fn a_copy_that_somebody_writes_to_while_it_is_fed_is_looked_at_again() {
     let folder = tempfile::tempdir().unwrap();
