@@ -86,6 +86,7 @@ fn what_waits_is_bounded_and_the_newest_stay() {
     let mut line = Line::new(copy_at("/nowhere/copy.jsonl".into()), &Arc::default());
     (1..=WAITING as u64 + 5).for_each(|count| line.push(head(count)));
     assert_eq!((line.waiting.len(), line.waiting[0].count), (WAITING, 6));
+    assert_eq!(line.counts.failures(), 5, "heads that are let go are counted");
 }
 
 /// The head in a syslog message.
