@@ -107,13 +107,13 @@ impl Collector for Measures {
         for (name, help, count) in [
             (
                 "audit_witness_failures",
-                "Deliveries of signed audit heads to outside witnesses that failed",
+                "Deliveries of signed audit heads to outside witnesses that failed, and heads that were let go",
                 self.outside.failures(),
             ),
             ("audit_witness_contradictions", contradictions, self.outside.contradictions()),
             (
                 "log_lines_dropped",
-                "Lines of the log dropped because it could not be written fast enough",
+                "Lines of the log dropped because it could not be written, or not fast enough",
                 self.log.dropped_lines(),
             ),
         ] {

@@ -5,6 +5,7 @@
 //! What a key takes, a reload or a restart, is said by [`crate::config::change`].
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::doors;
 use crate::audit::draft::Draft;
 use crate::config::Config;
 use crate::config::change::{Changes, checked};
+use crate::config::probe::witness;
 use crate::config::problem::{Place, Problem, Problems};
 use crate::edge::certificates::Loaded;
 use crate::edge::plan;
@@ -67,6 +69,8 @@ pub(in crate::app) struct Reloader {
     terminator: Terminator,
     running: tokio::sync::Mutex<InForce>,
     told: Mutex<Told>,
+    /// `audit.witness_file` as it was last looked at.
+    witness: Mutex<Option<PathBuf>>,
 }
 
 /// What is told without waiting.
@@ -105,7 +109,9 @@ impl Reloader {
         let force = InForce { config: Arc::new(core.config.clone()), banned: banned.into() };
         let running = force.clone().into();
         let told = Mutex::new(Told { loaded_at: core.clock.now(), refused: None, force });
-        Arc::new(Self { source, changer, terminator, running, told })
+        let this = Self { source, changer, terminator, running, told, witness: Mutex::default() };
+        this.look_at_witness(&core.config);
+        Arc::new(this)
     }
 
     /// How it stands, for `status`.
@@ -172,7 +178,30 @@ impl Reloader {
         let read = (self.source.read)()?;
         let problems = |problems| Problems { file: self.name(), problems };
         let changes = checked(running, &read).map_err(problems)?;
+        self.look_at_witness(&read);
         self.make(changes).map_err(problems)
+    }
+
+    /// Says in the log what is wrong with an outside witness that was not named before. What it misses is
+    /// caught up with later, so nobody waits for the answer: the mount that it is on may hang.
+    fn look_at_witness(&self, config: &Config) {
+        let named = config.audit.witness_file.clone();
+        if std::mem::replace(&mut *self.witness.lock(), named.clone()) == named {
+            return;
+        }
+        let (Some(path), file) = (named, self.name()) else { return };
+        let look = move || {
+            if let Some(problem) = witness(&path) {
+                let (told, remedy) = (problem.told(&file), problem.remedy);
+                tracing::error!(
+                    remedy,
+                    "the outside witness of the audit log cannot be used, the node runs without it: {told}"
+                );
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("witness".into()).spawn(look) {
+            tracing::error!(%error, "no thread to look at the outside witness of the audit log");
+        }
     }
 
     fn make(&self, changes: Changes) -> Result<Prepared, Vec<Problem>> {

@@ -8,17 +8,21 @@
 //! the configuration can then be read by that user's group.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
 
 use crate::files;
 
 /// In a data folder that is being filled: nothing in it has been used by anybody. It is gone before the
 /// configuration is there, by which alone the folder is found.
 const UNFINISHED: &str = "init.unfinished";
+
+/// What [`UNFINISHED`] says once the folder was seen to be empty but for it. One that says nothing speaks for
+/// nothing: whoever made it may have come after another had finished.
+const SAYS: &[u8] = b"what is in this folder was left by an init that did not finish\n";
 
 /// A first start could not be prepared; nothing was left behind.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +44,7 @@ pub struct Setup {
     emptied: Option<PathBuf>,
     /// Whose the folder and the configuration will be.
     group: Option<u32>,
-    /// [`UNFINISHED`], locked for as long as this process lives.
+    /// [`UNFINISHED`], locked for as long as this process lives. Without it nothing in the data folder is ours.
     marker: Option<File>,
 }
 
@@ -71,12 +75,46 @@ pub fn obstacles(config: &Path, data: &Path) -> Vec<String> {
     found
 }
 
-/// The marker of a data folder, which at most one process has at a time.
+/// The marker of a data folder, which at most one process has at a time. Whoever has it may clear the folder.
 fn claim(data: &Path) -> io::Result<File> {
-    let marker =
-        File::options().write(true).create(true).truncate(false).mode(0o600).open(data.join(UNFINISHED))?;
+    let path = data.join(UNFINISHED);
+    // No link is followed, and a pipe is not waited for.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let open = |new| {
+        File::options().read(true).write(true).create_new(new).mode(0o600).custom_flags(flags).open(&path)
+    };
+    let (mut marker, new) = match open(true) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (open(false)?, false),
+        opened => (opened?, true),
+    };
     flock(&marker, FlockOperation::NonBlockingLockExclusive)?;
+    let (ours, there) = (marker.metadata()?, fs::symlink_metadata(&path)?);
+    if !ours.is_file() || (ours.dev(), ours.ino()) != (there.dev(), there.ino()) {
+        return Err(io::Error::other("another `init` has been at work in it meanwhile"));
+    }
+    let mut says = Vec::new();
+    (&mut marker).take(SAYS.len() as u64).read_to_end(&mut says)?;
+    if says != SAYS {
+        if holds_more(data)? {
+            if new {
+                fs::remove_file(&path)?;
+            }
+            return Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, "it is not empty any more"));
+        }
+        marker.write_all_at(SAYS, 0)?;
+        marker.sync_all()?;
+    }
     Ok(marker)
+}
+
+/// Whether anything but the marker is in a folder.
+fn holds_more(data: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(data)? {
+        if entry?.file_name() != UNFINISHED {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Makes the data folder and that of the configuration, which [`Setup::finish`] writes once the data folder is
@@ -99,14 +137,14 @@ impl Setup {
     fn make(&mut self, config: &Path, data: &Path) -> Result<(), SetupError> {
         let failed = |source| SetupError { path: data.to_owned(), source };
         self.group = group_of_another(data);
-        if data.is_dir() {
-            self.emptied = Some(data.to_owned());
-        }
+        let there = data.is_dir();
         self.folder(data, None)?;
         // One that was there, and empty: what will be in it is nobody else's to list.
         let private = Permissions::from_mode(0o700);
         fs::set_permissions(data, private).map_err(failed)?;
         self.marker = Some(claim(data).map_err(failed)?);
+        // Before, it may be another's who was faster.
+        self.emptied = there.then(|| data.to_owned());
         clear(data, Some(UNFINISHED));
         File::open(data).and_then(|folder| folder.sync_all()).map_err(failed)?;
         let above = config.parent().unwrap_or(Path::new("/"));
@@ -179,7 +217,12 @@ impl Setup {
     /// Removes what was made, and what came into the data folder since.
     pub fn undo(self) {
         for path in self.made.iter().rev() {
-            let gone = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            let gone = match (path.is_dir(), &self.marker) {
+                (true, Some(_)) => fs::remove_dir_all(path),
+                // Another may have begun to fill it.
+                (true, None) => fs::remove_dir(path),
+                (false, _) => fs::remove_file(path),
+            };
             if let Err(error) = gone {
                 tracing::warn!(path = %path.display(), %error, "could not be removed again");
             }
@@ -267,6 +310,52 @@ mod tests {
         assert_eq!(obstacles(&config, &data).len(), 2);
         assert_eq!(fs::read_to_string(&config).unwrap(), "text");
         assert_eq!(fs::read_dir(config.parent().unwrap()).unwrap().count(), 1, "no draft is left");
+    }
+
+    /// Whoever looked while the folder was empty, and goes on when another has filled it.
+    #[test]
+    fn a_node_that_another_finished_meanwhile_is_not_cleared_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, data) = (folder.path().join("etc/config.toml"), folder.path().join("data"));
+        let other = folder.path().join("etc/other.toml");
+        assert_eq!(obstacles(&other, &data), Vec::<String>::new());
+        let mut first = prepare(&config, &data).unwrap();
+        fs::create_dir_all(data.join("store/journal")).unwrap();
+        fs::write(data.join("master.key"), "key").unwrap();
+        let late = prepare(&other, &data).unwrap_err();
+        assert_eq!(late.path, data, "while it is at work");
+        first.finish(&config, "text", &data).unwrap();
+        // A marker whose maker was killed before it looked speaks for nothing either.
+        for left in [false, true] {
+            if left {
+                fs::write(data.join(UNFINISHED), "").unwrap();
+            }
+            let late = prepare(&other, &data).unwrap_err();
+            assert!(late.to_string().contains("not empty any more"), "{late}");
+            assert_eq!(obstacles(&other, &data).len(), 1);
+            assert_eq!(fs::read_to_string(data.join("master.key")).unwrap(), "key");
+            assert!(data.join("store/journal").is_dir() && data.join(UNFINISHED).exists() == left);
+        }
+    }
+
+    #[test]
+    fn a_marker_that_is_a_link_a_pipe_or_a_folder_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, elsewhere) = (folder.path().join("data"), folder.path().join("elsewhere"));
+        fs::create_dir(&data).unwrap();
+        let marker = data.join(UNFINISHED);
+        fs::write(&elsewhere, SAYS).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &marker).unwrap();
+        claim(&data).unwrap_err();
+        fs::remove_file(&elsewhere).unwrap();
+        claim(&data).unwrap_err();
+        assert!(!elsewhere.exists());
+        fs::remove_file(&marker).unwrap();
+        rustix::fs::mkfifoat(CWD, &marker, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        claim(&data).unwrap_err();
+        fs::remove_file(&marker).unwrap();
+        fs::create_dir(&marker).unwrap();
+        claim(&data).unwrap_err();
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::exit::Usage;
 use crate::config::development::{self, Listeners};
+use crate::config::probe::probe;
 use crate::config::setting::{Origin, Setting};
 use crate::config::survey::{survey, with_files};
 use crate::config::{Config, DATA_DIR, read};
@@ -98,12 +99,12 @@ impl Place {
     /// As [`Place::config`], with all that is wrong with it on this machine.
     pub(super) fn surveyed(&self) -> anyhow::Result<Config> {
         if self.folder_alone()?.is_some() {
-            return Ok(with_files(self.config()?, &self.name(), Vec::new())?);
+            return Ok(with_files(self.config()?, &self.name(), Vec::new(), probe)?);
         }
         let data = self.absolute_data()?;
-        Ok(survey(&self.file_name(), |config| {
-            config.data_dir = data.unwrap_or_else(|| config.data_dir.clone())
-        })?)
+        let arguments =
+            |config: &mut Config| config.data_dir = data.unwrap_or_else(|| config.data_dir.clone());
+        Ok(survey(&self.file_name(), arguments, probe)?)
     }
 
     /// The configuration file that is meant, if one is; a data folder alone means none.

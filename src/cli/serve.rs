@@ -18,6 +18,7 @@ use crate::app::Orders;
 use crate::app::ready::{FirstAdministrator, Ready};
 use crate::app::reload::{Read, Source};
 use crate::config::development::Listeners;
+use crate::config::probe::needed;
 use crate::config::survey::{survey, with_files};
 use crate::config::{Config, read};
 use crate::observe::logging;
@@ -67,7 +68,7 @@ impl Serve {
             let (data, name) = (place.development(&listeners)?.data_dir, place.name());
             let read = move || {
                 let config = Config::development(&data, &listeners, read::environment()?)?;
-                with_files(config, &name, Vec::new())
+                with_files(config, &name, Vec::new(), needed)
             };
             return Ok((None, Arc::new(read)));
         }
@@ -75,12 +76,13 @@ impl Serve {
         // Whoever asks for the name later may stand in another folder.
         let name = std::path::absolute(&path)?.display().to_string();
         let read = move || {
-            survey(&path, |config| {
+            let arguments = |config: &mut Config| {
                 if let Some(data) = &data {
                     config.data_dir.clone_from(data);
                 }
                 listeners.apply(config);
-            })
+            };
+            survey(&path, arguments, needed)
         };
         Ok((Some(name), Arc::new(read)))
     }

@@ -1,11 +1,16 @@
 //! Whether what a configuration names is there on this machine: certificates, keys, secrets, the
 //! data folder. Apart from `read`, so that a file can be checked elsewhere and a stopped daemon's
 //! stores opened without its certificates. It changes nothing.
+//!
+//! A node starts, and is reloaded, without what it catches up with later: the outside witness is looked at
+//! apart, and in bounded time, for it may lie on a mount that hangs.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use rustix::fs::{Access, access};
 
@@ -14,8 +19,21 @@ use super::acme::Acme;
 use super::problem::{Place, Problem};
 use super::tls::CertificateSource;
 
+/// How long a look at the outside witness may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What [`probe`] or [`needed`] looks at.
+pub type Probe = fn(&Config) -> Vec<Problem>;
+
 /// Every file that cannot be used as named, and why.
 pub fn probe(config: &Config) -> Vec<Problem> {
+    let mut problems = needed(config);
+    problems.extend(config.audit.witness_file.as_deref().and_then(witness));
+    problems
+}
+
+/// Every file without which no node can be served, and why it cannot be used.
+pub fn needed(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let CertificateSource::Files(files) = &config.tls.source {
         for (index, pair) in files.iter().enumerate() {
@@ -32,7 +50,6 @@ pub fn probe(config: &Config) -> Vec<Problem> {
         problems.push(problem("keys.master_key", None, error.to_string(), remedy));
     }
     problems.extend(config.blacklist.gather().err().unwrap_or_default());
-    problems.extend(config.audit.witness_file.as_deref().and_then(witness));
     problems.extend(data_dir(&config.data_dir));
     problems
 }
@@ -72,9 +89,29 @@ fn private(key: &str, path: &Path) -> Option<Problem> {
         .then(|| problem(key, Some(path), message(), "`chmod 600` it, owned by keepgate's user"))
 }
 
+/// What is wrong with `audit.witness_file`. A mount that hangs is waited for by a thread that nobody waits for.
+pub fn witness(path: &Path) -> Option<Problem> {
+    let looked = path.to_owned();
+    in_time(PATIENCE, move || look_at_witness(&looked)).unwrap_or_else(|| {
+        let message = format!("does not answer within {} seconds", PATIENCE.as_secs());
+        let remedy = "see to the mount that it is on, or name another file";
+        Some(problem("audit.witness_file", Some(path), message, remedy))
+    })
+}
+
+/// What `look` finds, unless it takes too long or there is no thread for it.
+fn in_time<T: Send + 'static>(patience: Duration, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (tell, told) = sync_channel(1);
+    let run = move || {
+        let _ = tell.send(look());
+    };
+    std::thread::Builder::new().name("probe".into()).spawn(run).ok()?;
+    told.recv_timeout(patience).ok()
+}
+
 /// Its folder is made by nobody: one that is missing may be a disk that is not mounted, and a witness beside
 /// the log proves nothing.
-fn witness(path: &Path) -> Option<Problem> {
+fn look_at_witness(path: &Path) -> Option<Problem> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let problem = |message: String| {
         let remedy = "make the folder, mount what should be there, or name another file; the user that runs \
@@ -137,5 +174,26 @@ mod tests {
         fs::write(dir.path().join("none.pem"), "c").unwrap();
         config.data_dir = dir.path().join("data");
         assert_eq!(probe(&config), []);
+    }
+
+    #[test]
+    fn a_node_needs_no_outside_witness_and_a_check_names_what_is_wrong_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::development(dir.path(), &Listeners::default(), Vec::new()).unwrap();
+        config.audit.witness_file = Some(dir.path().join("mount/heads.jsonl"));
+        assert_eq!(needed(&config), []);
+        let keys: Vec<_> = probe(&config).into_iter().map(|problem| problem.key).collect();
+        assert_eq!(keys, ["audit.witness_file"]);
+        fs::create_dir(dir.path().join("mount")).unwrap();
+        assert_eq!(probe(&config), []);
+    }
+
+    #[test]
+    fn a_mount_that_hangs_is_not_waited_for() {
+        let (hold, held) = sync_channel::<()>(0);
+        let hangs = move || held.recv().is_ok();
+        assert_eq!(in_time(Duration::from_millis(20), hangs), None);
+        drop(hold);
+        assert_eq!(in_time(Duration::from_secs(600), || 7), Some(7));
     }
 }

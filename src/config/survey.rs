@@ -4,12 +4,12 @@
 use std::path::Path;
 
 use super::Config;
-use super::probe::probe;
+use super::probe::Probe;
 use super::problem::{Problem, Problems};
 use super::read;
 
-/// Reads and checks the file at `path`, and what arguments make of it.
-pub fn survey(path: &Path, arguments: impl FnOnce(&mut Config)) -> Result<Config, Problems> {
+/// Reads and checks the file at `path`, what arguments make of it, and what `probe` looks at.
+pub fn survey(path: &Path, arguments: impl FnOnce(&mut Config), probe: Probe) -> Result<Config, Problems> {
     let file = path.display().to_string();
     let (config, mut problems) = read::as_far_as_it_goes(&read::text(path)?, read::environment()?);
     let Some(mut config) = config else {
@@ -20,11 +20,16 @@ pub fn survey(path: &Path, arguments: impl FnOnce(&mut Config)) -> Result<Config
     if problems.is_empty() {
         problems = read::standing(&config);
     }
-    with_files(config, &file, problems)
+    with_files(config, &file, problems, probe)
 }
 
 /// The configuration, if `problems` is empty and the files that it names can be used as well.
-pub fn with_files(config: Config, file: &str, mut problems: Vec<Problem>) -> Result<Config, Problems> {
+pub fn with_files(
+    config: Config,
+    file: &str,
+    mut problems: Vec<Problem>,
+    probe: Probe,
+) -> Result<Config, Problems> {
     // Of what is wrong already, only a stand-in could be looked at.
     let told = |key: &str| problems.iter().any(|problem| covers(&problem.key, key));
     let found: Vec<_> = probe(&config).into_iter().filter(|problem| !told(&problem.key)).collect();
@@ -43,6 +48,7 @@ fn covers(whole: &str, key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::probe::probe;
 
     #[test]
     fn a_key_is_covered_by_itself_and_what_it_stands_in() {
@@ -67,7 +73,8 @@ mod tests {
                     [upstreams.app]\nservers = [\"127.0.0.1:1\"]\n[[routes]]\npath = \"/\"\nupstream = \"app\"\n";
         std::fs::write(&path, text).unwrap();
         let told = |internal: &str| {
-            let refused = survey(&path, |config| config.listen.internal = internal.parse().ok()).unwrap_err();
+            let refused =
+                survey(&path, |config| config.listen.internal = internal.parse().ok(), probe).unwrap_err();
             refused.problems.iter().map(|problem| problem.key.clone()).collect::<Vec<_>>()
         };
         let public = |keys: &[String]| keys.iter().any(|key| key == "listen.internal");

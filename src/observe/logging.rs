@@ -11,7 +11,7 @@ use std::io::{BufWriter, IsTerminal as _, Write};
 use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
@@ -23,6 +23,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use super::daily::{Bounds, DailyFiles};
+use super::lost::CountsLost;
 use crate::config::log::{Log, LogTarget};
 use crate::model::time::SystemClock;
 
@@ -70,16 +71,17 @@ impl Guard {
 pub fn init(log: &Log, data_dir: &Path) -> Result<Guard, LoggingError> {
     let filter = read_filter(log)?;
     let colours = log.target == LogTarget::Stdout && std::io::stdout().is_terminal();
+    let lost = Arc::default();
     let ((writer, worker), short) = match &log.target {
-        LogTarget::Stdout => (queue(buffered(std::io::stdout())), Arc::default()),
+        LogTarget::Stdout => (queue(buffered(std::io::stdout()), &lost), Arc::default()),
         LogTarget::Files { keep, max_bytes } => {
             let bounds = Bounds { days: *keep, bytes: *max_bytes };
             let files = files(&data_dir.join("log"), bounds)?;
             let short = files.short();
-            (queue(buffered(files)), short)
+            (queue(buffered(files), &lost), short)
         }
     };
-    let sink = Sink { dropped: writer.error_counter(), short };
+    let sink = Sink { dropped: writer.error_counter(), lost, short };
     let (subscriber, change) = subscriber(filter, log.json, colours, writer);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
@@ -100,7 +102,8 @@ fn with_access(filter: EnvFilter, access: bool) -> EnvFilter {
     }
 }
 
-fn queue(to: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+fn queue(to: impl Write + Send + 'static, lost: &Arc<AtomicU64>) -> (NonBlocking, WorkerGuard) {
+    let to = CountsLost::new(to, Arc::clone(lost));
     NonBlockingBuilder::default().thread_name("log").buffered_lines_limit(QUEUED).finish(to)
 }
 
@@ -150,6 +153,7 @@ struct Change {
 #[derive(Clone)]
 struct Sink {
     dropped: ErrorCounter,
+    lost: Arc<AtomicU64>,
     short: Arc<AtomicBool>,
 }
 
@@ -172,9 +176,9 @@ impl Handle {
         self.change.put(prepared);
     }
 
-    /// Lines dropped so far because the log could not be written fast enough.
+    /// Lines dropped so far because the log could not be written, or not fast enough.
     pub fn dropped_lines(&self) -> u64 {
-        self.sink.dropped.dropped_lines() as u64
+        (self.sink.dropped.dropped_lines() as u64).saturating_add(self.sink.lost.load(Ordering::Relaxed))
     }
 
     /// Says whether the disk is short: log files then grow no further.
@@ -328,13 +332,35 @@ mod tests {
         use std::os::unix::fs::MetadataExt as _;
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("log");
-        let (mut writer, guard) = queue(files(&folder, Bounds { days: 3, bytes: 1 << 20 }).unwrap());
+        let (mut writer, guard) =
+            queue(files(&folder, Bounds { days: 3, bytes: 1 << 20 }).unwrap(), &Arc::default());
         writer.write_all(b"a line\n").unwrap();
         drop(guard);
         assert_eq!(std::fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
         let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap();
         assert!(file.file_name().to_str().unwrap().starts_with("keepgate."));
         assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "a line\n");
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_written_is_counted() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let lost = Arc::default();
+        let (mut writer, guard) = queue(BufWriter::with_capacity(20, Full), &lost);
+        for _ in 0..3 {
+            writer.write_all(b"sixteen letters\n").unwrap();
+        }
+        drop(guard);
+        // The first waits in the buffer, and leaves no room there for the others.
+        assert_eq!(lost.load(Ordering::Relaxed), 2);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod histogram;
 pub mod identity;
 pub mod internal;
 pub mod logging;
+mod lost;
 pub mod metrics;
 pub mod process;
 pub mod stores;

@@ -381,9 +381,13 @@ fn one_check_names_the_mistakes_of_the_text_and_of_the_files() {
         "tls.certificates[0].key",
         "routes[0].upstream",
         "blacklist.file",
-        "audit.witness_file",
         "data_dir",
+        "audit.witness_file",
     ];
     assert_eq!(keys, want);
-    assert_eq!(run_it(&["serve"]).expect(3).stderr, run_it(&["check"]).expect(3).stderr);
+    // What a node catches up with later does not keep it from starting.
+    let serve = run_it(&["serve"]).expect(3).stderr;
+    for key in want {
+        assert_eq!(serve.contains(key), key != "audit.witness_file", "{key}: {serve}");
+    }
 }

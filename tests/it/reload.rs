@@ -315,3 +315,17 @@ async fn a_reload_of_another_file_than_the_daemons_own_is_refused() {
     gate.cli_with_config(&link, &["reload"]).expect(0);
     gate.cli_by_data(&["reload"]).expect(0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_witness_whose_mount_is_missing_keeps_neither_a_start_nor_a_reload() {
+    let upstream = Upstream::start().await;
+    let witness = |folder: &str| format!("[audit]\nwitness_file = \"/nowhere/{folder}/heads.jsonl\"");
+    let gate = gate(&witness("one"), &upstream);
+    gate.client().get("/").send().await.expect(200);
+    gate.rewrite(&file(&format!("{}\n[tls]\nhsts = \"7s\"", witness("two")), &upstream));
+    let told = reload(&gate);
+    assert_eq!((&told["changed"], &told["restart"]), (&json!(["tls.hsts"]), &json!(["audit.witness_file"])));
+    let config = config(&gate);
+    let said = gate.cli(&["check", "--config", &config]).expect(3);
+    assert!(said.stderr.contains("audit.witness_file"), "{}", said.stderr);
+}

@@ -104,15 +104,25 @@ impl CopyFile {
             }
         }
         let whole = bytes.get(..bytes.len() - torn.len()).unwrap_or_default();
-        let Some(last) = whole.split(|byte| *byte == b'\n').rev().find(|line| !line.is_empty()) else {
-            return Ok(0);
-        };
-        if let Some(last) = parse(last)
-            && (self.check)(&last)?
-        {
-            return Ok(last.count);
+        match whole.split(|byte| *byte == b'\n').rev().find(|line| !line.is_empty()) {
+            Some(last) => {
+                if let Some(last) = parse(last)
+                    && (self.check)(&last)?
+                {
+                    return Ok(last.count);
+                }
+                self.contradicted("its last line is no signed head that the log bears out");
+            }
+            None if bytes.len() as u64 >= length => return Ok(0),
+            // What stands before all that was looked at is not known yet.
+            None if torn.is_empty() => self.contradicted("it ends in nothing but empty lines"),
+            None => {}
         }
-        self.contradicted("its last line is no signed head that the log bears out");
+        self.newest()
+    }
+
+    /// The count of the newest head in the whole file that the log bears out.
+    fn newest(&self) -> io::Result<u64> {
         let mut newest = 0;
         for entry in Reader::open(&self.path)?.into_iter().flatten() {
             if let Some(head) = entry?.head.filter(|head| head.count > newest)

@@ -41,7 +41,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Deliveries that failed.
+    /// Deliveries that failed, and heads that were let go because too many waited.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
@@ -96,6 +96,7 @@ impl Line {
     fn push(&mut self, head: SignedHead) {
         if self.waiting.len() >= WAITING {
             self.waiting.pop_front();
+            self.counts.failed();
         }
         self.waiting.push_back(head);
     }

@@ -86,6 +86,7 @@ fn what_waits_is_bounded_and_the_newest_stay() {
     let mut line = Line::new(copy_at("/nowhere/copy.jsonl".into()), &Arc::default());
     (1..=WAITING as u64 + 5).for_each(|count| line.push(head(count)));
     assert_eq!((line.waiting.len(), line.waiting[0].count), (WAITING, 6));
+    assert_eq!(line.counts.failures(), 5, "heads that are let go are counted");
 }
 
 /// The head in a syslog message.
@@ -241,6 +242,18 @@ fn the_beginning_of_our_own_line_is_written_anew_and_any_other_is_kept() {
     let (rest, counts, contradictions) = after_tampering(b"half a word");
     assert!(rest.starts_with(b"half a word\n"));
     assert_eq!((counts, contradictions), (vec![1, 2, 0, 3, 4, 5], 1));
+}
+
+/// Longer than what is looked at of the end.
+#[test]
+fn an_end_without_a_line_in_sight_makes_no_head_come_twice() {
+    let (rest, told, contradictions) = after_tampering(&[b'x'; 5_000]);
+    assert!(rest.starts_with(&[b'x'; 5_000]));
+    let genuine: Vec<_> = told.into_iter().filter(|count| *count > 0).collect();
+    assert_eq!((genuine, contradictions), (vec![1, 2, 3, 4, 5], 1));
+    let (_, told, contradictions) = after_tampering(&[b'\n'; 5_000]);
+    let genuine: Vec<_> = told.into_iter().filter(|count| *count > 0).collect();
+    assert_eq!((genuine, contradictions), (vec![1, 2, 3, 4, 5], 1));
 }
 
 #[test]

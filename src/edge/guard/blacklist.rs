@@ -5,12 +5,12 @@
 //! for each prefix length in use, so a look-up costs the same with ten entries and with a million.
 //! An IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) is the IPv4 address it maps.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ipnet::IpNet;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::model::ban::Ban;
@@ -19,13 +19,16 @@ use crate::model::time::{FORGOTTEN_LATE, Timestamp};
 /// Bits that a mapped IPv4 network's prefix is longer by.
 const MAPPED: u8 = 96;
 
-/// How many of them are dropped under one lock.
+/// How many lapsed bans are dropped under one lock.
 const AT_ONCE: usize = 1024;
 
 /// Banned networks. Shared by every edge thread and whoever feeds it.
 #[derive(Debug, Default)]
 pub struct Blacklist {
     nets: RwLock<Nets>,
+    /// When each of them that has an end lapses, so that none has to be looked through for it. Locked before
+    /// `nets` by whoever changes them; requests never wait for it.
+    ends: Mutex<BTreeSet<(Timestamp, Place)>>,
     /// What the configuration bans, apart: neither lifts what the other has banned.
     configured: RwLock<Nets>,
     version: AtomicU64,
@@ -53,7 +56,9 @@ impl Blacklist {
     /// Puts these networks in place of those that were configured before. Bans stay as they are.
     pub fn configure(&self, networks: &[IpNet]) {
         let mut next = Nets::default();
-        networks.iter().for_each(|network| next.insert(*network, Timestamp::MAX));
+        for network in networks {
+            next.insert(place(*network), Timestamp::MAX);
+        }
         let before = std::mem::replace(&mut *self.configured.write(), next);
         self.grown();
         // Perhaps half a million entries: not while requests wait for the lock.
@@ -63,7 +68,17 @@ impl Blacklist {
     /// Takes in a ban; one of the same network is replaced.
     pub fn insert(&self, ban: &Ban) {
         let end = ban.expires_at.unwrap_or(Timestamp::MAX);
-        self.nets.write().insert(ban.network, end);
+        let place = place(ban.network);
+        {
+            let mut ends = self.ends.lock();
+            let before = self.nets.write().insert(place, end);
+            if let Some(before) = before {
+                ends.remove(&(before, place));
+            }
+            if end < Timestamp::MAX {
+                ends.insert((end, place));
+            }
+        }
         self.grown();
     }
 
@@ -80,7 +95,12 @@ impl Blacklist {
 
     /// Lifts the ban of exactly this network.
     pub fn remove(&self, network: IpNet) {
-        self.nets.write().remove(place(network), |_| true);
+        let place = place(network);
+        let mut ends = self.ends.lock();
+        let before = self.nets.write().remove(place);
+        if let Some(before) = before {
+            ends.remove(&(before, place));
+        }
     }
 
     /// Whether a ban or the configuration covers this address at `now`.
@@ -97,16 +117,24 @@ impl Blacklist {
     /// Drops bans that lapsed a day ago or earlier: memory only, they ban nobody any more. A day late,
     /// because a clock that jumps ahead and returns would otherwise lift bans that still hold.
     ///
-    /// Looked for while requests may look too; the lock that keeps them out is taken for a few at a time.
+    /// A few at a time: whatever lock is held, it is held for no more than those.
     pub fn forget_lapsed(&self, now: Timestamp) {
-        let lapsed = self.nets.read().lapsed(now);
-        for some in lapsed.chunks(AT_ONCE) {
-            let mut nets = self.nets.write();
-            for (family, length, bits) in some {
-                // Banned again meanwhile, perhaps.
-                nets.remove((*family, *length, *bits), |end| has_lapsed(end, now));
-            }
+        while self.forget_some(now) == AT_ONCE {}
+    }
+
+    /// How many were dropped, [`AT_ONCE`] at most.
+    fn forget_some(&self, now: Timestamp) -> usize {
+        let mut ends = self.ends.lock();
+        let lapsed = ends.iter().take_while(|(end, _)| has_lapsed(*end, now)).take(AT_ONCE);
+        let lapsed: Vec<_> = lapsed.copied().collect();
+        for entry in &lapsed {
+            ends.remove(entry);
         }
+        let mut nets = self.nets.write();
+        for (_, place) in &lapsed {
+            nets.remove(*place);
+        }
+        lapsed.len()
     }
 
     /// How many bans there are, without those of the configuration.
@@ -122,40 +150,25 @@ fn has_lapsed(end: Timestamp, now: Timestamp) -> bool {
 }
 
 impl Nets {
-    fn insert(&mut self, network: IpNet, end: Timestamp) {
-        let (family, length, bits) = place(network);
+    /// Puts an entry in; returns the end of the one that it replaces.
+    fn insert(&mut self, (family, length, bits): Place, end: Timestamp) -> Option<Timestamp> {
         let lengths = self.of(family);
-        match lengths.iter_mut().find(|(known, _)| *known == length) {
-            Some((_, map)) => {
-                map.insert(bits, end);
-            }
-            None => lengths.push((length, HashMap::from([(bits, end)]))),
+        if let Some((_, map)) = lengths.iter_mut().find(|(known, _)| *known == length) {
+            return map.insert(bits, end);
         }
+        lengths.push((length, HashMap::from([(bits, end)])));
+        None
     }
 
-    /// Removes an entry if its end is such.
-    fn remove(&mut self, (family, length, bits): Place, such: impl Fn(Timestamp) -> bool) {
+    /// Removes an entry; returns its end.
+    fn remove(&mut self, (family, length, bits): Place) -> Option<Timestamp> {
         let lengths = self.of(family);
-        if let Some((_, map)) = lengths.iter_mut().find(|(known, _)| *known == length)
-            && map.get(&bits).is_some_and(|end| such(*end))
-        {
-            map.remove(&bits);
-            lengths.retain(|(_, map)| !map.is_empty());
+        let (_, map) = lengths.iter_mut().find(|(known, _)| *known == length)?;
+        let end = map.remove(&bits);
+        if map.is_empty() {
+            lengths.retain(|(known, _)| *known != length);
         }
-    }
-
-    /// What lapsed a day ago or earlier.
-    fn lapsed(&self, now: Timestamp) -> Vec<Place> {
-        let families = [(Family::V4, &self.v4), (Family::V6, &self.v6)];
-        let maps = families
-            .iter()
-            .flat_map(|(family, lengths)| lengths.iter().map(move |(length, map)| (*family, *length, map)));
-        maps.flat_map(|(family, length, map)| {
-            map.iter()
-                .filter(move |(_, end)| has_lapsed(**end, now))
-                .map(move |(bits, _)| (family, length, *bits))
-        })
-        .collect()
+        end
     }
 
     fn contains(&self, address: IpAddr, now: Timestamp) -> bool {
@@ -177,7 +190,7 @@ impl Nets {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Family {
     V4,
     V6,
@@ -279,6 +292,25 @@ mod tests {
         assert!(banned(&list, "192.0.2.2"));
         list.forget_lapsed(Timestamp::from_millis(1_000).plus(FORGOTTEN_LATE));
         assert_eq!(list.kept(), 1);
+    }
+
+    #[test]
+    fn lapsed_bans_are_dropped_a_bounded_number_at_a_time_and_what_was_banned_anew_stays() {
+        let list = Blacklist::new();
+        let many = u32::try_from(2 * AT_ONCE + 10).unwrap();
+        for number in 0..many {
+            list.insert(&ban(&format!("{}/32", std::net::Ipv4Addr::from(number)), Some(1_000)));
+        }
+        list.insert(&ban("0.0.0.1/32", Some(2_000)));
+        list.insert(&ban("0.0.0.2/32", None));
+        list.insert(&ban("0.0.0.3/32", None));
+        list.insert(&ban("0.0.0.3/32", Some(1_000)));
+        list.remove("0.0.0.4/32".parse().unwrap());
+        assert_eq!(list.ends.lock().len(), list.kept() - 1, "one entry for each ban with an end");
+        let now = Timestamp::from_millis(1_000).plus(FORGOTTEN_LATE);
+        assert_eq!([0; 4].map(|_| list.forget_some(now)), [AT_ONCE, AT_ONCE, 7, 0]);
+        assert_eq!((list.kept(), list.ends.lock().len()), (2, 1));
+        assert!(banned(&list, "0.0.0.1") && banned(&list, "0.0.0.2") && !banned(&list, "0.0.0.3"));
     }
 
     #[test]
