@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::incoming::Unread;
 use super::upgrade::tunnel::Tunnel;
 use crate::config::limits::Limits;
 
@@ -114,14 +115,25 @@ impl Activity {
 pub struct Busy {
     activity: Rc<Activity>,
     stream: Option<usize>,
+    /// What is unread of the request's body once nobody reads it.
+    _unread: Option<Unread>,
 }
 
 impl Busy {
     /// A request's head has arrived.
     pub fn start(activity: &Rc<Activity>) -> Rc<Self> {
+        Self::holding(activity, None)
+    }
+
+    /// The same over HTTP/2: what is unread of its body is held for as long.
+    pub fn start_http2(activity: &Rc<Activity>, unread: Unread) -> Rc<Self> {
+        Self::holding(activity, Some(unread))
+    }
+
+    fn holding(activity: &Rc<Activity>, unread: Option<Unread>) -> Rc<Self> {
         activity.requests.set(activity.requests.get() + 1);
         activity.head_since.set(None);
-        Rc::new(Self { activity: Rc::clone(activity), stream: activity.add_stream() })
+        Rc::new(Self { activity: Rc::clone(activity), stream: activity.add_stream(), _unread: unread })
     }
 
     /// The response's body was asked for a frame, and gave one or did not.

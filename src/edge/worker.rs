@@ -28,7 +28,7 @@ use super::http1::connection::{Arrived, Connection};
 use super::http1::refused::HeadLimits;
 use super::http1::scratch::Scratch;
 use super::identity::Identities;
-use super::incoming::Incoming;
+use super::incoming::{Incoming, Stream, Unread};
 use super::plan::{Follow, LocalPlan};
 use super::redirect;
 use super::request_ids::RequestIds;
@@ -207,9 +207,10 @@ impl Worker {
             let service = {
                 let activity = Rc::clone(&activity);
                 service_fn(move |request: http::Request<_>| {
-                    let request = request.map(Incoming::Http2);
+                    let unread = Unread::default();
+                    let busy = Busy::start_http2(&activity, unread.clone());
+                    let request = request.map(|body| Incoming::Http2(Stream::new(body, unread)));
                     let arrived = Arrived { request, breach: None, switches: false };
-                    let busy = Busy::start(&activity);
                     Rc::clone(&worker).request(Rc::clone(&peer), busy, arrived).map(Ok::<_, Infallible>)
                 })
             };

@@ -203,3 +203,24 @@ async fn an_http2_client_that_takes_no_bytes_is_cut() {
     let body = tokio::time::timeout(Duration::from_secs(20), answer.into_body().collect()).await;
     assert!(body.expect("cut").is_err());
 }
+
+#[tokio::test]
+async fn an_http2_request_that_is_refused_before_its_body_came_hears_the_refusal() {
+    let app = Echo::start().await;
+    let gate = Gate::start(vec![route("/app", RouteAuth::Required)], app.servers());
+    let io = TokioIo::new(gate.tls(b"h2").await.unwrap());
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    for (path, status) in [("/app", 401), ("/nowhere", 404)] {
+        let (_held, frames) = mpsc::channel::<Result<Frame<Bytes>, Infallible>>(1);
+        let body = StreamBody::new(futures_util::stream::unfold(frames, async |mut frames| {
+            frames.recv().await.map(|frame| (frame, frames))
+        }));
+        let uri = format!("https://localhost{path}");
+        let request = Request::builder().method("POST").uri(uri).body(Box::pin(body)).unwrap();
+        let answer = client.send_request(request).await.expect("an answer, not a reset");
+        assert_eq!(answer.status(), status);
+        assert!(answer.into_body().collect().await.is_ok(), "{path}: whole");
+    }
+}
