@@ -17,7 +17,7 @@ const CONNECTIONS: usize = 4;
 
 /// The readers of one namespace's file.
 pub(in crate::store) struct Readers<S> {
-    site: Site,
+    pub(super) site: Site,
     connections: [Mutex<Option<Connection>>; CONNECTIONS],
     turn: AtomicUsize,
     schema: PhantomData<S>,
