@@ -32,7 +32,7 @@ pub(super) fn fault(pair: &CertificateFiles) -> Option<(&Path, String)> {
     match CertifiedKey::from_der(chain, secret, &default_provider()) {
         Ok(_) => None,
         Err(error) => {
-            let detail = format!("does not go together with {}: {error}", certificate.display());
+            let detail = format!("and {} do not go together: {error}", certificate.display());
             Some((key, detail))
         }
     }

@@ -162,7 +162,7 @@ mod tests {
         for (chain, secret, says) in [
             ("c", secret.as_str(), "tls.certificates[0].certificate: has no certificate in it"),
             (&certificate, "k", "tls.certificates[0].key: has no private key"),
-            (&certificate, &other, "tls.certificates[0].key: does not go together with"),
+            (&certificate, &other, "tls.certificates[0].key: and "),
         ] {
             fs::write(dir.path().join("none.pem"), chain).unwrap();
             fs::write(&key, secret).unwrap();
