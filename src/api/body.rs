@@ -11,7 +11,7 @@ use std::fmt;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use secrecy::{ExposeSecret, SecretString};
@@ -67,23 +67,47 @@ impl<S: Sync, T: Shape> FromRequest<S> for MergePatch<T> {
     }
 }
 
-/// Checks that there is one content type and it is one of these, whatever its parameters (RFC 8259
-/// §11 has none that mean anything). Browsers cannot send them across origins without asking first.
+/// Checks that there is one content type and it is one of these, in UTF-8 (RFC 8259 §8.1: JSON has no
+/// other; §11: no other parameter means anything), and that the body is not coded: nothing here undoes
+/// that. Browsers cannot send these types across origins without asking first.
 pub(in crate::api) fn want(headers: &HeaderMap, types: &[&str]) -> Result<(), Failure> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let only = values.next().filter(|_| values.next().is_none());
     let media_type = only.and_then(|only| only.to_str().ok()).and_then(|value| value.split(';').next());
     let wanted = |text: &str| types.iter().any(|known| text.trim().eq_ignore_ascii_case(known));
-    if media_type.is_some_and(wanted) {
-        return Ok(());
+    if !media_type.is_some_and(wanted) {
+        let first = types.first().copied().unwrap_or_default();
+        return Err(unsupported(format!("send 'Content-Type: {first}'")));
     }
-    let first = types.first().copied().unwrap_or_default();
-    Err(Failure::new(
+    let parameters = only.and_then(|only| only.to_str().ok()).unwrap_or_default().split(';').skip(1);
+    if parameters.filter_map(charset).any(|charset| !charset.eq_ignore_ascii_case("utf-8")) {
+        return Err(unsupported(
+            "send the body in UTF-8, and 'Content-Type' with charset=utf-8 or without".into(),
+        ));
+    }
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let detail = "send the body as it is, without 'Content-Encoding'".into();
+        // RFC 9110 §15.5.16: what would do.
+        return Err(unsupported(detail).header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+    }
+    Ok(())
+}
+
+/// The value of a `charset` parameter.
+fn charset(parameter: &str) -> Option<&str> {
+    let (name, value) = parameter.split_once('=')?;
+    name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+}
+
+/// 415: the body is of another kind than is read here.
+fn unsupported(detail: String) -> Failure {
+    Failure::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "unsupported-media-type",
         "Unsupported media type",
-        format!("send 'Content-Type: {first}'"),
-    ))
+        detail,
+    )
 }
 
 /// Reads a body of at most `limit` bytes.

@@ -14,6 +14,7 @@ use keepgate_guard::view::RevocationView;
 
 use super::disk::Disk;
 use super::error::AppError;
+use super::mark;
 use super::measures::Decisions;
 use super::people::AuthPeople;
 use super::reload::Reloader;
@@ -97,6 +98,11 @@ impl Core {
             known.follower(),
         ];
         let stores = Stores::open(&config.data_dir, Arc::clone(&clock), &config.store, followers)?;
+        mark::write(&config).map_err(|source| AppError::File {
+            what: "cannot say whose the folder is in",
+            path: config.data_dir.clone(),
+            source,
+        })?;
         floored.raise(stores.opened_at);
         revocations.load(&stores.tokens, clock.now())?;
         stores.tokens.bans()?.iter().for_each(|ban| blacklist.insert(ban));

@@ -132,11 +132,14 @@ impl Disk {
             Level::Reserve => (self.0.stop, "store.stop_free", "only what ends access is taken"),
             Level::Full => (self.0.stop / 4, "a quarter of store.stop_free", "nothing is taken"),
         };
-        format!(
-            "the disk of {folder} has {} MiB free, less than the {} MiB of {key}: {effect}; make room",
-            free >> 20,
-            mark >> 20
-        )
+        // In the slack that a level is left with, there is more than the mark and not yet enough.
+        let short = if free < mark {
+            format!("less than the {} MiB of {key}", mark >> 20)
+        } else {
+            let enough = mark.saturating_add(mark / 4) >> 20;
+            format!("was below the {} MiB of {key} and is not back above {enough} MiB", mark >> 20)
+        };
+        format!("the disk of {folder} has {} MiB free, {short}: {effect}; make room", free >> 20)
     }
 }
 
@@ -240,6 +243,26 @@ mod tests {
         world.refresh(&grants[2].refresh_token, &here()).await.unwrap();
         look(5000);
         assert_eq!(disk.level(), Level::Plenty);
+    }
+
+    #[tokio::test]
+    async fn room_that_is_coming_back_is_told_in_true_words() {
+        let world = World::new().await;
+        let (disk, free) = disk();
+        let health = Health::new();
+        disk.register(&health);
+        let look = |mib: u64| {
+            free.store(mib << 20, Ordering::SeqCst);
+            disk.look(&world.stores.committer);
+            format!("{:?}", health.ready())
+        };
+        let low = look(900);
+        assert!(low.contains("has 900 MiB free, less than the 1000 MiB of store.warn_free"), "{low}");
+        let between = look(1100);
+        let words =
+            "has 1100 MiB free, was below the 1000 MiB of store.warn_free and is not back above 1250 MiB";
+        assert!(between.contains(words), "{between}");
+        assert!(look(1250).contains("1250 MiB free\""), "plenty again");
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ mod echo;
 pub mod error;
 mod execute;
 mod first_administrator;
+pub mod mark;
 mod measures;
 mod memory;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::told::{News, news};
 use crate::observe::health::Health;
 use crate::store::Stores;
 use crate::store::error::StoreError;
+use crate::store::namespace::{AuthStore, LogStore, UserStore};
 
 /// What came of the last look at each store: `None` is good.
 #[derive(Clone, Debug, Default)]
@@ -26,13 +27,40 @@ impl Watch {
             Some(reason) => Err(reason.to_string()),
             None => Ok(format!("durable through position {}", committer.durable())),
         });
+        let damage = Damage::of(stores);
         for (at, name) in NAMES.into_iter().enumerate() {
             let watch = self.clone();
-            health.register(name, move || match watch.0.lock().get(at).cloned().flatten() {
-                Some(reason) => Err(reason),
-                None => Ok("readable".to_owned()),
+            let damage = damage.clone();
+            health.register(name, move || {
+                // What somebody met since the last look counts at once.
+                match watch.0.lock().get(at).cloned().flatten().or_else(|| damage.met(at)) {
+                    Some(reason) => Err(reason),
+                    None => Ok("readable".to_owned()),
+                }
             });
         }
+    }
+}
+
+/// What readers and writers met in the stores' files that is not as it was written.
+#[derive(Clone)]
+struct Damage(AuthStore, UserStore, LogStore);
+
+impl Damage {
+    fn of(stores: &Stores) -> Self {
+        Self(stores.auth.clone(), stores.user.clone(), stores.logs.clone())
+    }
+
+    /// In the store of that place in [`NAMES`].
+    fn met(&self, at: usize) -> Option<String> {
+        let met = match at {
+            0 => self.0.damage(),
+            1 => self.1.damage(),
+            2 => self.2.damage(),
+            // The token store is of another engine, which says nothing of the kind.
+            _ => None,
+        };
+        met.map(|met| met.to_string())
     }
 }
 
@@ -40,12 +68,17 @@ impl Watch {
 pub(in crate::app) fn look(core: &Core) {
     let stores = &core.stores;
     let nobody = crate::model::id::AccountId(uuid::Uuid::nil());
-    let found = [
+    let mut found = [
         failure(stores.auth.account(nobody)),
         failure(stores.user.document(nobody, "")),
         failure(stores.logs.head()),
         failure(stores.tokens.session(crate::model::id::SessionId(uuid::Uuid::nil()))),
     ];
+    // A broken page is met by whoever reads it, which these reads may not.
+    let damage = Damage::of(stores);
+    for (at, found) in found.iter_mut().enumerate() {
+        *found = damage.met(at).or_else(|| found.take());
+    }
     let before = std::mem::replace(&mut *core.watch.0.lock(), found.clone());
     for (name, (before, found)) in NAMES.iter().zip(before.iter().zip(&found)) {
         tell(name, before.as_deref(), found.as_deref());
@@ -72,7 +105,57 @@ fn failure<T>(asked: Result<T, StoreError>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::app::control::Executor as _;
+    use crate::app::control::command::{Command, Password};
+    use crate::config::Config;
+    use crate::config::development::Listeners;
+    use crate::model::caller::Actor;
+
+    /// Overwrites every page of a closed node's file that holds these words.
+    fn break_pages(file: &Path, words: &str) {
+        let mut bytes = std::fs::read(file).unwrap();
+        let size = usize::from(u16::from_be_bytes([bytes[16], bytes[17]]));
+        let mut broken = 0;
+        for page in bytes.chunks_exact_mut(size).skip(1) {
+            if page.windows(words.len()).any(|window| window == words.as_bytes()) {
+                page.fill(0xFF);
+                broken += 1;
+            }
+        }
+        assert!(broken > 0, "the account is in the file");
+        std::fs::write(file, bytes).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_broken_page_takes_readiness_from_when_it_is_met_and_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = || Config::development(folder.path(), &Listeners::default(), vec![]).unwrap();
+        let core = Core::open(config()).await.unwrap();
+        let add = Command::UserAdd {
+            email: "ada@example.com".parse().unwrap(),
+            name: String::new(),
+            roles: [].into(),
+            password: Password("correct horse battery".into()),
+        };
+        core.execute(add, Actor::Console(0)).await.unwrap();
+        core.close().await.unwrap();
+        break_pages(&folder.path().join("store/auth/view.sqlite"), "ada@example.com");
+
+        let core = Core::open(config()).await.unwrap();
+        assert!(core.health.ready().is_ready(), "nobody has met it");
+        let list = Command::UserList { after: None, limit: 10 };
+        core.execute(list, Actor::Console(0)).await.unwrap_err();
+        let said = format!("{:?}", core.health.ready());
+        assert!(!core.health.ready().is_ready(), "{said}");
+        assert!(said.contains("view.sqlite is damaged") && said.contains("restore from a backup"), "{said}");
+        let lines = crate::observe::logging::testing::lines(|| (0..3).for_each(|_| look(&core)));
+        let told: Vec<_> = lines.iter().filter(|line| line.contains("restore from a backup")).collect();
+        assert!(told.len() == 1 && told[0].contains("ERROR"), "{lines:?}");
+        assert!(!core.health.ready().is_ready(), "a look that misses the page heals nothing");
+    }
 
     #[test]
     fn a_store_that_cannot_be_read_is_told_once_and_so_is_its_return() {

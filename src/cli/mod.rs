@@ -2,6 +2,7 @@
 //! command does; it words the command, has it executed by the daemon or in this process, and shows
 //! what came of it.
 
+mod ask;
 mod audit;
 mod blacklist;
 mod certificate;

@@ -4,11 +4,14 @@
 use std::future::Future;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::{Gid, Uid, geteuid, getuid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use tokio::time::timeout;
 
+use super::output;
 use crate::app::control::client::{SendError, send};
 use crate::app::control::command::Command;
 use crate::app::control::reply::Reply;
@@ -31,7 +34,24 @@ pub(super) async fn serve(
 
 /// Has a daemon execute a command that makes no sense without one.
 pub(super) async fn ask(data_dir: &Path, command: Command) -> Result<Reply, SendError> {
-    send(&socket_path(data_dir), &command).await
+    reach(data_dir, &command).await
+}
+
+/// Before the person who gave a command is told that its answer is late.
+const LATE: Duration = Duration::from_secs(3);
+
+/// Sends a command, and says so if the answer to one that is quick does not come.
+async fn reach(data_dir: &Path, command: &Command) -> Result<Reply, SendError> {
+    let path = socket_path(data_dir);
+    let mut sending = std::pin::pin!(send(&path, command));
+    // The others have their progress shown.
+    if !command.takes_long() {
+        if let Ok(ended) = timeout(LATE, &mut sending).await {
+            return ended;
+        }
+        output::complain(&format!("the daemon on {} does not answer; still waiting\n", path.display()));
+    }
+    sending.await
 }
 
 /// One node, reached when the first command is executed.
@@ -49,7 +69,7 @@ impl Node {
     /// Has a command executed.
     pub(super) async fn execute(&mut self, command: Command) -> anyhow::Result<Reply> {
         if self.app.is_none() {
-            match send(&socket_path(&self.config.data_dir), &command).await {
+            match reach(&self.config.data_dir, &command).await {
                 Err(SendError::NotRunning(_)) => {
                     // Only now: the socket's peer should be who really asks.
                     become_owner(&self.config.data_dir)?;

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,9 +15,10 @@ use tokio::sync::mpsc;
 use super::exit::FAILED;
 use super::place::Place;
 use super::{address, open, output};
-use crate::app::Orders;
+use crate::app::control::reply::{Code, Failure};
 use crate::app::ready::{FirstAdministrator, Ready};
 use crate::app::reload::{Read, Source};
+use crate::app::{Orders, mark};
 use crate::config::development::Listeners;
 use crate::config::probe::needed;
 use crate::config::survey::{survey, with_files};
@@ -66,6 +68,7 @@ impl Serve {
         let listeners = Listeners { https: self.https, http: self.http, internal: self.internal };
         if self.dev {
             let (data, name) = (place.development(&listeners)?.data_dir, place.name());
+            refuse_configured(&data)?;
             let read = move || {
                 let config = Config::development(&data, &listeners, read::environment()?)?;
                 with_files(config, &name, Vec::new(), needed)
@@ -86,6 +89,18 @@ impl Serve {
         };
         Ok((Some(name), Arc::new(read)))
     }
+}
+
+/// Development opens registration to everybody and trusts a CA of its own: nothing for a folder that a
+/// configuration serves.
+fn refuse_configured(data: &Path) -> Result<(), Failure> {
+    let Some(kind) = mark::of(data) else { return Ok(()) };
+    let message = format!(
+        "{} is the data folder of a node with a configuration ({kind}); --dev would open it for development",
+        data.display()
+    );
+    let remedy = "start it with `keepgate serve --config FILE`, or give --dev another folder with --data";
+    Err(Failure::new(Code::Refused, message).remedy(remedy))
 }
 
 /// SIGHUPs; those that come while one is being answered are one.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{Console, output, password, transfer};
+use super::{Console, ask, output, password, transfer};
 use crate::app::control::command::{Command, PAGE};
 use crate::app::control::reply::Reply;
 use crate::app::control::{data, view};
@@ -75,10 +75,13 @@ pub(super) enum User {
         /// A document's key; all are listed if left out
         key: Option<String>,
     },
-    /// Delete an account and its data, for good
+    /// Delete an account and its data, for good; on a terminal it asks first
     Delete {
         /// E-mail address or id
         user: String,
+        /// Ask nothing
+        #[arg(long)]
+        yes: bool,
     },
     /// List an account's sessions
     Sessions {
@@ -139,7 +142,14 @@ impl User {
             }
             Self::Data { user, key: None } => return documents(console, user).await,
             Self::Data { user, key: Some(key) } => Command::UserDocument { user, key },
-            Self::Delete { user } => Command::UserDelete { user },
+            Self::Delete { user, yes } => {
+                if !yes && ask::can_ask() {
+                    let question =
+                        format!("Delete {} and all that is kept for it, for good?", output::plain(&user));
+                    ask::confirm(&question, "nothing was deleted")?;
+                }
+                Command::UserDelete { user }
+            }
             Self::Invite { email, roles, ttl } => Command::InviteCreate {
                 email,
                 roles: roles.into_iter().collect(),

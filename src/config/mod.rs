@@ -13,6 +13,7 @@ pub mod keys;
 pub mod limits;
 pub mod listen;
 pub mod log;
+mod pairs;
 pub mod passwords;
 pub mod probe;
 pub mod problem;

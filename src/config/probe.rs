@@ -13,11 +13,12 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use rustix::fs::{Access, access};
+use rustix::process::geteuid;
 
-use super::Config;
 use super::acme::Acme;
 use super::problem::{Place, Problem};
 use super::tls::CertificateSource;
+use super::{Config, pairs};
 
 /// How long a look at the outside witness may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -39,7 +40,17 @@ pub fn needed(config: &Config) -> Vec<Problem> {
         for (index, pair) in files.iter().enumerate() {
             let key = |name: &str| format!("tls.certificates[{index}].{name}");
             problems.extend(readable(&key("certificate"), &pair.certificate));
+            let told = problems.len();
             problems.extend(readable(&key("key"), &pair.key).or_else(|| private(&key("key"), &pair.key)));
+            // Of files that cannot be read at all, that is said already.
+            if problems.len() == told
+                && pair.certificate.is_file()
+                && let Some((file, fault)) = pairs::fault(pair)
+            {
+                let name = if file == pair.key { "key" } else { "certificate" };
+                let remedy = "put certificate and key there, as PEM files that go together";
+                problems.push(problem(&key(name), Some(file), fault, remedy));
+            }
         }
     }
     if let CertificateSource::Acme(acme) = &config.tls.source {
@@ -48,6 +59,9 @@ pub fn needed(config: &Config) -> Vec<Problem> {
     if let Some(Err(error)) = config.keys.master_key.as_ref().map(|source| source.resolve()) {
         let remedy = "make it readable by the user that runs keepgate alone, or name another source";
         problems.push(problem("keys.master_key", None, error.to_string(), remedy));
+    }
+    if config.keys.master_key.is_none() {
+        problems.extend(private("keys.master_key", &config.data_dir.join("master.key")));
     }
     problems.extend(config.blacklist.gather().err().unwrap_or_default());
     problems.extend(data_dir(&config.data_dir));
@@ -137,9 +151,20 @@ fn data_dir(path: &Path) -> Option<Problem> {
         Ok(meta) if !meta.is_dir() => {
             Some(problem("data_dir", Some(path), "is not a folder".to_owned(), remedy))
         }
-        Ok(meta) if meta.mode() & 0o022 != 0 => {
-            let message = format!("can be written by others (mode {:03o})", meta.mode() & 0o777);
-            Some(problem("data_dir", Some(path), message, remedy))
+        Ok(meta) if meta.mode() & 0o077 != 0 => {
+            let can = if meta.mode() & 0o022 != 0 { "written" } else { "entered or listed" };
+            let message = format!("can be {can} by others (mode {:03o})", meta.mode() & 0o777);
+            Some(problem("data_dir", Some(path), message, "`chmod 700` it, owned by keepgate's user"))
+        }
+        // Root becomes its owner where it must; anybody else can do nothing with it.
+        Ok(meta) if !geteuid().is_root() && meta.uid() != geteuid().as_raw() => {
+            let message = format!("belongs to user {}, not to you (user {})", meta.uid(), geteuid().as_raw());
+            Some(problem(
+                "data_dir",
+                Some(path),
+                message,
+                "run it as its owner, or give it to keepgate's user",
+            ))
         }
         Ok(_) => None,
         // A folder that is not there yet is made at first start, if its parent is.
@@ -171,8 +196,27 @@ mod tests {
         assert_eq!(keys, ["tls.certificates[0].certificate", "tls.certificates[0].key", "data_dir"]);
 
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-        fs::write(dir.path().join("none.pem"), "c").unwrap();
+        let made = |name: &str| {
+            let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+            (made.cert.pem(), made.signing_key.serialize_pem())
+        };
+        let ((certificate, secret), (_, other)) = (made("a.example"), made("b.example"));
         config.data_dir = dir.path().join("data");
+        let told = |config: &Config| {
+            let told =
+                probe(config).into_iter().map(|problem| format!("{}: {}", problem.key, problem.message));
+            told.collect::<Vec<_>>().join("\n")
+        };
+        for (chain, secret, says) in [
+            ("c", secret.as_str(), "tls.certificates[0].certificate: has no certificate in it"),
+            (&certificate, "k", "tls.certificates[0].key: has no private key"),
+            (&certificate, &other, "tls.certificates[0].key: and "),
+        ] {
+            fs::write(dir.path().join("none.pem"), chain).unwrap();
+            fs::write(&key, secret).unwrap();
+            assert!(told(&config).starts_with(says), "{says} not in {}", told(&config));
+        }
+        fs::write(&key, secret).unwrap();
         assert_eq!(probe(&config), []);
     }
 
@@ -195,5 +239,26 @@ mod tests {
         assert_eq!(in_time(Duration::from_millis(20), hangs), None);
         drop(hold);
         assert_eq!(in_time(Duration::from_secs(600), || 7), Some(7));
+    }
+
+    #[test]
+    fn a_data_folder_or_master_key_that_others_reach_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let master = dir.path().join("master.key");
+        fs::write(&master, "secret").unwrap();
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let config = Config::development(dir.path(), &Listeners::default(), Vec::new()).unwrap();
+        let told =
+            || probe(&config).into_iter().map(|it| format!("{}: {}", it.key, it.message)).collect::<Vec<_>>();
+        mode(&master, 0o600);
+        mode(dir.path(), 0o700);
+        assert_eq!(told(), Vec::<String>::new());
+        mode(&master, 0o640);
+        assert_eq!(told(), ["keys.master_key: can be read by others (mode 640)"]);
+        mode(&master, 0o600);
+        for (bits, says) in [(0o755, "entered or listed"), (0o710, "entered or listed"), (0o770, "written")] {
+            mode(dir.path(), bits);
+            assert_eq!(told(), [format!("data_dir: can be {says} by others (mode {bits:o})")]);
+        }
     }
 }

@@ -74,6 +74,11 @@ handle!(
 );
 
 impl AuthStore {
+    /// What was met in its file that is not as it was written.
+    pub fn damage(&self) -> Option<Arc<str>> {
+        self.view.damage()
+    }
+
     /// The account of that id.
     pub fn account(&self, id: AccountId) -> Result<Option<Account>> {
         self.view.account(id)
@@ -141,6 +146,11 @@ impl AuthStore {
 }
 
 impl UserStore {
+    /// What was met in its file that is not as it was written.
+    pub fn damage(&self) -> Option<Arc<str>> {
+        self.view.damage()
+    }
+
     /// One document.
     pub fn document(&self, account: AccountId, key: &str) -> Result<Option<Document>> {
         self.view.document(account, key)
@@ -232,6 +242,11 @@ pub enum SubjectKeys {
 }
 
 impl LogStore {
+    /// What was met in its file that is not as it was written.
+    pub fn damage(&self) -> Option<Arc<str>> {
+        self.view.damage()
+    }
+
     /// Waits until records through `seq` are applied: a commit does not wait for the log.
     ///
     /// # Errors

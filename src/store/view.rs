@@ -2,6 +2,8 @@
 //! asks of that namespace, and an applier that a thread of its own feeds with committed bundles.
 //! Readers never wait for the applier.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 
 use super::bundle::{Committed, SharedCommit};
@@ -39,6 +41,10 @@ pub(in crate::store) trait Applier: Send {
 
 /// The auth namespace's questions.
 pub(in crate::store) trait AuthView: Send + Sync {
+    /// What was met in it that is not as it was written.
+    fn damage(&self) -> Option<Arc<str>> {
+        None
+    }
     fn account(&self, id: AccountId) -> Result<Option<Account>>;
     fn account_by_email(&self, email: &Email) -> Result<Option<Account>>;
     /// In order of id, after `after`, at most `limit`.
@@ -54,6 +60,10 @@ pub(in crate::store) trait AuthView: Send + Sync {
 
 /// The user namespace's questions.
 pub(in crate::store) trait UserView: Send + Sync {
+    /// What was met in it that is not as it was written.
+    fn damage(&self) -> Option<Arc<str>> {
+        None
+    }
     fn document(&self, account: AccountId, key: &str) -> Result<Option<Document>>;
     /// In order of key, after `after`, at most `limit`.
     fn documents(&self, account: AccountId, after: Option<&str>, limit: usize) -> Result<Vec<DocumentEntry>>;
@@ -63,6 +73,10 @@ pub(in crate::store) trait UserView: Send + Sync {
 
 /// The logs namespace's questions.
 pub(in crate::store) trait LogView: Send + Sync {
+    /// What was met in it that is not as it was written.
+    fn damage(&self) -> Option<Arc<str>> {
+        None
+    }
     /// Records with an index greater than `after`, in order, at most `limit`, as they are stored.
     fn records(&self, after: u64, limit: usize) -> Result<Vec<LogRecord>>;
     /// Where the chain stands.

@@ -189,3 +189,15 @@ fn on_a_terminal_it_asks_for_what_is_missing() {
         "{text}"
     );
 }
+
+#[test]
+fn development_is_not_served_on_the_folder_of_a_configured_node() {
+    let folder = tempfile::tempdir().expect("a temp dir");
+    init(folder.path(), &["--environment", "stage"]).expect(0);
+    let mut serve = Command::new(binary());
+    serve.args(["serve", "--dev", "--data"]).arg(folder.path().join("data")).env_clear().envs(CHEAP);
+    let said = run(serve, "").expect(4);
+    for words in ["/data is the data folder of a node with a configuration (stage)", "serve --config"] {
+        assert!(said.stderr.contains(words), "{words} not in {said:?}");
+    }
+}

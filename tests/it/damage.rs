@@ -201,11 +201,20 @@ async fn a_master_key_that_is_gone_exposed_or_another_is_refused() {
     let mut kept = Kept::stopped().await;
     let gone = |gate: &Gate| fs::remove_file(gate.file("master.key")).expect("it is there");
     kept.expect_refusal(gone, 1, &["master.key is missing", "bring the file back"]);
-    let exposed = |gate: &Gate| {
-        let mode = fs::Permissions::from_mode(0o644);
-        fs::set_permissions(gate.file("master.key"), mode).expect("it is ours");
+    let another_mode = |gate: &Gate, name: &str, mode| {
+        fs::set_permissions(gate.file(name), fs::Permissions::from_mode(mode)).expect("it is ours");
     };
-    kept.expect_refusal(exposed, 1, &["master.key can be read by others", "chmod 600"]);
+    // What others can reach is a fault of the place, which `check` and `serve` name alike.
+    for (name, mode, says) in
+        [("master.key", 0o644, "can be read by others"), ("", 0o755, "listed by others")]
+    {
+        another_mode(&kept.gate, name, mode);
+        let refusal = kept.gate.refuse_start();
+        assert_eq!(refusal.code, Some(3), "{refusal:?}");
+        assert!(refusal.stderr.contains(says) && refusal.stderr.contains("chmod"), "{refusal:?}");
+        assert_eq!(kept.gate.cli(&["check"]).expect(3).stderr, refusal.stderr);
+        kept.put_back();
+    }
     let another = |gate: &Gate| {
         fs::write(gate.file("master.key"), format!("{}=\n", "A".repeat(43))).expect("writable");
     };

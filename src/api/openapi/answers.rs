@@ -70,7 +70,12 @@ const ALL: &[Shared] = &[
     ),
     Shared("TooLarge", "413", "The body is longer than is taken here, or a quota is used up.", None),
     Shared("UriTooLong", "414", "The path or query is too long.", None),
-    Shared("UnsupportedMediaType", "415", "The body's `Content-Type` is another one.", None),
+    Shared(
+        "UnsupportedMediaType",
+        "415",
+        "The body's `Content-Type` is another one, or not in UTF-8, or the body has a `Content-Encoding`.",
+        None,
+    ),
     Shared("ExpectationFailed", "417", "`Expect` asks for something else than 100-continue.", None),
     Shared("Misdirected", "421", "The connection is for another host.", None),
     Shared("Invalid", "422", "The input breaks rules; `errors` names every field at fault.", None),

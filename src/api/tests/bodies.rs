@@ -120,6 +120,32 @@ async fn other_content_types_are_refused() {
     assert_eq!(send(&router(), two).await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
 }
 
+#[tokio::test]
+async fn a_body_in_another_charset_or_coded_is_refused_in_words() {
+    let sent = async |content_type: &str, coding: Option<&str>| {
+        let request = Request::post("/probe").header("content-type", content_type);
+        let request =
+            coding.into_iter().fold(request, |request, coding| request.header("content-encoding", coding));
+        send(&router(), request.body(Body::from(r#"{"one": "1"}"#)).unwrap()).await
+    };
+    for (good, coding) in
+        [("application/json; charset=\"UTF-8\"", None), ("application/json", Some("Identity"))]
+    {
+        assert_eq!(sent(good, coding).await.status, StatusCode::OK, "{good} {coding:?}");
+    }
+    for (content_type, coding, says) in [
+        ("application/json; charset=iso-8859-1", None, "UTF-8"),
+        ("application/json; x=y; Charset=utf-16", None, "UTF-8"),
+        ("application/json", Some("gzip"), "Content-Encoding"),
+        ("application/json", Some("identity, br"), "Content-Encoding"),
+    ] {
+        let answer = sent(content_type, coding).await;
+        assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type} {coding:?}");
+        assert_eq!(answer.problem(), "unsupported-media-type");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(says), "{content_type} {coding:?}");
+    }
+}
+
 /// A body of unknown length: spaces without end.
 struct Endless;
 

@@ -14,8 +14,10 @@ use super::wire::{self, Answer, LONGEST_REPLY, PROTOCOL, Request};
 
 /// For the daemon to take a command.
 const TAKE: Duration = Duration::from_secs(10);
-/// For the daemon to answer: proving a long audit chain takes minutes.
-const ANSWER: Duration = Duration::from_secs(3600);
+/// For the daemon to answer what takes as long as there is data: proving a long audit chain takes minutes.
+const LONG: Duration = Duration::from_secs(3600);
+/// For the daemon to answer anything else.
+const QUICK: Duration = Duration::from_secs(30);
 
 /// A command was not done, or nobody knows whether it was.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,15 @@ pub enum SendError {
 
 /// Has the daemon on the socket at `path` execute one command.
 pub async fn send(path: &Path, command: &Command) -> Result<Reply, SendError> {
+    send_within(if command.takes_long() { LONG } else { QUICK }, path, command).await
+}
+
+/// As [`send`], with patience of the caller's.
+pub(super) async fn send_within(
+    patience: Duration,
+    path: &Path,
+    command: &Command,
+) -> Result<Reply, SendError> {
     let mut stream = UnixStream::connect(path).await.map_err(|error| match error.kind() {
         // `InvalidInput`: longer than a socket's address can be, so no daemon is there either.
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::InvalidInput => {
@@ -49,20 +60,26 @@ pub async fn send(path: &Path, command: &Command) -> Result<Reply, SendError> {
         io::ErrorKind::PermissionDenied => SendError::Forbidden(path.to_owned()),
         _ => SendError::Broken { path: path.to_owned(), detail: error.to_string() },
     })?;
-    match exchange(&mut stream, command).await {
+    match exchange(&mut stream, command, patience).await {
         Ok(Answer::Done(reply)) => Ok(reply),
         Ok(Answer::Failed(failure)) => Err(failure.into()),
         Err(error) => Err(SendError::Broken { path: path.to_owned(), detail: error.to_string() }),
     }
 }
 
-async fn exchange(stream: &mut UnixStream, command: &Command) -> io::Result<Answer> {
+async fn exchange(stream: &mut UnixStream, command: &Command, patience: Duration) -> io::Result<Answer> {
     let request = Request { protocol: PROTOCOL, command };
     let sent = timeout(TAKE, wire::write_line(stream, &request)).await?;
     let mut reader = BufReader::new(stream);
-    match timeout(ANSWER, wire::read_line(&mut reader, LONGEST_REPLY)).await? {
+    let answer = timeout(patience, wire::read_line(&mut reader, LONGEST_REPLY)).await;
+    match answer.map_err(|_| silent(patience))? {
         Ok(line) => wire::parse(&line).map_err(io::Error::other),
         // The daemon may refuse before it has read everything; its answer says more than a broken pipe.
         Err(error) => Err(sent.err().unwrap_or(error)),
     }
+}
+
+fn silent(patience: Duration) -> io::Error {
+    let waited = patience.as_secs();
+    io::Error::new(io::ErrorKind::TimedOut, format!("nothing came for {waited} s; see its log"))
 }

@@ -231,6 +231,22 @@ pub enum Command {
     AuditRenewWitness,
 }
 
+impl Command {
+    /// Whether it takes as long as there is data, or as a person's configuration says. All others are
+    /// answered at once.
+    pub const fn takes_long(&self) -> bool {
+        matches!(
+            self,
+            Self::Reload
+                | Self::UserExport { .. }
+                | Self::UserImport { .. }
+                | Self::AuditSearch { .. }
+                | Self::AuditVerify { .. }
+                | Self::AuditRenewWitness
+        )
+    }
+}
+
 /// Conditions on audit events; those that are set must all be met.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

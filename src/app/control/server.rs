@@ -24,10 +24,18 @@ use super::wire::{self, Answer, Hello, LONGEST_REQUEST, PROTOCOL, Request};
 use super::{Executor, Outcome, socket_path};
 use crate::model::caller::Actor;
 
-/// Commands at once; more wait in the listen queue.
-const PLACES: u32 = 16;
-/// For a command to arrive, and for its answer to be taken.
+/// Connections at once. More are told so: a peer that is not served should not wait without a word.
+const PLACES: u32 = 128;
+/// Commands at once. Whoever has not sent one yet takes no place from those who have.
+const COMMANDS: usize = 16;
+/// For a command to arrive.
+const ARRIVAL: Duration = Duration::from_secs(5);
+/// For a command that arrived to be begun.
+const TURN: Duration = Duration::from_secs(10);
+/// For an answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For a peer that is turned away to take the words; the door waits for it.
+const FAREWELL: Duration = Duration::from_millis(100);
 /// For open commands to finish at shutdown.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -86,18 +94,18 @@ pub fn bind(data_dir: &Path) -> Result<Socket, BindError> {
 /// Serves commands until `shutdown` resolves, then finishes those under way.
 pub async fn serve(socket: Socket, executor: Arc<dyn Executor>, shutdown: impl Future<Output = ()> + Send) {
     let places = Arc::new(Semaphore::new(PLACES as usize));
+    let turns = Arc::new(Semaphore::new(COMMANDS));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let next = async { (Arc::clone(&places).acquire_owned().await, socket.listener.accept().await) };
-        let (place, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = &mut shutdown => break,
-            next = next => next,
+            accepted = socket.listener.accept() => accepted,
         };
-        match (place, accepted) {
-            (Ok(place), Ok((stream, _))) => {
-                let executor = Arc::clone(&executor);
+        match (accepted, Arc::clone(&places).try_acquire_owned()) {
+            (Ok((stream, _)), Ok(place)) => {
+                let (executor, turns) = (Arc::clone(&executor), Arc::clone(&turns));
                 tokio::spawn(async move {
-                    if let Err(error) = connection(stream, &*executor).await {
+                    if let Err(error) = connection(stream, &*executor, &turns).await {
                         tracing::debug!(%error, "a control connection ended early");
                     }
                     // The place last: whoever waits for it at shutdown then has the house alone.
@@ -105,25 +113,35 @@ pub async fn serve(socket: Socket, executor: Arc<dyn Executor>, shutdown: impl F
                     drop(place);
                 });
             }
-            (_, Err(error)) => {
+            (Ok((mut stream, _)), Err(_)) => {
+                let full = format!("all {PLACES} places of the control socket are taken");
+                let _ = timeout(FAREWELL, wire::write_line(&mut stream, &busy(full))).await;
+            }
+            (Err(error), _) => {
                 tracing::warn!(%error, "the control socket could not accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            // Nobody closes the semaphore.
-            (Err(_), Ok(_)) => break,
         }
     }
     drop(socket);
     let _ = timeout(DRAIN, places.acquire_many(PLACES)).await;
 }
 
-async fn connection(mut stream: UnixStream, executor: &dyn Executor) -> io::Result<()> {
+async fn connection(mut stream: UnixStream, executor: &dyn Executor, turns: &Semaphore) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid();
     let answer = match command(&mut stream, peer).await? {
-        Ok(command) => outcome(executor.execute(command, Actor::Console(peer)).await),
+        Ok(command) => match timeout(TURN, turns.acquire()).await {
+            Ok(_turn) => outcome(executor.execute(command, Actor::Console(peer)).await),
+            Err(_) => busy(format!("{COMMANDS} commands are under way")),
+        },
         Err(failure) => Answer::Failed(failure),
     };
     timeout(PATIENCE, wire::write_line(&mut stream, &answer)).await?
+}
+
+/// Nothing was begun.
+fn busy(why: String) -> Answer {
+    Answer::Failed(Failure::new(Code::Unavailable, why).remedy("try again in a few seconds"))
 }
 
 fn outcome(outcome: Outcome) -> Answer {
@@ -141,7 +159,7 @@ async fn command(stream: &mut UnixStream, peer: u32) -> io::Result<Result<Comman
         return Ok(Err(Failure::new(Code::Refused, message).remedy("run it as root or as keepgate's user")));
     }
     let mut reader = BufReader::new(stream);
-    let line = match timeout(PATIENCE, wire::read_line(&mut reader, LONGEST_REQUEST)).await? {
+    let line = match timeout(ARRIVAL, wire::read_line(&mut reader, LONGEST_REQUEST)).await? {
         Ok(line) => line,
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             return Ok(Err(Failure::new(Code::Invalid, error.to_string())));

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
-use super::client::{SendError, send};
+use super::client::{SendError, send, send_within};
 use super::command::{Command, Password};
 use super::reply::{Code, Failure, Reply};
 use super::server::{BindError, bind, serve};
@@ -155,4 +155,47 @@ async fn a_command_under_way_is_finished_at_shutdown() {
     open.send(()).unwrap();
     assert_eq!(sending.await.unwrap().unwrap(), Reply::Done);
     daemon.done.await.unwrap();
+}
+
+/// Connections that send nothing.
+async fn idle(daemon: &Daemon, count: usize) -> Vec<UnixStream> {
+    let mut idle = Vec::new();
+    for _ in 0..count {
+        idle.push(UnixStream::connect(daemon.socket()).await.unwrap());
+    }
+    idle
+}
+
+#[tokio::test]
+async fn sixty_four_that_say_nothing_keep_no_command_waiting() {
+    let daemon = Daemon::start();
+    let _idle = idle(&daemon, 64).await;
+    let (socket, patience) = (daemon.socket(), std::time::Duration::from_secs(4));
+    let done = tokio::time::timeout(patience, send(&socket, &Command::Status));
+    assert_eq!(done.await.expect("it need not wait until they are dropped").unwrap(), Reply::Done);
+}
+
+#[tokio::test]
+async fn a_full_house_says_so_and_who_says_nothing_is_dropped() {
+    let daemon = Daemon::start();
+    let mut idle = idle(&daemon, 128).await;
+    let error = send(&daemon.socket(), &Command::Status).await.unwrap_err();
+    let SendError::Failed(failure) = error else { panic!("{error}") };
+    assert_eq!(failure.code, Code::Unavailable);
+    assert!(failure.message.contains("128 places"), "{failure}");
+    for stream in &mut idle {
+        assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "it is closed, without an answer");
+    }
+    assert_eq!(send(&daemon.socket(), &Command::Status).await.unwrap(), Reply::Done);
+}
+
+#[tokio::test]
+async fn a_daemon_that_never_answers_a_quick_command_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("run")).unwrap();
+    let _silent = tokio::net::UnixListener::bind(socket_path(dir.path())).unwrap();
+    let patience = std::time::Duration::from_secs(1);
+    let error = send_within(patience, &socket_path(dir.path()), &Command::Status).await.unwrap_err();
+    assert!(error.to_string().contains("nothing came for 1 s"), "{error}");
+    assert!(Command::Reload.takes_long() && !Command::Status.takes_long());
 }

@@ -5,8 +5,6 @@
 //! the next step fails. The configuration is written last: a run that was killed has made no node, and the
 //! next one begins anew.
 
-mod ask;
-
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +14,7 @@ use serde_json::json;
 use super::exit::Usage;
 use super::open::Node;
 use super::place::Place;
-use super::{address, output, password};
+use super::{address, ask, output, password};
 use crate::app::control::command::{Command, Password};
 use crate::app::control::reply::{Code, Failure, Reply};
 use crate::app::control::view::User;
@@ -68,7 +66,8 @@ pub(super) struct Init {
     admin: Option<Email>,
     #[command(flatten)]
     password: password::Source,
-    /// Ask nothing: what is left out stands at its default
+    /// Ask nothing: what is left out stands at its default. The password has none: give --generate or
+    /// --password-stdin too
     #[arg(long)]
     yes: bool,
     /// Print the configuration, and write nothing
@@ -103,7 +102,8 @@ impl Init {
         }
         let secret = self.password.read(&SystemRng)?;
         if !self.yes && ask::can_ask() {
-            ask::confirm(&plan.file, &plan.config.data_dir)?;
+            let question = format!("Write {} and {}?", plan.file.display(), plan.config.data_dir.display());
+            ask::confirm(&question, "nothing was written")?;
         }
         let (made, administrator) = plan.carry_out(&secret)?;
         output::print(&report(&plan, &made, &administrator, json)?)?;

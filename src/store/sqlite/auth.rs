@@ -1,6 +1,7 @@
 //! The auth namespace in SQLite.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, Transaction, params};
 
@@ -212,6 +213,10 @@ fn count(db: &Connection, sql: &str) -> rusqlite::Result<u64> {
 }
 
 impl AuthView for Readers<Auth> {
+    fn damage(&self) -> Option<Arc<str>> {
+        self.site.damage()
+    }
+
     fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
         self.read(|db| {
             let mut statement = db.prepare_cached(account_where!("WHERE id = ?1"))?;

@@ -1,6 +1,8 @@
 //! The logs namespace in SQLite. The chain is computed here, as bundles are applied, from the head
 //! that the same transaction sees. How it is searched stands in `log_search`.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::columns::{bound, number, time, word};
@@ -191,6 +193,10 @@ fn signed_head(row: &Row<'_>) -> rusqlite::Result<SignedHead> {
 }
 
 impl LogView for Readers<Logs> {
+    fn damage(&self) -> Option<Arc<str>> {
+        self.site.damage()
+    }
+
     fn records(&self, after: u64, limit: usize) -> Result<Vec<LogRecord>, StoreError> {
         self.read(|db| {
             let mut statement =

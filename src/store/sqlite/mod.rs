@@ -20,7 +20,7 @@ mod readers;
 pub(in crate::store) mod user;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use applier::SqliteApplier;
 use readers::Readers;
@@ -53,7 +53,7 @@ pub(in crate::store) fn open<S: Schema>(
     folder: &Path,
 ) -> Result<(Arc<Readers<S>>, SqliteApplier<S>), StoreError> {
     files::private_folder(folder)?;
-    let site = Site { namespace: S::NAMESPACE, path: folder.join("view.sqlite") };
+    let site = Site::new(S::NAMESPACE, folder.join("view.sqlite"));
     let mut writer = connection::writer(&site)?;
     migrate::run(&mut writer, &site, S::MIGRATIONS)?;
     let applier = SqliteApplier::new(writer, site.clone())?;
@@ -65,6 +65,9 @@ pub(in crate::store) fn open<S: Schema>(
 struct Site {
     namespace: Namespace,
     path: PathBuf,
+    /// Set by the first that met damage, on whichever connection, and never cleared: a page that is broken
+    /// stays broken, also when nobody reads it for a while.
+    damage: Arc<OnceLock<Arc<str>>>,
 }
 
 /// What can go wrong inside a transaction.
@@ -87,14 +90,36 @@ impl From<StoreError> for Fault {
 }
 
 impl Site {
+    fn new(namespace: Namespace, path: PathBuf) -> Self {
+        Self { namespace, path, damage: Arc::default() }
+    }
+
+    /// What was met that is not as it was written.
+    fn damage(&self) -> Option<Arc<str>> {
+        self.damage.get().cloned()
+    }
+
     fn error(&self, fault: impl Into<Fault>) -> StoreError {
         match fault.into() {
             Fault::Store(error) => error,
             Fault::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+                self.remember("not an SQLite database");
                 self.damaged(0, "not an SQLite database".to_owned())
+            }
+            Fault::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+                self.remember(&error.to_string());
+                self.engine(&error)
             }
             Fault::Sql(error) => self.engine(&error),
         }
+    }
+
+    fn remember(&self, detail: &str) {
+        self.damage.get_or_init(|| {
+            let path = self.path.display();
+            format!("{path} is damaged: {detail}. See that the disk is whole, and restore from a backup")
+                .into()
+        });
     }
 
     fn engine(&self, detail: &dyn std::fmt::Display) -> StoreError {

@@ -23,7 +23,7 @@ type Opening = Box<dyn Fn(&Site) -> Result<Connection, StoreError> + Send + Sync
 
 /// The readers of one namespace's file.
 pub(in crate::store) struct Readers<S> {
-    site: Site,
+    pub(super) site: Site,
     connections: [Mutex<Option<Connection>>; CONNECTIONS],
     turn: AtomicUsize,
     opening: Opening,

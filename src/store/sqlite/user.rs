@@ -1,5 +1,7 @@
 //! The user namespace in SQLite.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::columns::{bound, id, number, time};
@@ -151,6 +153,10 @@ macro_rules! entries_where {
 }
 
 impl UserView for Readers<User> {
+    fn damage(&self) -> Option<Arc<str>> {
+        self.site.damage()
+    }
+
     fn document(&self, account: AccountId, key: &str) -> Result<Option<Document>, StoreError> {
         self.read(|db| {
             let mut statement =

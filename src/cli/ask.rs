@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::super::exit::Usage;
-use super::super::output;
+use super::exit::Usage;
+use super::output;
 
 /// Longest answer, bytes.
 const LONGEST: u64 = 4096;
@@ -25,7 +25,7 @@ pub(super) fn line(question: &str) -> anyhow::Result<String> {
     let mut answer = String::new();
     let read = io::stdin().lock().take(LONGEST).read_line(&mut answer).context("the terminal")?;
     if read == 0 {
-        let message = "the terminal was closed; nothing was written".to_owned();
+        let message = "the terminal was closed; nothing was done".to_owned();
         return Err(Usage { message, remedy: "answer the questions, or give the arguments" }.into());
     }
     Ok(answer.trim().to_owned())
@@ -55,12 +55,12 @@ pub(super) fn path(question: &str, optional: bool) -> anyhow::Result<Option<Path
     })
 }
 
-/// The last question before anything is written.
-pub(super) fn confirm(file: &Path, data: &Path) -> anyhow::Result<()> {
-    let answer = line(&format!("Write {} and {}? [y/N]", file.display(), data.display()))?;
+/// The last question before what cannot be taken back; `spared` says what a no leaves as it is.
+pub(super) fn confirm(question: &str, spared: &str) -> anyhow::Result<()> {
+    let answer = line(&format!("{question} [y/N]"))?;
     if ["y", "yes"].contains(&answer.to_lowercase().as_str()) {
         return Ok(());
     }
-    let message = "not confirmed; nothing was written".to_owned();
+    let message = format!("not confirmed; {spared}");
     Err(Usage { message, remedy: "answer y, or give --yes" }.into())
 }
