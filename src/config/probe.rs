@@ -223,6 +223,7 @@ mod tests {
     #[test]
     fn a_node_needs_no_outside_witness_and_a_check_names_what_is_wrong_with_it() {
         let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let mut config = Config::development(dir.path(), &Listeners::default(), Vec::new()).unwrap();
         config.audit.witness_file = Some(dir.path().join("mount/heads.jsonl"));
         assert_eq!(needed(&config), []);
