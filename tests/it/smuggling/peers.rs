@@ -7,8 +7,11 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::net::{TcpStream, UnixStream};
@@ -17,9 +20,35 @@ use super::runner::{self, Way};
 use super::strict::latin1;
 use super::{gate_before, is_known_gap, table};
 
+/// How long a server may keep silent before the test gives up.
+const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
+
+/// What happens in a folder, as it happens: servers write a pid, a socket, a log.
+struct Watch(Arc<OwnedFd>);
+
+impl Watch {
+    fn over(folder: &Path) -> Self {
+        let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).expect("inotify");
+        inotify::add_watch(&watch, folder, WatchFlags::CREATE | WatchFlags::MODIFY).expect("a folder");
+        Self(Arc::new(watch))
+    }
+
+    /// Waits until something has happened since it was last asked; `false` if nothing does.
+    async fn news(&self) -> bool {
+        let watch = Arc::clone(&self.0);
+        let waiting = tokio::task::spawn_blocking(move || {
+            poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&PATIENCE)).is_ok_and(|count| count > 0)
+        });
+        let some = waiting.await.expect("it does not panic");
+        while rustix::io::read(&self.0, &mut [0_u8; 4096]).is_ok() {}
+        some
+    }
+}
+
 /// A server of this machine, ended when dropped.
 struct Peer {
     folder: TempDir,
+    watch: Watch,
     child: Child,
     /// As the gate's configuration names it.
     address: String,
@@ -30,9 +59,10 @@ impl Peer {
     async fn start(folder: TempDir, mut command: Command, address: String) -> Self {
         let errors = fs::File::create(folder.path().join("stderr")).expect("writable");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+        let watch = Watch::over(folder.path());
         let child = command.spawn().expect("tests/setup.sh installs it");
-        let mut peer = Self { folder, child, address };
-        for _ in 0..500 {
+        let mut peer = Self { folder, watch, child, address };
+        loop {
             let there = match peer.address.strip_prefix("unix:") {
                 Some(path) => UnixStream::connect(path).await.is_ok(),
                 None => TcpStream::connect(&peer.address).await.is_ok(),
@@ -41,9 +71,9 @@ impl Peer {
                 return peer;
             }
             assert!(peer.child.try_wait().expect("ours").is_none(), "it ended: {}", peer.read("stderr"));
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            // Each writes something once it listens: its pid, or a line.
+            assert!(peer.watch.news().await, "it does not listen: {}", peer.read("stderr"));
         }
-        panic!("it does not listen: {}", peer.read("stderr"));
     }
 
     fn read(&self, name: &str) -> String {
@@ -143,11 +173,7 @@ async fn read_as_meant(peer: &Peer, shorten: fn(&str) -> String) {
     }
     // It may write its log after it has answered.
     let mut told = peer.read("told");
-    for _ in 0..250 {
-        if told.lines().count() >= meant.len() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    while told.lines().count() < meant.len() && peer.watch.news().await {
         told = peer.read("told");
     }
     for line in told.lines() {
