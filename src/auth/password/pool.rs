@@ -5,18 +5,24 @@
 //! Who is known and who is a stranger wait in lines of their own, served in turn: strangers who fill theirs
 //! keep nobody known out, and the other way round.
 //!
+//! Their class is the scheduler's lowest (`threads`).
+//!
 //! Not `spawn_blocking`: its pool is shared with file I/O, has 512 threads, and an unbounded queue.
 
+mod class;
+mod threads;
+
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
-use rustix::process::{getpriority_process, setpriority_process};
+use parking_lot::{Condvar, Mutex};
+use rustix::process::Pid;
 use tokio::sync::oneshot;
 
+use self::class::Class;
+use self::threads::Patience;
 use super::hash::Arena;
 use crate::config::passwords::Passwords;
 use crate::observe::identity::IdentityMeters;
@@ -76,13 +82,20 @@ pub enum Line {
     Strangers,
 }
 
-#[derive(Default)]
 struct Queue {
     known: VecDeque<Job>,
     strangers: VecDeque<Job>,
     /// Whose turn was last.
     last: Line,
     closed: bool,
+    /// Jobs that a thread has, and how many it had and has no more.
+    under_way: usize,
+    done: u64,
+    /// Whether somebody looks at how they get on.
+    watched: bool,
+    /// The hashing threads, and what class they are in.
+    threads: Vec<Pid>,
+    class: Class,
 }
 
 impl Queue {
@@ -95,6 +108,11 @@ impl Queue {
 
     fn waiting(&self) -> u64 {
         (self.known.len() + self.strangers.len()) as u64
+    }
+
+    /// Whether there is nothing to be done.
+    fn is_calm(&self) -> bool {
+        self.is_empty() && self.under_way == 0
     }
 
     fn is_empty(&self) -> bool {
@@ -119,7 +137,27 @@ impl Queue {
 
 struct Shared {
     queue: Mutex<Queue>,
+    /// For the hashing threads: there is a job.
     filled: Condvar,
+    /// For who watches them: there is one again.
+    begun: Condvar,
+}
+
+impl Shared {
+    const fn new() -> Self {
+        let queue = Queue {
+            known: VecDeque::new(),
+            strangers: VecDeque::new(),
+            last: Line::Strangers,
+            closed: false,
+            under_way: 0,
+            done: 0,
+            watched: false,
+            threads: Vec::new(),
+            class: Class::Idle,
+        };
+        Self { queue: Mutex::new(queue), filled: Condvar::new(), begun: Condvar::new() }
+    }
 }
 
 /// Ends the threads when the last handle goes. They are not joined: a drop may happen on an async
@@ -130,6 +168,7 @@ impl Drop for Closer {
     fn drop(&mut self) {
         self.0.queue.lock().closed = true;
         self.0.filled.notify_all();
+        self.0.begun.notify_all();
     }
 }
 
@@ -149,17 +188,21 @@ impl HashingPool {
     /// # Errors
     /// When the operating system gives no thread.
     pub fn start(config: &Passwords, blocks: usize, meters: Arc<IdentityMeters>) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new() });
+        Self::start_with(config, blocks, meters, Patience::default())
+    }
+
+    fn start_with(
+        config: &Passwords,
+        blocks: usize,
+        meters: Arc<IdentityMeters>,
+        patience: Patience,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::new());
         // Made first, so that an error half-way ends the threads already started.
         let closer = Arc::new(Closer(Arc::clone(&shared)));
         let half = || std::thread::available_parallelism().map_or(1, |n| n.get() / 2).max(1);
         let threads = if config.threads == 0 { half() } else { config.threads };
-        for index in 0..threads {
-            let (shared, meters) = (Arc::clone(&shared), Arc::clone(&meters));
-            std::thread::Builder::new()
-                .name(format!("keepgate-hash-{index}"))
-                .spawn(move || work_until_closed(&shared, blocks, &meters))?;
-        }
+        threads::start(&shared, threads, blocks, &meters, patience)?;
         let (capacity, timeout) = (config.queue, config.queue_timeout);
         Ok(Self { closer, capacity, timeout, line: Line::Strangers, meters })
     }
@@ -205,7 +248,7 @@ impl HashingPool {
 
     fn admit(&self, job: Job) -> Result<(), PoolError> {
         let shared = &self.closer.0;
-        {
+        let unwatched = {
             let mut queue = shared.queue.lock();
             let line = queue.line(self.line);
             if line.len() >= self.capacity {
@@ -218,63 +261,13 @@ impl HashingPool {
             }
             line.push_back(job);
             self.meters.waiting.set(queue.waiting());
-        }
+            !std::mem::replace(&mut queue.watched, true)
+        };
         shared.filled.notify_one();
+        if unwatched {
+            shared.begun.notify_one();
+        }
         Ok(())
-    }
-}
-
-/// How long a thread keeps its arena when nobody logs in: the memory of a hash is most of a quiet
-/// node's.
-const IDLE: Duration = Duration::from_secs(10);
-
-/// Added to the hashing threads' niceness: a request that is proxied at the same time goes first. Not
-/// the most there is, so that a machine that is busy for long still lets people log in.
-const NICENESS: i32 = 10;
-
-/// Lowers the priority of this thread, which on Linux is a thread's own.
-fn step_back() {
-    let lowered = getpriority_process(None).and_then(|own| setpriority_process(None, own + NICENESS));
-    if let Err(error) = lowered {
-        tracing::debug!(%error, "the hashing threads keep their priority");
-    }
-}
-
-fn work_until_closed(shared: &Shared, blocks: usize, meters: &IdentityMeters) {
-    step_back();
-    let mut arena = Arena::default();
-    while let Some(job) = next_job(shared, IDLE, || arena.shrink(0)) {
-        meters.waiting.set(shared.queue.lock().waiting());
-        if !job.claim.take(STARTED) {
-            continue;
-        }
-        let work = job.work;
-        if catch_unwind(AssertUnwindSafe(|| work(&mut arena))).is_err() {
-            // The answer's sender went with the panic: the asker hears `Failed`.
-            arena.wipe();
-        }
-        // An old hash with larger parameters does not keep its memory.
-        arena.shrink(blocks);
-    }
-}
-
-/// Waits for a job; `None` once the pool is closed. Calls `on_idle` if none comes for `patience`.
-fn next_job(shared: &Shared, patience: Duration, mut on_idle: impl FnMut()) -> Option<Job> {
-    let mut queue = shared.queue.lock();
-    let mut idle = false;
-    loop {
-        if queue.closed {
-            return None;
-        }
-        if let Some(job) = queue.pop() {
-            return Some(job);
-        }
-        if idle {
-            shared.filled.wait(&mut queue);
-        } else if shared.filled.wait_for(&mut queue, patience).timed_out() && queue.is_empty() {
-            idle = true;
-            MutexGuard::unlocked(&mut queue, &mut on_idle);
-        }
     }
 }
 

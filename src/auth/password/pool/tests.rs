@@ -3,11 +3,15 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 
+use rustix::process::getpriority_process;
+
+use super::class::NICENESS;
+use super::threads::next_job;
 use super::*;
 
 #[test]
 fn a_thread_that_waits_long_gives_back_its_arena_and_works_on() {
-    let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new() });
+    let shared = Arc::new(Shared::new());
     let (tell, idle) = mpsc::channel();
     let worker = std::thread::spawn({
         let shared = Arc::clone(&shared);
@@ -53,6 +57,49 @@ async fn hashing_threads_stand_back_and_others_do_not() {
     let before = own();
     let hashing = pool(1, LONG).run(move |_| own()).await.unwrap();
     assert_eq!((hashing, own()), ((before + NICENESS).min(19), before));
+}
+
+/// The class of the calling thread (proc_pid_stat(5), field 41), or `None` if it is another.
+fn own_class() -> Option<Class> {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let (_, after_name) = stat.rsplit_once(')').unwrap();
+    match after_name.split_whitespace().nth(41 - 3).unwrap() {
+        "0" => Some(Class::Other),
+        "5" => Some(Class::Idle),
+        _ => None,
+    }
+}
+
+fn watched(patience: Patience) -> HashingPool {
+    let config = Passwords { threads: 1, queue: 1, queue_timeout: LONG, ..Passwords::default() };
+    HashingPool::start_with(&config, 8, Arc::default(), patience).unwrap()
+}
+
+#[tokio::test]
+async fn hashing_threads_wait_for_who_is_not_idle_where_they_may_come_back() {
+    let expected = if class::may_come_back() { Class::Idle } else { Class::Other };
+    let hashing = watched(Patience { idle: LONG, raised: LONG }).run(|_| own_class()).await.unwrap();
+    assert_eq!((hashing, own_class()), (Some(expected), Some(Class::Other)));
+}
+
+#[tokio::test]
+async fn hashes_that_do_not_get_done_compete_and_stand_back_again_afterwards() {
+    if !class::may_come_back() {
+        return;
+    }
+    let wait_for = |class: Class| {
+        move |_: &mut Arena| {
+            while own_class() != Some(class) {
+                std::thread::yield_now();
+            }
+        }
+    };
+    let (never, soon) = (LONG, Duration::from_millis(1));
+    let pool = watched(Patience { idle: soon, raised: never });
+    pool.run(wait_for(Class::Other)).await.unwrap();
+    let pool = watched(Patience { idle: soon, raised: soon });
+    pool.run(wait_for(Class::Other)).await.unwrap();
+    pool.run(wait_for(Class::Idle)).await.unwrap();
 }
 
 #[tokio::test]
