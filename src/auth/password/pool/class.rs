@@ -42,7 +42,8 @@ pub(super) fn put(thread: Pid, class: Class) -> io::Result<()> {
     // SAFETY: the call reads one struct, which lives until it returns, and keeps nothing of it. A thread
     // that is gone is an error (ESRCH), not undefined behaviour.
     #[expect(unsafe_code, reason = "a system call without a safe wrapper")]
-    let done = unsafe { libc::sched_setscheduler(thread.as_raw_nonzero().get(), policy, &raw const parameter) };
+    let done =
+        unsafe { libc::sched_setscheduler(thread.as_raw_nonzero().get(), policy, &raw const parameter) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
