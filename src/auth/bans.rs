@@ -15,6 +15,7 @@ use crate::model::ban::{self, Ban};
 use crate::model::caller::{Actor, Origin};
 use crate::model::change::TokenChange;
 use crate::model::event::{Intent, Outcome};
+use crate::model::text;
 use crate::model::time::{LONGEST_LIFE, Timestamp};
 
 const LONGEST_REASON: usize = 200;
@@ -111,7 +112,7 @@ fn read(new: NewBan, author: String, now: Timestamp) -> Result<Ban, AuthError> {
         }
         Ok(_) => {}
     }
-    if reason.chars().count() > LONGEST_REASON || reason.contains(char::is_control) {
+    if reason.chars().count() > LONGEST_REASON || reason.contains(text::commands) {
         let detail = format!("use at most {LONGEST_REASON} characters, none of them control characters");
         faults.push(FieldError::new("reason", "invalid", detail));
     }

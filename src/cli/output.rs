@@ -18,6 +18,7 @@ use crate::app::control::view::{
     Ban, Configuration, Event, Events, Invite, Key, Reloaded, Session, Status, Throttle, User,
 };
 use crate::model::event::Fields;
+use crate::model::text;
 use crate::observe::health::Check;
 
 /// Whether anyone still reads standard output.
@@ -348,12 +349,10 @@ pub(super) fn table<T, const N: usize>(
 
 /// Text without control characters, which could command a terminal, and without the invisible ones
 /// that reorder a line.
-pub(super) fn plain(text: &str) -> String {
-    let reorders =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() || reorders(c) {
+pub(super) fn plain(given: &str) -> String {
+    let mut shown = String::with_capacity(given.len());
+    for c in given.chars() {
+        if text::commands(c) {
             shown.extend(c.escape_unicode());
         } else {
             shown.push(c);

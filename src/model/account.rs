@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::email::Email;
 use super::id::AccountId;
 use super::role::Role;
+use super::text;
 use super::time::Timestamp;
 
 /// Longest name, characters.
@@ -18,8 +19,8 @@ pub enum InvalidName {
     /// More than [`LONGEST_NAME`].
     #[error("use at most {LONGEST_NAME} characters")]
     TooLong,
-    /// It could command a terminal.
-    #[error("leave out control characters")]
+    /// It could command a terminal, or disguise what stands beside it.
+    #[error("leave out control characters, and those that change the direction of text")]
     Control,
 }
 
@@ -37,11 +38,11 @@ impl InvalidName {
 ///
 /// # Errors
 /// [`InvalidName`]
-pub fn name(text: &str) -> Result<String, InvalidName> {
-    let name = text.trim();
+pub fn name(given: &str) -> Result<String, InvalidName> {
+    let name = given.trim();
     if name.chars().count() > LONGEST_NAME {
         Err(InvalidName::TooLong)
-    } else if name.contains(char::is_control) {
+    } else if name.contains(text::commands) {
         Err(InvalidName::Control)
     } else {
         Ok(name.to_owned())
@@ -106,5 +107,19 @@ impl Account {
     /// Whether this account can administer Keepgate now.
     pub fn is_active_admin(&self) -> bool {
         self.status == AccountStatus::Active && self.roles.iter().any(Role::is_admin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_trimmed_and_neither_long_nor_able_to_command() {
+        assert_eq!(name("  Zoë 王 ").as_deref(), Ok("Zoë 王"));
+        assert_eq!(name(&"é".repeat(LONGEST_NAME + 1)), Err(InvalidName::TooLong));
+        for commanding in ["a\u{1b}[2J", "gnp.\u{202e}exe"] {
+            assert_eq!(name(commanding), Err(InvalidName::Control));
+        }
     }
 }

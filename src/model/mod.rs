@@ -20,5 +20,6 @@ pub mod random;
 pub mod revocation;
 pub mod role;
 pub mod session;
+pub mod text;
 pub mod time;
 pub mod unavailable;

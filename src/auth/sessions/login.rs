@@ -19,6 +19,7 @@ use crate::model::id::{AccountId, SessionId};
 use crate::model::random;
 use crate::model::revocation::RevocationCause;
 use crate::model::session::Session;
+use crate::model::text;
 use crate::model::time::Timestamp;
 use crate::store::bundle::Bundle;
 use crate::store::error::CommitError;
@@ -230,7 +231,7 @@ fn read(login: &Login, origin: &Origin) -> Result<(Email, String), AuthError> {
         faults.push(FieldError::new("email", "invalid", error.to_string()));
     }
     let device = login.device.as_ref().unwrap_or(&origin.user_agent);
-    if login.device.is_some() && (device.len() > LONGEST_DEVICE || device.contains(char::is_control)) {
+    if login.device.is_some() && (device.len() > LONGEST_DEVICE || device.contains(text::commands)) {
         let detail = format!("use at most {LONGEST_DEVICE} bytes without control characters");
         faults.push(FieldError::new("device", "invalid", detail));
     }
