@@ -1,16 +1,17 @@
-//! A response's head as it is written, and what says where its body ends: never what an upstream or a
-//! handler said of it, always what is known here of the body (RFC 9112 §6).
+//! A head as it is written, a response's to a client and a request's to an application, and what says where its
+//! body ends: never what an upstream, a client or a handler said of it, always what is known here of the body
+//! (RFC 9112 §6).
 
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HOST, TRANSFER_ENCODING};
 use http::response::Parts;
-use http::{Method, StatusCode, Version};
+use http::{Method, StatusCode, Version, request};
 
 use super::scratch::Scratch;
 
-/// What ends a response's body.
+/// What ends a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It has none.
+    /// There is none, and no word of it.
     NoBody,
     /// So many bytes.
     Exact(u64),
@@ -96,6 +97,29 @@ pub fn write_head(
     }
     if !dated {
         write_line(out, b"date", &scratch.dates.now());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a request's head, in origin form (RFC 9112 §3.2.1). It has one `Host`, which comes first.
+pub fn write_request(out: &mut Vec<u8>, parts: &request::Parts, ending: Ending) {
+    out.extend_from_slice(parts.method.as_str().as_bytes());
+    out.push(b' ');
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    if let Some(host) = parts.headers.get(HOST) {
+        write_line(out, b"host", host.as_bytes());
+    }
+    for (name, value) in &parts.headers {
+        if name != HOST && name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
+            write_line(out, name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+    match ending {
+        Ending::Exact(size) => write_length(out, size),
+        Ending::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Ending::NoBody | Ending::Close => {}
     }
     out.extend_from_slice(b"\r\n");
 }
