@@ -106,6 +106,9 @@ pub fn write_request(out: &mut Vec<u8>, parts: &request::Parts, ending: Ending) 
     out.extend_from_slice(parts.method.as_str().as_bytes());
     out.push(b' ');
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    if target.starts_with('?') {
+        out.push(b'/');
+    }
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if let Some(host) = parts.headers.get(HOST) {
@@ -155,4 +158,47 @@ fn write_length(out: &mut Vec<u8>, size: u64) {
         }
     }
     write_line(out, b"content-length", digits.get(begin..).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn written(method: &str, uri: &str, headers: &[(&str, &str)], ending: Ending) -> String {
+        let request = Request::builder().method(method).uri(uri);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let mut out = Vec::new();
+        write_request(&mut out, &parts, ending);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_request_is_written_in_origin_form_whatever_it_came_in() {
+        for (uri, target) in [
+            ("/a?b", "/a?b"),
+            ("https://h:1/a//b;c", "/a//b;c"),
+            ("http://h", "/"),
+            ("http://h?x", "/?x"),
+            ("*", "*"),
+        ] {
+            let written = written("GET", uri, &[], Ending::NoBody);
+            assert_eq!(written, format!("GET {target} HTTP/1.1\r\n\r\n"));
+        }
+    }
+
+    #[test]
+    fn its_host_comes_first_and_its_framing_is_ours() {
+        let headers = [("a", "1"), ("content-length", "9"), ("transfer-encoding", "x"), ("a", "2"), ("host", "h")];
+        for (ending, framing) in [
+            (Ending::NoBody, ""),
+            (Ending::Exact(0), "content-length: 0\r\n"),
+            (Ending::Exact(12), "content-length: 12\r\n"),
+            (Ending::Chunked, "transfer-encoding: chunked\r\n"),
+        ] {
+            let want = format!("PUT / HTTP/1.1\r\nhost: h\r\na: 1\r\na: 2\r\n{framing}\r\n");
+            assert_eq!(written("PUT", "/", &headers, ending), want);
+        }
+    }
 }

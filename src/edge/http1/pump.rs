@@ -35,9 +35,18 @@ impl<B> Default for Pump<B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Pump<B> {
-    /// For a body that ends so.
+    /// For a body that ends so. One that is to have none is not looked at.
     pub fn new(body: B, ending: Ending) -> Self {
-        let body = (!matches!(ending, Ending::NoBody | Ending::Exact(0))).then_some(body);
+        let is_none = matches!(ending, Ending::NoBody | Ending::Exact(0));
+        Self::of((!is_none).then_some(body), ending)
+    }
+
+    /// The same, but what says that it is empty must be.
+    pub fn proving(body: B, ending: Ending) -> Self {
+        Self::of((!body.is_end_stream()).then_some(body), ending)
+    }
+
+    const fn of(body: Option<B>, ending: Ending) -> Self {
         let left = if let Ending::Exact(size) = ending { size } else { 0 };
         Self { body, ending, left }
     }

@@ -83,7 +83,7 @@ impl Outbound {
     pub(super) fn new(request: Request<RequestBody>) -> Self {
         let (parts, body) = request.into_parts();
         let ending = headers::ending(&parts.method, &body);
-        let upload = Uplink { outbox: Outbox::default(), body: Pump::new(body, ending) };
+        let upload = Uplink { outbox: Outbox::default(), body: Pump::proving(body, ending) };
         Self { parts, ending, encoded: false, upload }
     }
 
@@ -128,7 +128,31 @@ pub enum Stuck {
     Length,
 }
 
+impl From<Unpumped<BodyError>> for Stuck {
+    fn from(why: Unpumped<BodyError>) -> Self {
+        match why {
+            Unpumped::Body(error) => Self::Body(error),
+            Unpumped::Length => Self::Length,
+        }
+    }
+}
+
+impl From<Unpumped<BodyError>> for Failed {
+    fn from(why: Unpumped<BodyError>) -> Self {
+        match why {
+            Unpumped::Body(error) => Self::Body(error),
+            Unpumped::Length => Self::Length,
+        }
+    }
+}
+
 impl Uplink {
+    /// Whether all of the body has been seen.
+    fn is_proved(&mut self, scratch: &Scratch, cx: &mut Context<'_>) -> Result<bool, Unpumped<BodyError>> {
+        self.body.fetch(&mut self.outbox, scratch, cx)?;
+        Ok(self.body.is_done())
+    }
+
     /// Sends what there is. Ready once nothing is left.
     pub fn poll(
         &mut self,
@@ -137,10 +161,7 @@ impl Uplink {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Stuck>> {
         loop {
-            let waits = self.body.fetch(&mut self.outbox, scratch, cx).map_err(|why| match why {
-                Unpumped::Body(error) => Stuck::Body(error),
-                Unpumped::Length => Stuck::Length,
-            })?;
+            let waits = self.body.fetch(&mut self.outbox, scratch, cx)?;
             ready!(self.outbox.poll_write(line, scratch, cx)).map_err(Stuck::Io)?;
             if self.body.is_done() {
                 return Poll::Ready(Ok(()));
@@ -247,7 +268,13 @@ impl Exchange<'_> {
     /// Sends what can be sent.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), Failed> {
         let Outbound { parts, ending, encoded, upload } = &mut *self.outbound;
-        if !mem::replace(encoded, true) {
+        if !*encoded {
+            // Over HTTP/2 a body may be said to be empty and come all the same. The head alone would be the whole
+            // request to the application, so it waits for the proof.
+            if *ending == Ending::Exact(0) && !upload.is_proved(self.scratch, cx)? {
+                return Ok(());
+            }
+            *encoded = true;
             write_request(upload.outbox.buffer(self.scratch), parts, *ending);
         }
         match upload.poll(self.line, self.scratch, cx) {
