@@ -59,6 +59,7 @@ use self::body::Outgoing;
 use self::decisions::{Decisions, Denied};
 use self::guard::Arrival;
 use self::guard::blacklist::Blacklist;
+use self::http1::scratch::Scratch;
 use self::identity::Identities;
 use self::incoming::Incoming;
 use self::local::LocalApi;
@@ -109,6 +110,7 @@ pub struct Pipeline {
     follow: Follow,
     identities: Identities,
     watchlist: Rc<Watchlist>,
+    scratch: Rc<Scratch>,
     counters: Arc<EdgeCounters>,
 }
 
@@ -206,8 +208,8 @@ impl Pipeline {
     }
 
     fn proxy<'a>(&'a self, local: &'a LocalPlan) -> Proxy<'a> {
-        let Self { identities, watchlist, counters, .. } = self;
-        Proxy { limits: &local.plan.limits, identities, counters, groups: &local.groups, watchlist }
+        let Self { identities, watchlist, scratch, counters, .. } = self;
+        Proxy { limits: &local.plan.limits, identities, counters, groups: &local.groups, watchlist, scratch }
     }
 
     /// Records the denial, if it is one, and gives the answer.

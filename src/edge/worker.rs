@@ -67,7 +67,6 @@ pub struct Worker {
     pipeline: Pipeline,
     drain: Rc<Drain>,
     request_ids: RequestIds,
-    scratch: Rc<Scratch>,
 }
 
 /// Runs a thread until it has drained. Returns how many connections were cut.
@@ -93,8 +92,9 @@ impl Worker {
         let scratch = Rc::new(Scratch::new(Arc::clone(&site.clock)));
         let follow = Follow::new(Arc::clone(&site.plans), number);
         let watchlist = Watchlist::new((&site.check, &site.blacklist), &site.clock, &counters);
-        let pipeline = Pipeline { site, follow, identities: Identities::default(), watchlist, counters };
-        Self { pipeline, drain: Rc::default(), request_ids, scratch }
+        let identities = Identities::default();
+        let pipeline = Pipeline { site, follow, identities, watchlist, scratch, counters };
+        Self { pipeline, drain: Rc::default(), request_ids }
     }
 
     fn site(&self) -> &Site {
@@ -240,7 +240,7 @@ impl Worker {
         S: FnMut(Arrived) -> F + Unpin,
         F: Future<Output = Response<Outgoing>>,
     {
-        let shared = (Rc::clone(activity), Rc::clone(&self.scratch));
+        let shared = (Rc::clone(activity), Rc::clone(&self.pipeline.scratch));
         Box::pin(Connection::new(io, answer, HeadLimits::of(limits), shared))
     }
 

@@ -153,6 +153,7 @@ each_target! {
     a_path_has_one_reading: "path",
     no_refresh_token_is_genuine_but_those_issued: "refresh_token",
     every_parser_reads_a_request_alike: "request_head",
+    every_parser_reads_an_answer_alike: "response_head",
     no_token_verifies_but_those_signed: "token",
 }
 

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::Body;
 use super::decode::{Decoder, take};
@@ -69,11 +69,7 @@ pub(super) struct Wire<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Reads once. Zero at the end.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut input = self.scratch.input.borrow_mut();
-        let mut buffer = ReadBuf::new(&mut input);
-        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
-        self.inbox.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(buffer.filled().len()))
+        self.scratch.poll_read(&mut self.io, &mut self.inbox, cx)
     }
 
     pub(super) fn say(&mut self, text: &[u8]) {

@@ -1,4 +1,4 @@
-//! A request's body out of the bytes that follow its head, whatever says where it ends.
+//! A message's body out of the bytes that follow its head, whatever says where it ends.
 
 use bytes::{Bytes, BytesMut};
 
@@ -13,7 +13,7 @@ pub enum Step {
     Data(Bytes),
     /// Nothing until the buffer has grown.
     More,
-    /// Nothing: it was read whole. What is left in the buffer is the next request.
+    /// Nothing: it was read whole. What is left in the buffer is the next message.
     End,
 }
 
@@ -24,6 +24,8 @@ pub enum Decoder {
     Exact(u64),
     /// Chunks are.
     Chunked(Chunked),
+    /// Whatever comes until the connection ends: a response that says nothing of its length.
+    ToEnd,
 }
 
 impl Decoder {
@@ -44,6 +46,7 @@ impl Decoder {
                 Step::Data(data)
             })),
             Self::Chunked(chunked) => chunked.next(buffer),
+            Self::ToEnd => Ok(take(buffer, u64::MAX).map_or(Step::More, Step::Data)),
         }
     }
 
@@ -51,7 +54,7 @@ impl Decoder {
     pub const fn left(&self) -> Option<u64> {
         match self {
             Self::Exact(left) => Some(*left),
-            Self::Chunked(_) => None,
+            Self::Chunked(_) | Self::ToEnd => None,
         }
     }
 }

@@ -1,16 +1,17 @@
-//! A response's head as it is written, and what says where its body ends: never what an upstream or a
-//! handler said of it, always what is known here of the body (RFC 9112 §6).
+//! A head as it is written, a response's to a client and a request's to an application, and what says where its
+//! body ends: never what an upstream, a client or a handler said of it, always what is known here of the body
+//! (RFC 9112 §6).
 
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HOST, TRANSFER_ENCODING};
 use http::response::Parts;
-use http::{Method, StatusCode, Version};
+use http::{Method, StatusCode, Version, request};
 
 use super::scratch::Scratch;
 
-/// What ends a response's body.
+/// What ends a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It has none.
+    /// There is none, and no word of it.
     NoBody,
     /// So many bytes.
     Exact(u64),
@@ -100,6 +101,32 @@ pub fn write_head(
     out.extend_from_slice(b"\r\n");
 }
 
+/// Writes a request's head, in origin form (RFC 9112 §3.2.1). It has one `Host`, which comes first.
+pub fn write_request(out: &mut Vec<u8>, parts: &request::Parts, ending: Ending) {
+    out.extend_from_slice(parts.method.as_str().as_bytes());
+    out.push(b' ');
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    if target.starts_with('?') {
+        out.push(b'/');
+    }
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    if let Some(host) = parts.headers.get(HOST) {
+        write_line(out, b"host", host.as_bytes());
+    }
+    for (name, value) in &parts.headers {
+        if name != HOST && name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
+            write_line(out, name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+    match ending {
+        Ending::Exact(size) => write_length(out, size),
+        Ending::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Ending::NoBody | Ending::Close => {}
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 fn write_status(out: &mut Vec<u8>, status: StatusCode, http10: bool) {
     if status == StatusCode::OK && !http10 {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
@@ -131,4 +158,47 @@ fn write_length(out: &mut Vec<u8>, size: u64) {
         }
     }
     write_line(out, b"content-length", digits.get(begin..).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn written(method: &str, uri: &str, headers: &[(&str, &str)], ending: Ending) -> String {
+        let request = Request::builder().method(method).uri(uri);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let mut out = Vec::new();
+        write_request(&mut out, &parts, ending);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_request_is_written_in_origin_form_whatever_it_came_in() {
+        for (uri, target) in [
+            ("/a?b", "/a?b"),
+            ("https://h:1/a//b;c", "/a//b;c"),
+            ("http://h", "/"),
+            ("http://h?x", "/?x"),
+            ("*", "*"),
+        ] {
+            let written = written("GET", uri, &[], Ending::NoBody);
+            assert_eq!(written, format!("GET {target} HTTP/1.1\r\n\r\n"));
+        }
+    }
+
+    #[test]
+    fn its_host_comes_first_and_its_framing_is_ours() {
+        let headers = [("a", "1"), ("content-length", "9"), ("transfer-encoding", "x"), ("a", "2"), ("host", "h")];
+        for (ending, framing) in [
+            (Ending::NoBody, ""),
+            (Ending::Exact(0), "content-length: 0\r\n"),
+            (Ending::Exact(12), "content-length: 12\r\n"),
+            (Ending::Chunked, "transfer-encoding: chunked\r\n"),
+        ] {
+            let want = format!("PUT / HTTP/1.1\r\nhost: h\r\na: 1\r\na: 2\r\n{framing}\r\n");
+            assert_eq!(written("PUT", "/", &headers, ending), want);
+        }
+    }
 }

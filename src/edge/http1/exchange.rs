@@ -15,6 +15,7 @@ use super::body::{Broken, Feed, Want};
 use super::connection::{Ended, Wire};
 use super::decode::{Decoder, Step};
 use super::encode::{Asked, Ending, says_close, write_head};
+use super::pump::{Pump, Unpumped};
 use crate::edge::body::Outgoing;
 
 /// Most bytes of an unread body that are passed over so that the connection can go on.
@@ -41,9 +42,7 @@ pub(super) enum Phase<F> {
 
 /// An answer on its way.
 pub(super) struct Sending {
-    body: Option<Outgoing>,
-    ending: Ending,
-    left: u64,
+    body: Pump<Outgoing>,
     switched: bool,
 }
 
@@ -173,9 +172,7 @@ impl<F: Future<Output = Response<Outgoing>>> Exchange<F> {
         let scratch = &wire.scratch;
         let how = (ending, size, self.keeps);
         write_head(wire.outbox.buffer(scratch), &parts, self.asked, how, scratch);
-        let body = (!matches!(ending, Ending::NoBody | Ending::Exact(0))).then_some(body);
-        let left = if let Ending::Exact(size) = ending { size } else { 0 };
-        Sending { body, ending, left, switched }
+        Sending { body: Pump::new(body, ending), switched }
     }
 
     fn can_go_on(&self, parts: &Parts, finishing: bool) -> bool {
@@ -205,9 +202,12 @@ impl Sending {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Ended>> {
         loop {
-            let waits = self.fetch(wire, cx)?;
+            let waits = self.body.fetch(&mut wire.outbox, &wire.scratch, cx).map_err(|why| match why {
+                Unpumped::Body(error) => Ended::Body(error),
+                Unpumped::Length => Ended::Length,
+            })?;
             ready!(wire.poll_write(cx))?;
-            if self.body.is_none() {
+            if self.body.is_done() {
                 return wire.poll_flush(cx).map_err(Ended::Io);
             }
             if waits {
@@ -215,40 +215,6 @@ impl Sending {
                 return Poll::Pending;
             }
         }
-    }
-
-    /// Takes from the body what there is room for. True if it has no more for now.
-    fn fetch<T>(&mut self, wire: &mut Wire<T>, cx: &mut Context<'_>) -> Result<bool, Ended> {
-        let chunked = self.ending == Ending::Chunked;
-        while wire.outbox.has_room() {
-            let Some(body) = &mut self.body else { return Ok(false) };
-            let frame = match Pin::new(&mut *body).poll_frame(cx) {
-                Poll::Pending => return Ok(true),
-                Poll::Ready(Some(Err(error))) => return Err(Ended::Body(error)),
-                Poll::Ready(Some(Ok(frame))) => Some(frame),
-                Poll::Ready(None) => None,
-            };
-            let over = frame.is_none() || body.is_end_stream();
-            // Trailers end here: nothing announced them, and hop-by-hop headers do not pass.
-            let data = frame.and_then(|frame| frame.into_data().ok()).filter(|data| !data.is_empty());
-            if let Some(data) = data {
-                if let Ending::Exact(_) = self.ending {
-                    let left = self.left.checked_sub(data.len() as u64);
-                    self.left = left.ok_or(Ended::Length)?;
-                }
-                wire.outbox.add(data, chunked, &wire.scratch);
-            }
-            if over {
-                self.body = None;
-                if chunked {
-                    wire.outbox.add_end(&wire.scratch);
-                }
-                if self.left > 0 {
-                    return Err(Ended::Length);
-                }
-            }
-        }
-        Ok(false)
     }
 }
 

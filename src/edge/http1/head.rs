@@ -5,20 +5,18 @@
 //! that were judged.
 
 use bytes::Bytes;
-use http::header::HeaderName;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use http::{Method, Request, Uri, Version};
 use memchr::memchr;
 
-use super::lines::{RequestLine, is_token, number, split, without_end};
+use super::fields::{Field, Fields};
+use super::lines::{RequestLine, is_token, number, without_end};
 use super::refused::{FramingRefused, HeadLimits, TARGET_BYTES};
 
 /// Longest request line: the target, and room for a method and a version.
 const REQUEST_LINE_BYTES: usize = TARGET_BYTES + 64;
 /// Room for the header lines of an ordinary request.
 const FIELDS: usize = 24;
-/// Room for those that are added on the way, so that the map need not grow for them.
-const ADDED: usize = 10;
 
 /// How long a request's body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,15 +52,8 @@ pub struct Partial {
     /// Up to where no line's end was found.
     searched: usize,
     line: Option<RequestLine>,
-    fields: Vec<Field>,
+    fields: Fields,
     said: Said,
-}
-
-/// Where one header line is in the buffer.
-#[derive(Clone, Copy, Debug)]
-struct Field {
-    name: (usize, usize),
-    value: (usize, usize),
 }
 
 /// What the lines so far say of the message and the connection.
@@ -135,10 +126,9 @@ impl Partial {
         if self.fields.len() >= limits.lines {
             return Err(FramingRefused::HeadTooLarge);
         }
-        let (colon, start, end) = split(line)?;
-        let (name, value) = (line.get(..colon), line.get(start..end));
-        self.said.note(name.unwrap_or_default(), value.unwrap_or_default(), request.http10)?;
-        self.fields.push(Field { name: (self.at, self.at + colon), value: (self.at + start, self.at + end) });
+        let (name, value, field) = Field::read(line, self.at)?;
+        self.said.note(name, value, request.http10)?;
+        self.fields.push(field);
         Ok(())
     }
 
@@ -166,20 +156,8 @@ impl Partial {
         parts.method = Method::from_bytes(line.get(..method).unwrap_or_default()).map_err(|_| bad)?;
         parts.uri = Uri::from_maybe_shared(line.slice(method + 1..target)).map_err(|_| bad)?;
         parts.version = if http10 { Version::HTTP_10 } else { Version::HTTP_11 };
-        parts.headers = self.headers(head)?;
+        parts.headers = self.fields.map(head, |_| false)?;
         Ok(parts)
-    }
-
-    fn headers(&self, head: &Bytes) -> Result<HeaderMap, FramingRefused> {
-        let too_many = |_| FramingRefused::HeadTooLarge;
-        let mut headers = HeaderMap::try_with_capacity(self.fields.len() + ADDED).map_err(too_many)?;
-        for Field { name, value } in &self.fields {
-            let name = head.get(name.0..name.1).unwrap_or_default();
-            let name = HeaderName::from_bytes(name).map_err(|_| FramingRefused::Header)?;
-            let value = HeaderValue::from_maybe_shared(head.slice(value.0..value.1));
-            headers.try_append(name, value.map_err(|_| FramingRefused::Header)?).map_err(too_many)?;
-        }
-        Ok(headers)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The lines of heads and those between chunks, one at a time: what each may say. Where a line ends, and
 //! what came before it, is its caller's.
 
+use http::StatusCode;
 use memchr::memchr;
 
 use super::refused::{FramingRefused, TARGET_BYTES};
@@ -16,7 +17,7 @@ pub(super) struct RequestLine {
     pub(super) http10: bool,
 }
 
-/// ` HTTP/1.1`
+/// ` HTTP/1.1`, or with the space behind it.
 const VERSION_BYTES: usize = 9;
 
 impl RequestLine {
@@ -40,6 +41,30 @@ impl RequestLine {
             return Err(refused);
         }
         Ok(Self { method, target, http10 })
+    }
+}
+
+/// What a status line says (RFC 9112 §4). The reason is nobody's to read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StatusLine {
+    /// The status.
+    pub(super) status: StatusCode,
+    /// HTTP/1.0.
+    pub(super) http10: bool,
+}
+
+impl StatusLine {
+    /// Reads a status line without its end.
+    pub(super) fn read(line: &[u8]) -> Option<Self> {
+        let (version, rest) = line.split_at_checked(VERSION_BYTES)?;
+        let http10 = version == b"HTTP/1.0 ";
+        let (status, reason) = rest.split_at_checked(3)?;
+        // Applications that give no reason often leave out the space before it too.
+        let reason = reason.is_empty() || (reason.first() == Some(&b' ') && !has_control(reason));
+        if !reason || (!http10 && version != b"HTTP/1.1 ") {
+            return None;
+        }
+        StatusCode::from_bytes(status).ok().map(|status| Self { status, http10 })
     }
 }
 

@@ -1,4 +1,4 @@
-//! HTTP/1.1 as the edge serves it: one parse of our own, from the bytes to the request that is forwarded.
+//! HTTP/1.1 as the edge serves it, and as it asks applications ([`proxy`](super::proxy)): one parse of our own, from the bytes to the request that is forwarded.
 //!
 //! A library's parser repairs what a gateway must refuse (RFC 9112 §6.3 and §11.2): hyper drops a
 //! `Content-Length` beside `Transfer-Encoding`, merges equal `Content-Length`s, takes bare line feeds for line
@@ -6,7 +6,7 @@
 //! (hyper#4123; CVE-2026-2833 in Pingora). Here a line is read once, by the strictest rules, and what the rules
 //! saw is what the request holds; the first breach is a request of its own that the guard refuses.
 //!
-//! [`head`], [`chunked`], [`decode`] and [`encode`] know nothing of connections: bytes in, values out.
+//! [`head`], [`response`], [`chunked`], [`decode`] and [`encode`] know nothing of connections: bytes in, values out.
 //! [`connection`] drives them over a stream, one request at a time; [`body`] carries a request's body to
 //! whoever reads it; [`outbox`] holds what is not written yet, and [`scratch`] what all connections of a
 //! thread share, so that a connection at rest holds next to nothing.
@@ -18,15 +18,22 @@ mod date;
 pub mod decode;
 pub mod encode;
 mod exchange;
+mod fields;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz_response;
 pub mod head;
 mod lines;
-mod outbox;
+pub mod outbox;
+pub mod pump;
 pub mod refused;
+pub mod response;
 pub mod scratch;
 
 #[cfg(test)]
 mod codec_tests;
+#[cfg(test)]
+mod response_tests;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,11 @@ pub struct HeadLimits {
 }
 
 impl HeadLimits {
+    /// At most so many bytes, in so many lines.
+    pub const fn new(bytes: usize, lines: usize) -> Self {
+        Self { bytes, lines }
+    }
+
     /// As configured.
     pub const fn of(limits: &Limits) -> Self {
         Self { bytes: limits.head_bytes, lines: limits.header_count }
@@ -52,4 +57,21 @@ pub enum FramingRefused {
     /// `Upgrade: h2c`, which RFC 9113 §3.1 withdrew; it tunnels past proxies.
     #[error("upgrading to h2c is not supported")]
     H2c,
+}
+
+/// What is wrong with what an application answers. The text goes to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerRefused {
+    /// RFC 9112 §4
+    #[error("its answer does not begin with a status line of HTTP/1")]
+    StatusLine,
+    /// RFC 9112 §6.3: two framings, two lengths, a length that is no number, another coding than `chunked`.
+    #[error("its answer says two things of its length, or none that is plain")]
+    Length,
+    /// RFC 9110 §5.4
+    #[error("the head of its answer is too large")]
+    TooLarge,
+    /// A header line, or one of a chunked body.
+    #[error("in its answer {0}")]
+    Line(FramingRefused),
 }

@@ -1,46 +1,141 @@
-//! An upstream's response on its way back: streamed, watched, and the connection returned to its
-//! pool with the last byte.
+//! An application's answer on its way back: what came whole with its head is just bytes, any other body is streamed
+//! and watched. The connection returns to its pool with the last byte, if all was said on it that was to be said
+//! and nothing else: what came too much would be the answer to somebody else's request.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::pool::Lease;
-use crate::edge::body::{BodyError, BoxError, Stall, size};
+use super::send::{Broke, Rest, Stuck};
+use crate::edge::body::{BodyError, BoxError, Stall};
+use crate::edge::http1::decode::{Decoder, Step};
+use crate::edge::http1::refused::AnswerRefused;
+use crate::edge::http1::scratch::{READ_BYTES, Scratch};
 use crate::edge::watch::Watched;
 
-/// A response's body, and the connection it comes over.
+/// Most bytes of an answer read at once. It is also what an HTTP/2 client must take in each `stall_timeout` (see
+/// `connection`): many times as much would ask too much of a slow line.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// An answer's body, and the connection it comes over.
 #[derive(Debug)]
 pub struct UpstreamBody {
-    inner: Incoming,
-    lease: Option<Lease>,
-    stall: Stall,
+    source: Source,
     watched: Watched,
 }
 
+#[derive(Debug)]
+enum Source {
+    /// All of it.
+    Whole(Bytes),
+    /// It comes.
+    Flow(Box<Flow>),
+    /// It broke off.
+    Over,
+}
+
+/// A body that comes over a connection.
+#[derive(Debug)]
+struct Flow {
+    lease: Lease,
+    rest: Rest,
+    /// Much came last time.
+    full: bool,
+    stall: Stall,
+    scratch: Rc<Scratch>,
+}
+
 impl UpstreamBody {
-    /// A body that comes over `lease`, with patience of `stall`, for as long as it may.
-    pub fn new(inner: Incoming, lease: Lease, stall: Duration, watched: Watched) -> Self {
-        let mut body = Self { inner, lease: Some(lease), stall: Stall::new(stall), watched };
-        body.give_back_at_end();
-        body
+    /// What comes over `lease` after a head, with patience of `stall`, for as long as it may.
+    pub fn new(
+        mut rest: Rest,
+        lease: Lease,
+        (stall, scratch): (Duration, &Rc<Scratch>),
+        watched: Watched,
+    ) -> Self {
+        let whole = match rest.body {
+            Decoder::Exact(left) if left <= rest.inbox.len() as u64 => {
+                let at = usize::try_from(left).unwrap_or_default();
+                Some(rest.inbox.split_to(at).freeze())
+            }
+            _ => None,
+        };
+        let source = match whole {
+            Some(bytes) => {
+                settle(lease, &rest);
+                Source::Whole(bytes)
+            }
+            None => {
+                let (stall, scratch) = (Stall::new(stall), Rc::clone(scratch));
+                let full = rest.inbox.len() >= READ_BYTES / 2;
+                Source::Flow(Box::new(Flow { lease, rest, full, stall, scratch }))
+            }
+        };
+        Self { source, watched }
     }
 
-    fn give_back_at_end(&mut self) {
-        if self.inner.is_end_stream()
-            && let Some(lease) = self.lease.take()
-        {
-            lease.give_back();
+    fn broken(&mut self, why: impl Into<BoxError>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.source = Source::Over;
+        Poll::Ready(Some(Err(why.into())))
+    }
+
+    /// The last byte has come.
+    fn end(&mut self) {
+        if let Source::Flow(flow) = std::mem::replace(&mut self.source, Source::Whole(Bytes::new())) {
+            settle(flow.lease, &flow.rest);
+        }
+    }
+}
+
+/// The exchange is over: its connection serves the next, or is closed.
+fn settle(lease: Lease, rest: &Rest) {
+    if rest.keeps && rest.inbox.is_empty() && rest.upload.is_none() {
+        lease.give_back();
+    }
+}
+
+impl Flow {
+    /// The next piece; `None` at the end.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BoxError>> {
+        self.poll_upload(cx)?;
+        loop {
+            let Rest { inbox, body, .. } = &mut self.rest;
+            match body.next(inbox).map_err(AnswerRefused::Line)? {
+                Step::Data(piece) => return Poll::Ready(Ok(Some(piece))),
+                Step::End => return Poll::Ready(Ok(None)),
+                Step::More => {}
+            }
+            // Much is asked for only where much comes: room for it is made anew for each piece. One more than is
+            // left, because a read that finds less than it asked for need not be tried again.
+            let left =
+                body.left().map_or(CHUNK_BYTES, |left| usize::try_from(left + 1).unwrap_or(CHUNK_BYTES));
+            let most = if self.full { left.min(CHUNK_BYTES) } else { READ_BYTES };
+            let came = ready!(self.lease.line().poll_fill(inbox, most, &self.scratch, cx))?;
+            if came == 0 {
+                let whole = matches!(body, Decoder::ToEnd);
+                return Poll::Ready(if whole { Ok(None) } else { Err(Broke::Early.into()) });
+            }
+            self.full = came >= READ_BYTES;
         }
     }
 
-    fn broken(&mut self, why: BodyError) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.lease = None;
-        Poll::Ready(Some(Err(why.into())))
+    /// Sends on what is left of the request.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), BoxError> {
+        let Some(upload) = &mut self.rest.upload else { return Ok(()) };
+        match upload.poll(self.lease.line(), &self.scratch, cx) {
+            Poll::Pending => return Ok(()),
+            Poll::Ready(Ok(())) => {}
+            // The server takes no more; what it answers counts all the same.
+            Poll::Ready(Err(Stuck::Io(_))) => self.rest.keeps = false,
+            Poll::Ready(Err(error)) => return Err(error.into()),
+        }
+        self.rest.upload = None;
+        Ok(())
     }
 }
 
@@ -55,46 +150,51 @@ impl Body for UpstreamBody {
         if let Some(cut) = self.watched.check() {
             return self.broken(BodyError::Cut(cut));
         }
-        let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
+        let this = &mut *self;
+        let flow = match &mut this.source {
+            Source::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))));
+            }
+            Source::Flow(flow) => flow,
+            Source::Over => return Poll::Ready(None),
+        };
+        match flow.poll_piece(cx) {
             Poll::Pending => {
-                if let Poll::Ready(cut) = self.watched.poll_cut(cx) {
+                if let Poll::Ready(cut) = this.watched.poll_cut(cx) {
                     return self.broken(BodyError::Cut(cut));
                 }
-                ready!(self.stall.poll(cx));
-                return self.broken(BodyError::Stalled);
+                ready!(flow.stall.poll(cx));
+                self.broken(BodyError::Stalled)
             }
-        };
-        self.stall.progress(size(&frame));
-        match frame {
-            Some(Ok(frame)) => {
-                // Nothing comes after trailers, and nobody asks.
-                if frame.is_trailers()
-                    && let Some(lease) = self.lease.take()
-                {
-                    lease.give_back();
+            Poll::Ready(Ok(Some(piece))) => {
+                flow.stall.progress(piece.len() as u64);
+                if flow.rest.body.left() == Some(0) {
+                    self.end();
                 }
-                self.give_back_at_end();
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(Frame::data(piece))))
             }
-            Some(Err(error)) => {
-                self.lease = None;
-                Poll::Ready(Some(Err(error.into())))
-            }
-            None => {
-                if let Some(lease) = self.lease.take() {
-                    lease.give_back();
-                }
+            Poll::Ready(Ok(None)) => {
+                self.end();
                 Poll::Ready(None)
             }
+            Poll::Ready(Err(error)) => self.broken(error),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match &self.source {
+            Source::Whole(bytes) => bytes.is_empty(),
+            Source::Flow(_) => false,
+            Source::Over => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.source {
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Flow(flow) => flow.rest.body.left().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Source::Over => SizeHint::with_exact(0),
+        }
     }
 }

@@ -8,28 +8,30 @@
 pub mod answer;
 mod connect;
 pub mod headers;
+mod line;
 pub mod pool;
+mod send;
 mod switch;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::RETRY_AFTER;
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
-use hyper::body::Incoming as Answer;
 
 use self::answer::UpstreamBody;
 use self::connect::ConnectError;
 use self::headers::Said;
 use self::pool::{Group, Lease, Pool};
+use self::send::{Failed, Outbound, Rest};
 use self::switch::Asking;
 use super::authenticate::{Stopped, Vetted, Who};
 use super::body::{BodyError, Outgoing, RequestBody, Upload};
 use super::decisions::Denied;
 use super::http1::body::Broken;
+use super::http1::scratch::Scratch;
 use super::identity::{self, Identities};
 use super::incoming::{Incoming, IncomingError};
 use super::respond::Refused;
@@ -51,6 +53,8 @@ pub struct Proxy<'a> {
     pub groups: &'a [Group],
     /// What is held open.
     pub watchlist: &'a Rc<Watchlist>,
+    /// The thread's buffers.
+    pub scratch: &'a Rc<Scratch>,
 }
 
 /// A request as the upstream is to get it.
@@ -83,29 +87,23 @@ impl Proxy<'_> {
             return Box::pin(self.switch(group, request, asking, watched)).await;
         }
         let upload = (!request.body().is_end_stream()).then(|| request.body_mut().watched());
-        let (response, lease) = self.exchange(group, request, upload.as_ref(), false).await?;
+        let (response, lease) = self.exchange(group, request, upload.as_ref()).await?;
         // Nothing was asked for, so there is nothing to switch to.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.broken("the application answered 101 without being asked").into());
         }
-        self.answer(response, lease, watched).map_err(Stopped::from)
+        Ok(self.answer(response, lease, watched))
     }
 
     /// A response that has a body, or might have.
-    fn answer(
-        self,
-        response: Response<Answer>,
-        lease: Lease,
-        watched: Watched,
-    ) -> Result<Response<Outgoing>, Refused> {
-        let (mut parts, body) = response.into_parts();
-        if !headers::is_framed_once(&parts.headers) {
-            return Err(self.broken("the application's answer says two things of its length"));
+    fn answer(self, response: Response<Rest>, lease: Lease, watched: Watched) -> Response<Outgoing> {
+        let (mut parts, rest) = response.into_parts();
+        if rest.hop_by_hop {
+            headers::drop_hop_by_hop(&mut parts.headers);
         }
-        headers::drop_hop_by_hop(&mut parts.headers);
-        let body = UpstreamBody::new(body, lease, self.limits.stall_timeout, watched);
+        let body = UpstreamBody::new(rest, lease, (self.limits.stall_timeout, self.scratch), watched);
         parts.version = Version::HTTP_11;
-        Ok(Response::from_parts(parts, Outgoing::upstream(body)))
+        Response::from_parts(parts, Outgoing::upstream(body))
     }
 
     fn prepare(self, vetted: Vetted, request_id: &HeaderValue) -> Result<Prepared, Refused> {
@@ -136,7 +134,6 @@ impl Proxy<'_> {
         }
         let said = Said { client: &client, host: host.value(), request_id, identity: identity.as_ref() };
         headers::for_upstream(&mut parts.headers, hop_by_hop, &said);
-        headers::frame(&parts.method, &mut parts.headers, &body);
         if let Some(asking) = &asking {
             asking.offer.write(&mut parts.headers);
         }
@@ -151,33 +148,22 @@ impl Proxy<'_> {
     async fn exchange(
         self,
         group: &Group,
-        mut request: Request<RequestBody>,
+        request: Request<RequestBody>,
         upload: Option<&Arc<Upload>>,
-        switching: bool,
-    ) -> Result<(Response<Answer>, Lease), Refused> {
-        let of = |lease: Lease| if switching { lease.switching() } else { lease };
+    ) -> Result<(Response<Rest>, Lease), Refused> {
+        let mut outbound = Outbound::new(request);
         let pool = group.next().ok_or_else(|| self.broken("the upstream has no servers"))?;
         if let Some(lease) = pool.take() {
             self.counters.upstream_reuses.up();
-            let replay = Replay::of(&request);
-            match self.send(of(lease), request, upload).await {
+            match self.send(lease, &mut outbound, upload).await {
                 Ok(answered) => return Ok(answered),
-                Err(Failed::Unsent(back)) => request = *back,
-                Err(Failed::Lost(error)) => match replay {
-                    Some(replay) if is_disconnect(&error) => request = replay.into_request(),
-                    _ => return Err(self.failed(&error)),
-                },
-                Err(Failed::TimedOut) => return Err(self.timed_out()),
+                Err(failed) if !outbound.may_go_again(&failed) => return Err(self.failed(&failed)),
+                Err(_) => self.counters.upstream_retries.up(),
             }
-            self.counters.upstream_retries.up();
         }
         // Boxed, as all that is rare: every request would have room for it otherwise.
         let lease = Box::pin(self.connect(group, pool)).await?;
-        self.send(of(lease), request, upload).await.map_err(|failed| match failed {
-            Failed::Lost(error) => self.failed(&error),
-            Failed::Unsent(_) => self.broken("the application closed the connection"),
-            Failed::TimedOut => self.timed_out(),
-        })
+        self.send(lease, &mut outbound, upload).await.map_err(|failed| self.failed(&failed))
     }
 
     /// Connects to `first`, or, once, to the server after it.
@@ -210,42 +196,11 @@ impl Proxy<'_> {
         made
     }
 
-    async fn send(
-        self,
-        mut lease: Lease,
-        request: Request<RequestBody>,
-        upload: Option<&Arc<Upload>>,
-    ) -> Result<(Response<Answer>, Lease), Failed> {
-        let limit = self.limits.response_timeout;
-        let mut sent = std::pin::pin!(lease.sender().try_send_request(request));
-        let mut patience = std::pin::pin!(tokio::time::sleep(limit));
-        loop {
-            tokio::select! {
-                biased;
-                answer = &mut sent => return match answer {
-                    Ok(response) => Ok((response, lease)),
-                    Err(mut error) => Err(match error.take_message() {
-                        Some(request) => Failed::Unsent(Box::new(request)),
-                        None => Failed::Lost(error.into_error()),
-                    }),
-                },
-                () = &mut patience => {
-                    // While an upload moves, the response is not late.
-                    let due = upload.map(|upload| upload.last_moved() + limit);
-                    match due.filter(|due| *due > Instant::now()) {
-                        Some(due) => patience.as_mut().reset(due.into()),
-                        None => return Err(Failed::TimedOut),
-                    }
-                }
-            }
-        }
-    }
-
     fn unreachable(self, error: &ConnectError) -> Refused {
         let status = match error {
             ConnectError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
             ConnectError::Full => return self.full(),
-            ConnectError::Io(_) | ConnectError::Handshake(_) => StatusCode::BAD_GATEWAY,
+            ConnectError::Io(_) => StatusCode::BAD_GATEWAY,
         };
         self.counters.upstream_failures.up(UpstreamFailure::Unreachable);
         Refused::new(status, "upstream-unreachable", "Application unreachable")
@@ -273,80 +228,22 @@ impl Proxy<'_> {
     }
 
     /// An exchange failed: whose fault was it?
-    fn failed(self, error: &hyper::Error) -> Refused {
-        match cause::<BodyError>(error) {
-            Some(BodyError::TooLarge { limit }) => Refused::too_large(*limit),
-            Some(BodyError::Stalled) => {
+    fn failed(self, failed: &Failed) -> Refused {
+        match failed {
+            Failed::Body(BodyError::TooLarge { limit }) => Refused::too_large(*limit),
+            Failed::Body(BodyError::Stalled) => {
                 Refused::new(StatusCode::REQUEST_TIMEOUT, "body-stalled", "Request body stalled")
                     .detail("the request body made no progress")
                     .closing()
             }
-            Some(BodyError::Broken(IncomingError::Http1(Broken::Misframed(breach)))) => {
+            Failed::Body(BodyError::Broken(IncomingError::Http1(Broken::Misframed(breach)))) => {
                 Refused::bad_request(breach.to_string()).closing()
             }
-            Some(BodyError::Broken(_) | BodyError::Cut(_)) => {
-                Refused::bad_request("the request body broke off").closing()
-            }
-            None => self.broken(&error.to_string()),
+            Failed::Body(_) | Failed::Length => Refused::bad_request("the request body broke off").closing(),
+            Failed::TimedOut => self.timed_out(),
+            Failed::Unsent(error) => self.broken(&format!("it took no request: {error}")),
+            Failed::Gone(error) => self.broken(&format!("it closed the connection unanswered: {error}")),
+            Failed::Broken(why) => self.broken(&why.to_string()),
         }
     }
-}
-
-/// Why an exchange did not happen.
-enum Failed {
-    /// Not a byte of it was written: here it is back.
-    Unsent(Box<Request<RequestBody>>),
-    /// It was written, perhaps in part, and no response came.
-    Lost(hyper::Error),
-    /// No response in time.
-    TimedOut,
-}
-
-/// A request that may be sent twice: idempotent (RFC 9110 §9.2.2) and without a body.
-struct Replay(Parts);
-
-impl Replay {
-    fn of(request: &Request<RequestBody>) -> Option<Self> {
-        let idempotent = matches!(
-            *request.method(),
-            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
-        );
-        if !idempotent || !request.body().is_end_stream() {
-            return None;
-        }
-        let (mut parts, ()) = Request::new(()).into_parts();
-        parts.method = request.method().clone();
-        parts.uri = Uri::clone(request.uri());
-        parts.headers = HeaderMap::clone(request.headers());
-        Some(Self(parts))
-    }
-
-    fn into_request(self) -> Request<RequestBody> {
-        Request::from_parts(self.0, RequestBody::empty())
-    }
-}
-
-/// Whether the connection went away, as opposed to answering nonsense.
-fn is_disconnect(error: &hyper::Error) -> bool {
-    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
-    error.is_canceled()
-        || error.is_closed()
-        || error.is_incomplete_message()
-        || cause::<std::io::Error>(error).is_some_and(|error| {
-            matches!(
-                error.kind(),
-                BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
-            )
-        })
-}
-
-fn cause<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> {
-    let mut next = std::error::Error::source(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1::SendRequest;
-use tokio::sync::oneshot;
+use bytes::BytesMut;
 
+use super::line::Line;
 use crate::config::upstream::{Server, Upstream};
-use crate::edge::body::RequestBody;
 use crate::edge::upgrade::tunnel::Switched;
 
 /// The servers of one upstream group, as one edge thread sees them.
@@ -86,19 +85,6 @@ impl Drop for Place {
     }
 }
 
-/// An open connection: how to ask over it, and where its task finds who waits for what becomes of it
-/// after a 101. Any connection may carry a request that asks to switch.
-#[derive(Debug)]
-pub struct Line {
-    /// To ask over it.
-    pub sender: SendRequest<RequestBody>,
-    /// Who waits.
-    pub waiting: Waiting,
-}
-
-/// Nobody, mostly.
-pub type Waiting = Rc<RefCell<Option<oneshot::Sender<Switched>>>>;
-
 /// One server's idle connections.
 #[derive(Debug)]
 pub struct Pool {
@@ -127,14 +113,14 @@ impl Pool {
     }
 
     /// A place for one more connection; `None` if all are taken. With `instead` of one that was closed
-    /// just now, and is counted until its task has seen it, there is always one.
+    /// just now, whose place another thread may have taken since, there is always one.
     pub fn place(&self, instead: bool) -> Option<Place> {
         let before = self.open.open.fetch_add(1, Ordering::AcqRel);
         let place = Place(Arc::clone(&self.open));
         (instead || before < self.open.limit.load(Ordering::Relaxed)).then_some(place)
     }
 
-    /// An idle connection that looks alive.
+    /// An idle connection that is as it was left.
     pub fn take(self: &Rc<Self>) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { line, since }) = idle.pop_back() {
@@ -143,7 +129,7 @@ impl Pool {
                 idle.clear();
                 return None;
             }
-            if line.sender.is_ready() && !line.sender.is_closed() {
+            if line.is_quiet() {
                 return Some(self.lease(line));
             }
         }
@@ -152,11 +138,11 @@ impl Pool {
 
     /// A connection that nobody else uses.
     pub fn lease(self: &Rc<Self>, line: Line) -> Lease {
-        Lease { line, pool: Rc::clone(self), switched: None }
+        Lease { line, pool: Rc::clone(self) }
     }
 
     fn put(&self, line: Line) {
-        if self.keep.get() == 0 || line.sender.is_closed() {
+        if self.keep.get() == 0 {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -168,8 +154,7 @@ impl Pool {
 
     fn sweep(&self, now: Instant) {
         let stale = |idle: &Idle| {
-            now.saturating_duration_since(idle.since) >= self.idle_timeout.get()
-                || idle.line.sender.is_closed()
+            now.saturating_duration_since(idle.since) >= self.idle_timeout.get() || !idle.line.is_quiet()
         };
         self.idle.borrow_mut().retain(|idle| !stale(idle));
     }
@@ -180,44 +165,22 @@ impl Pool {
 pub struct Lease {
     line: Line,
     pool: Rc<Pool>,
-    switched: Option<oneshot::Receiver<Switched>>,
 }
 
 impl Lease {
     /// The connection.
-    pub const fn sender(&mut self) -> &mut SendRequest<RequestBody> {
-        &mut self.line.sender
+    pub const fn line(&mut self) -> &mut Line {
+        &mut self.line
     }
 
-    /// For a request that asks to switch protocols.
-    pub fn switching(mut self) -> Self {
-        let (tell, switched) = oneshot::channel();
-        self.line.waiting.replace(Some(tell));
-        self.switched = Some(switched);
-        self
+    /// What becomes of the connection after a 101, of which `early` was read already.
+    pub fn into_switched(self, early: BytesMut) -> Switched {
+        self.line.into_switched(early)
     }
 
-    /// What has become of the connection after a 101. Nothing, unless it was [`Self::switching`].
-    pub async fn into_switched(self) -> Option<Switched> {
-        // The sender is dropped first: the connection has no next request to wait for.
-        let Self { line, switched, .. } = self;
-        drop(line);
-        switched?.await.ok()
-    }
-
-    /// The exchange is complete: the connection may serve the next.
+    /// The exchange is complete, and nothing is left unread: the connection may serve the next.
     pub fn give_back(self) {
-        let Self { mut line, pool, .. } = self;
-        line.waiting.take();
-        if line.sender.is_ready() {
-            pool.put(line);
-        } else if !line.sender.is_closed() {
-            // The connection's task has yet to see that the exchange is over.
-            tokio::task::spawn_local(async move {
-                if line.sender.ready().await.is_ok() {
-                    pool.put(line);
-                }
-            });
-        }
+        let Self { line, pool } = self;
+        pool.put(line);
     }
 }

@@ -38,17 +38,15 @@ impl Proxy<'_> {
         mut watched: Watched,
     ) -> Result<Response<Outgoing>, Stopped> {
         let Asking { offer, denied } = asking;
-        let (response, lease) = self.exchange(group, request, None, true).await?;
+        let (response, lease) = self.exchange(group, request, None).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return self.answer(response, lease, watched).map_err(Stopped::from);
+            return Ok(self.answer(response, lease, watched));
         }
         let chosen = offer.chosen(response.headers());
         let chosen =
             chosen.ok_or_else(|| self.broken("the application switched to what nobody asked for"))?;
-        let (mut parts, _no_body) = response.into_parts();
-        let switched = tokio::time::timeout(self.limits.connect_timeout, lease.into_switched()).await;
-        let upstream = switched.ok().flatten();
-        let upstream = upstream.ok_or_else(|| self.broken("the application left after its 101"))?;
+        let (mut parts, rest) = response.into_parts();
+        let upstream = lease.into_switched(rest.inbox);
         // It was asked for in the name of whoever might have been then. Listed first, then looked at:
         // what falls away from here on cuts the tunnel.
         if let Poll::Ready(cut) = poll_fn(|cx| Poll::Ready(watched.poll_cut(cx))).await {

@@ -1,5 +1,6 @@
 //! The edge, end to end in one process: TLS clients, real sockets, real upstreams on port 0.
 
+mod answers;
 mod bodies;
 mod callers;
 mod connections;
