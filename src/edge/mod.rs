@@ -41,6 +41,7 @@ pub mod route;
 pub mod start;
 pub mod tls;
 pub mod upgrade;
+pub mod upstream;
 pub mod watch;
 pub mod worker;
 

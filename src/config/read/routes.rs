@@ -1,18 +1,12 @@
-//! `[[routes]]` and `[upstreams.NAME]`, which only the file can hold.
+//! `[[routes]]`, which only the file can hold.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Duration;
-
-use super::kind::{self, count, duration, flag, list, one_of, size, text, wrong};
+use super::kind::{self, flag, list, one_of, size, text, wrong};
 use super::limiting;
 use super::section::Section;
 use super::sections::{BODY, host};
 use super::tree::Node;
-use crate::config::problem::legible;
 use crate::config::rates::{RateBy, RouteRate};
 use crate::config::route::{Route, RouteAuth, RouteTarget};
-use crate::config::upstream::{Server, Upstream};
 use crate::model::role::Role;
 
 const ROLE_SYNTAX: &str = "use 1 to 32 of a-z, 0-9, '-', '_', '.', ':', starting with a letter";
@@ -142,51 +136,6 @@ fn scope(node: &Node) -> kind::Read<String> {
         Ok(scope)
     } else {
         wrong(node, "is not a scope", "write one word such as \"orders:read\"")
-    }
-}
-
-/// The upstream groups.
-pub(super) fn upstreams(section: Section<'_>) -> BTreeMap<String, Upstream> {
-    let mut upstreams = BTreeMap::new();
-    for (name, section) in section.named() {
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
-            let remedy = "use 1 to 64 of a-z, 0-9, '-' and '_'";
-            section.problem("", Some(format!("\"{}\"", legible(name))), "is not an upstream's name", remedy);
-        }
-        upstreams.insert(name.to_owned(), upstream(section));
-    }
-    upstreams
-}
-
-fn upstream(mut section: Section<'_>) -> Upstream {
-    let remedy = "write servers = [\"127.0.0.1:3000\"]";
-    let given = section.required("servers", remedy, list(server));
-    if given.as_ref().is_some_and(Vec::is_empty) {
-        section.problem("servers", None, "is empty", remedy);
-    }
-    let mut upstream = Upstream::of(given.unwrap_or_default());
-    section.set("idle_connections", count(0, 10_000), &mut upstream.idle_connections);
-    let (least, most) = (Duration::from_millis(100), Duration::from_secs(3600));
-    section.set("idle_timeout", duration(least, most), &mut upstream.idle_timeout);
-    section.finish();
-    upstream
-}
-
-fn server(node: &Node) -> kind::Read<Server> {
-    let remedy = "write an IP address and port such as \"127.0.0.1:3000\", or \"unix:/run/app.sock\"";
-    let address = text(node)?;
-    if let Some(path) = address.strip_prefix("unix:") {
-        // 107 bytes is what a socket's address holds.
-        return if path.starts_with('/') && path.len() <= 107 {
-            Ok(Server::Unix(PathBuf::from(path)))
-        } else {
-            wrong(node, "is not a socket's path of at most 107 bytes", remedy)
-        };
-    }
-    match address.parse::<std::net::SocketAddr>() {
-        Ok(address) if address.port() > 0 => Ok(Server::Tcp(address)),
-        _ => wrong(node, "is not a server", remedy),
     }
 }
 

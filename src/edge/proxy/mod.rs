@@ -1,12 +1,11 @@
 //! The proxy: a vetted request to an application server, and its response back.
 //!
-//! Bodies stream both ways. What is tried again, and when: a connection that could not be made, once,
-//! on the next server; a kept-alive connection that had died before the request was written, on a
-//! fresh one; one that died after, before any response byte, only if the request is idempotent and
-//! had no body. Never after a response head. What becomes of a request to switch protocols is in `switch`.
+//! Bodies stream both ways. Which server is asked is `edge::upstream`'s business, what is tried again is
+//! `exchange`'s, what becomes of a request to switch protocols `switch`'s.
 
 pub mod answer;
 mod connect;
+mod exchange;
 pub mod headers;
 pub mod pool;
 mod switch;
@@ -15,16 +14,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::RETRY_AFTER;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming as Answer;
 
 use self::answer::UpstreamBody;
-use self::connect::ConnectError;
+use self::exchange::Asked;
 use self::headers::Said;
-use self::pool::{Group, Lease, Pool};
+use self::pool::Lease;
 use self::switch::Asking;
 use super::authenticate::{Stopped, Vetted, Who};
 use super::body::{BodyError, Outgoing, RequestBody, Upload};
@@ -33,6 +31,8 @@ use super::http1::body::Broken;
 use super::identity::{self, Identities};
 use super::incoming::{Incoming, IncomingError};
 use super::respond::Refused;
+use super::upstream::key::Asker;
+use super::upstream::local::{Flight, Group};
 use super::watch::{Grounds, Watched, Watchlist};
 use crate::config::limits::Limits;
 use crate::config::route::RouteAuth;
@@ -58,6 +58,8 @@ struct Prepared {
     request: Request<RequestBody>,
     grounds: Grounds,
     asking: Option<Asking>,
+    /// What the group tells requests apart by.
+    key: u64,
 }
 
 /// The body of a request, within the route's limit (413 before a byte is read where the length is
@@ -77,25 +79,26 @@ impl Proxy<'_> {
         vetted: Vetted,
         request_id: &HeaderValue,
     ) -> Result<Response<Outgoing>, Stopped> {
-        let Prepared { mut request, grounds, asking } = self.prepare(vetted, request_id)?;
+        let Prepared { mut request, grounds, asking, key } = self.prepare(group, vetted, request_id)?;
         let watched = Watched::new(self.watchlist, grounds);
         if let Some(asking) = asking {
-            return Box::pin(self.switch(group, request, asking, watched)).await;
+            return Box::pin(self.switch(group, (request, key), asking, watched)).await;
         }
         let upload = (!request.body().is_end_stream()).then(|| request.body_mut().watched());
-        let (response, lease) = self.exchange(group, request, upload.as_ref(), false).await?;
+        let asked = Asked { group, key, upload: upload.as_ref(), switching: false };
+        let (response, lease, flight) = self.exchange(asked, request).await?;
         // Nothing was asked for, so there is nothing to switch to.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.broken("the application answered 101 without being asked").into());
         }
-        self.answer(response, lease, watched).map_err(Stopped::from)
+        self.answer(response, (lease, flight), watched).map_err(Stopped::from)
     }
 
     /// A response that has a body, or might have.
     fn answer(
         self,
         response: Response<Answer>,
-        lease: Lease,
+        (lease, flight): (Lease, Flight),
         watched: Watched,
     ) -> Result<Response<Outgoing>, Refused> {
         let (mut parts, body) = response.into_parts();
@@ -105,10 +108,10 @@ impl Proxy<'_> {
         headers::drop_hop_by_hop(&mut parts.headers);
         let body = UpstreamBody::new(body, lease, self.limits.stall_timeout, watched);
         parts.version = Version::HTTP_11;
-        Ok(Response::from_parts(parts, Outgoing::upstream(body)))
+        Ok(Response::from_parts(parts, Outgoing::upstream(body).flying(flight)))
     }
 
-    fn prepare(self, vetted: Vetted, request_id: &HeaderValue) -> Result<Prepared, Refused> {
+    fn prepare(self, group: &Group, vetted: Vetted, request_id: &HeaderValue) -> Result<Prepared, Refused> {
         let (routed, who) = vetted.into_parts();
         let (route, mut admitted) = routed.into_parts();
         let offer = admitted.take_offer().and_then(|offer| offer.within(&route.upgrade));
@@ -122,6 +125,12 @@ impl Proxy<'_> {
         });
         let hop_by_hop = admitted.hop_by_hop();
         let (mut parts, body, client, host) = admitted.into_parts();
+        let account = match &who {
+            Who::Authenticated(somebody) => Some(somebody.claims().sub),
+            Who::Anonymous(_) => None,
+        };
+        let key = Asker { address: client.address, account, headers: &parts.headers }
+            .key(&group.shared().config.balance);
         let body = limited(body, route.body_bytes, self.limits.stall_timeout)?;
         let (identity, verified) = match who {
             Who::Authenticated(somebody) => {
@@ -145,69 +154,7 @@ impl Proxy<'_> {
         parts.extensions.clear();
         let request = Request::from_parts(parts, body);
         let grounds = Grounds::new(verified, &client, self.limits.tunnel_lifetime);
-        Ok(Prepared { request, grounds, asking })
-    }
-
-    async fn exchange(
-        self,
-        group: &Group,
-        mut request: Request<RequestBody>,
-        upload: Option<&Arc<Upload>>,
-        switching: bool,
-    ) -> Result<(Response<Answer>, Lease), Refused> {
-        let of = |lease: Lease| if switching { lease.switching() } else { lease };
-        let pool = group.next().ok_or_else(|| self.broken("the upstream has no servers"))?;
-        if let Some(lease) = pool.take() {
-            self.counters.upstream_reuses.up();
-            let replay = Replay::of(&request);
-            match self.send(of(lease), request, upload).await {
-                Ok(answered) => return Ok(answered),
-                Err(Failed::Unsent(back)) => request = *back,
-                Err(Failed::Lost(error)) => match replay {
-                    Some(replay) if is_disconnect(&error) => request = replay.into_request(),
-                    _ => return Err(self.failed(&error)),
-                },
-                Err(Failed::TimedOut) => return Err(self.timed_out()),
-            }
-            self.counters.upstream_retries.up();
-        }
-        // Boxed, as all that is rare: every request would have room for it otherwise.
-        let lease = Box::pin(self.connect(group, pool)).await?;
-        self.send(of(lease), request, upload).await.map_err(|failed| match failed {
-            Failed::Lost(error) => self.failed(&error),
-            Failed::Unsent(_) => self.broken("the application closed the connection"),
-            Failed::TimedOut => self.timed_out(),
-        })
-    }
-
-    /// Connects to `first`, or, once, to the server after it.
-    async fn connect(self, group: &Group, first: &Rc<Pool>) -> Result<Lease, Refused> {
-        let error = match self.try_connect(first).await {
-            Ok(lease) => return Ok(lease),
-            // Another server would find no room either.
-            Err(ConnectError::Full) => return Err(self.full()),
-            Err(error) => error,
-        };
-        match group.next() {
-            Some(second) if !Rc::ptr_eq(first, second) => {
-                self.counters.upstream_retries.up();
-                self.try_connect(second).await.map_err(|error| self.unreachable(&error))
-            }
-            _ => Err(self.unreachable(&error)),
-        }
-    }
-
-    async fn try_connect(self, pool: &Rc<Pool>) -> Result<Lease, ConnectError> {
-        // An idle connection, whosever it is, makes room for one that is needed.
-        let make_room = || self.groups.iter().any(Group::close_idle);
-        let place = pool.place(false).or_else(|| make_room().then(|| pool.place(true)).flatten());
-        let place = place.ok_or(ConnectError::Full)?;
-        self.counters.upstream_connects.up();
-        let made = connect::connect(pool, place, self.limits.connect_timeout).await;
-        if let Err(error) = &made {
-            tracing::warn!(server = ?pool.server(), %error, "an application server cannot be connected to");
-        }
-        made
+        Ok(Prepared { request, grounds, asking, key })
     }
 
     async fn send(
@@ -239,24 +186,6 @@ impl Proxy<'_> {
                 }
             }
         }
-    }
-
-    fn unreachable(self, error: &ConnectError) -> Refused {
-        let status = match error {
-            ConnectError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
-            ConnectError::Full => return self.full(),
-            ConnectError::Io(_) | ConnectError::Handshake(_) => StatusCode::BAD_GATEWAY,
-        };
-        self.counters.upstream_failures.up(UpstreamFailure::Unreachable);
-        Refused::new(status, "upstream-unreachable", "Application unreachable")
-            .detail("no server of the application could be connected to; try again later")
-    }
-
-    fn full(self) -> Refused {
-        self.counters.upstream_failures.up(UpstreamFailure::Full);
-        Refused::new(StatusCode::SERVICE_UNAVAILABLE, "upstream-full", "Too many open requests")
-            .detail("as many requests are under way to applications as there is room for; try again later")
-            .header(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
     fn timed_out(self) -> Refused {
