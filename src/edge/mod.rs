@@ -197,7 +197,7 @@ impl Pipeline {
                 Ok(answered.response)
             }
             Target::Upstream(at) => {
-                let group = local.groups.get(at).ok_or_else(Refused::internal)?;
+                let group = local.group(&vetted, at).ok_or_else(Refused::internal)?;
                 match self.proxy(local).forward(group, vetted, id_header).await {
                     Ok(response) => Ok(response),
                     Err(stopped) => Err(self.stop(stopped).await),

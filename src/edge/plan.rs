@@ -20,6 +20,7 @@ use ipnet::IpNet;
 
 use super::EdgeError;
 use super::accept::Budget;
+use super::authenticate::Vetted;
 use super::cors::Cors;
 use super::guard::address::TrustedProxies;
 use super::protocols::Protocols;
@@ -203,6 +204,16 @@ pub struct LocalPlan {
     pub groups: Vec<Group>,
     /// What new connections speak.
     pub protocols: Protocols,
+}
+
+impl LocalPlan {
+    /// The group that a request is sent to, of a route that leads to the one at this place. A canary
+    /// without a server in service gets nobody.
+    pub fn group(&self, vetted: &Vetted, at: usize) -> Option<&Group> {
+        let canary = vetted.route().canary.as_ref();
+        let canary = canary.and_then(|canary| self.groups.get(canary.group(&vetted.asker())?));
+        canary.filter(|group| group.shared().is_in_service()).or_else(|| self.groups.get(at))
+    }
 }
 
 /// One thread's way to the plan in force.

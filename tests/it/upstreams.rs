@@ -175,12 +175,12 @@ async fn killed_under_load_no_get_fails_and_no_post_is_done_twice() {
         tokio::task::yield_now().await;
     }
     over.store(true, Ordering::SeqCst);
+    let posts: Vec<_> = load.join_all().await.concat();
     seen.extend([nodes[0].seen(), nodes[1].seen(), back.seen()].concat());
     let mut times: BTreeMap<&str, u32> = BTreeMap::new();
     for request in seen.iter().filter(|request| request.starts_with("POST")) {
         *times.entry(request).or_default() += 1;
     }
-    let posts: Vec<_> = load.join_all().await.concat();
     let twice: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
     assert!(twice.is_empty(), "{twice:?}");
     for (post, status) in &posts {
@@ -313,4 +313,25 @@ async fn the_same_header_goes_to_the_same_server_and_moves_only_if_that_goes() {
         let now = ask(tenant).await;
         assert!(now == *name || (name == "c" && now != "c"), "{tenant} was with {name}, is with {now}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_gets_whoever_asks_for_it_and_nobody_while_it_is_out() {
+    let (old, new) = (Node::start("old", Way::Answer).await, Node::start("new", Way::Answer).await);
+    let canary = "canary = \"new\"\ncanary_header = \"x-canary: yes\"\ncanary_cookie = \"canary=yes\"";
+    let address = new.address.to_string();
+    let text = format!("{}{canary}\n[upstreams.new]\nservers = [{address:?}]\n", file(&[&old], ""));
+    let gate = Gate::start_from_file(&text);
+    let client = gate.client();
+    let ask =
+        async |name: &str, value: &str| client.get("/x").header(name, value).send().await.expect(200).text();
+    assert_eq!(ask("x-canary", "yes").await, "new");
+    assert_eq!(ask("cookie", "a=b; canary=yes").await, "new");
+    assert_eq!(ask("x-canary", "no").await, "old");
+    gate.cli(&["upstream", "drain", "new", &address]).expect(0);
+    assert_eq!(ask("x-canary", "yes").await, "old");
+    gate.rewrite(&text.replace(canary, "canary = \"new\"\ncanary_percent = 100"));
+    gate.cli_json(&["reload"]);
+    gate.cli(&["upstream", "undrain", "new", &address]).expect(0);
+    assert_eq!(ask("x-canary", "no").await, "new");
 }

@@ -31,7 +31,6 @@ use super::http1::body::Broken;
 use super::identity::{self, Identities};
 use super::incoming::{Incoming, IncomingError};
 use super::respond::Refused;
-use super::upstream::key::Asker;
 use super::upstream::local::{Flight, Group};
 use super::watch::{Grounds, Watched, Watchlist};
 use crate::config::limits::Limits;
@@ -112,6 +111,7 @@ impl Proxy<'_> {
     }
 
     fn prepare(self, group: &Group, vetted: Vetted, request_id: &HeaderValue) -> Result<Prepared, Refused> {
+        let key = vetted.asker().key(&group.shared().config.balance);
         let (routed, who) = vetted.into_parts();
         let (route, mut admitted) = routed.into_parts();
         let offer = admitted.take_offer().and_then(|offer| offer.within(&route.upgrade));
@@ -125,12 +125,6 @@ impl Proxy<'_> {
         });
         let hop_by_hop = admitted.hop_by_hop();
         let (mut parts, body, client, host) = admitted.into_parts();
-        let account = match &who {
-            Who::Authenticated(somebody) => Some(somebody.claims().sub),
-            Who::Anonymous(_) => None,
-        };
-        let key = Asker { address: client.address, account, headers: &parts.headers }
-            .key(&group.shared().config.balance);
         let body = limited(body, route.body_bytes, self.limits.stall_timeout)?;
         let (identity, verified) = match who {
             Who::Authenticated(somebody) => {

@@ -9,6 +9,7 @@
 
 pub mod balance;
 pub mod budget;
+pub mod canary;
 pub mod checker;
 pub mod key;
 pub mod local;

@@ -170,8 +170,12 @@ impl Shared {
         if server.is_drained() {
             return false;
         }
-        let well = |state: &ServerState| state.share(self.config.passive.slow_start, || self.now()) > 0;
-        well(server) || !self.servers.iter().any(|state| well(state))
+        server.share(self.config.passive.slow_start, || self.now()) > 0 || !self.is_in_service()
+    }
+
+    /// Whether any server is in service.
+    pub fn is_in_service(&self) -> bool {
+        self.servers.iter().any(|state| state.share(self.config.passive.slow_start, || self.now()) > 0)
     }
 
     /// So many requests have begun.
