@@ -34,6 +34,7 @@ use crate::auth::{Auth, Parts};
 use crate::config::Config;
 use crate::edge::acme::keeper::Keeper;
 use crate::edge::guard::blacklist::Blacklist;
+use crate::edge::upstream::standing::Upstreams;
 use crate::files;
 use crate::model::change::{Change, TokenChange, UserChange};
 use crate::model::master_key::{MasterKey, Purpose};
@@ -71,6 +72,8 @@ pub(in crate::app) struct Core {
     pub reloader: OnceLock<Weak<Reloader>>,
     /// Likewise.
     pub keeper: OnceLock<Weak<Keeper>>,
+    /// Set once the house serves.
+    pub upstreams: OnceLock<Upstreams>,
 }
 
 impl Core {
@@ -153,6 +156,7 @@ impl Core {
             listeners: OnceLock::new(),
             reloader: OnceLock::new(),
             keeper: OnceLock::new(),
+            upstreams: OnceLock::new(),
         })
     }
 

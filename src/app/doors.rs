@@ -128,7 +128,11 @@ pub(in crate::app) fn edge(
     let config = &core.config;
     let socket = echo_socket(&config.data_dir);
     let echo = Server::Unix(socket.clone());
-    if config.upstreams.get(ECHO).is_some_and(|group| group.servers.contains(&echo)) {
+    if config
+        .upstreams
+        .get(ECHO)
+        .is_some_and(|group| group.servers.iter().any(|member| member.server == echo))
+    {
         let failed =
             |source| AppError::File { what: "cannot start the echo upstream", path: socket.clone(), source };
         echo::start(&socket).map_err(failed)?;

@@ -72,7 +72,7 @@ struct Doors {
     keeper: Arc<Keeper>,
     /// Lets the upkeep come to rest.
     rest: watch::Sender<bool>,
-    /// The control socket and the internal listener.
+    /// The control socket, the internal listener, and the checks of upstreams.
     side: JoinSet<()>,
     /// Ends them.
     stop: watch::Sender<bool>,
@@ -99,8 +99,10 @@ async fn open(core: &Arc<Core>, source: Source) -> Result<Doors, AppError> {
     let _ = core.listeners.set(listeners.lines());
     let reloader = Reloader::new(core, source, (edge.changer(), terminator.clone()), banned);
     let _ = core.reloader.set(Arc::downgrade(&reloader));
+    let _ = core.upstreams.set(edge.upstreams());
     let (stop, stopped) = watch::channel(false);
     let mut side = JoinSet::new();
+    side.spawn(edge.checker().run(until(stopped.clone())));
     side.spawn(server::serve(socket, core.clone(), until(stopped.clone())));
     if let Some(internal) = internal {
         let encode: Encode = Arc::new(move || metrics.encode());

@@ -28,6 +28,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod upstream;
 mod user;
 
 use std::ffi::OsString;
@@ -93,6 +94,9 @@ enum What {
     /// Certificates
     #[command(subcommand)]
     Certificate(certificate::Certificate),
+    /// Application servers
+    #[command(subcommand)]
+    Upstream(upstream::Upstream),
     /// The audit log
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -146,6 +150,7 @@ fn command(place: &Place, json: bool, what: What) -> anyhow::Result<ExitCode> {
             What::Blacklist(blacklist) => blacklist.run(&mut console).await,
             What::Key(key) => key.run(&mut console).await,
             What::Certificate(certificate) => certificate.run(&mut console).await,
+            What::Upstream(upstream) => upstream.run(&mut console).await,
             What::Audit(audit) => audit.run(&mut console).await,
             // The rest has been run without a node.
             What::Status

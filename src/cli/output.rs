@@ -14,6 +14,7 @@ use crate::app::control::certificate::Certificate;
 use crate::app::control::data::Document;
 use crate::app::control::proof::{Pruned, Verification};
 use crate::app::control::reply::Reply;
+use crate::app::control::upstream::UpstreamServer;
 use crate::app::control::view::{
     Ban, Configuration, Event, Events, Invite, Key, Reloaded, Session, Status, Throttle, User,
 };
@@ -111,6 +112,9 @@ fn as_text(reply: &Reply) -> String {
         Reply::Certificates(list) => {
             table(["NAMES", "SOURCE", "EXPIRES", "NEXT ORDER", "LAST ERROR"], list, certificate_row)
         }
+        Reply::Upstreams(list) => {
+            table(["UPSTREAM", "SERVER", "WEIGHT", "HEALTH", "IN FLIGHT", "SINCE", "WHY"], list, upstream_row)
+        }
         Reply::Events(found) => event_lines(found),
         Reply::Verified(verification) => verified(verification),
         Reply::WitnessRenewed { old } => {
@@ -194,6 +198,13 @@ fn certificate_row(certificate: &Certificate) -> [String; 5] {
     let Certificate { names, source, file, expires_at, order_at, error } = certificate;
     let source = file.as_ref().unwrap_or(source).clone();
     [names.join(","), source, expires_at.clone(), order_at.clone().unwrap_or_default(), error.clone()]
+}
+
+fn upstream_row(server: &UpstreamServer) -> [String; 7] {
+    let UpstreamServer { upstream, server, weight, backup, health, in_flight, since, why } = server.clone();
+    let weight = if backup { format!("{weight}, backup") } else { weight.to_string() };
+    let since = since.unwrap_or_else(|| "(the start)".to_owned());
+    [upstream, server, weight, health, in_flight.to_string(), since, why]
 }
 
 fn key_row(key: &Key) -> [String; 5] {

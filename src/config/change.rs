@@ -186,28 +186,25 @@ const LOG_TARGET: &[Key] = &[Key {
     take: None,
 }];
 
+/// The keys of each table below a section.
+macro_rules! names {
+    ($section:literal: $($field:ident),+ $(,)?) => {
+        &[$(concat!($section, stringify!($field))),+]
+    };
+}
+
 const ROUTES: &[Key] = &[
     Key {
-        names: &[
-            "routes[].path",
-            "routes[].host",
-            "routes[].methods",
-            "routes[].upstream",
-            "routes[].api",
-            "routes[].auth",
-            "routes[].roles",
-            "routes[].scopes",
-            "routes[].body_bytes",
-            "routes[].upgrade",
-            "routes[].rate",
-            "routes[].rate_burst",
-            "routes[].rate_by",
-        ],
+        names: names!("routes[].": path, host, methods, upstream, api, auth, roles, scopes, body_bytes, upgrade,
+            rate, rate_burst, rate_by, canary, canary_percent, canary_header, canary_cookie),
         differ: Differ::Unless(|a, b| a.routes == b.routes),
         take: Some(|into, from| into.routes.clone_from(&from.routes)),
     },
     Key {
-        names: &["upstreams.*.servers", "upstreams.*.idle_connections", "upstreams.*.idle_timeout"],
+        names: names!("upstreams.*.": servers, balance, hash_by, max_fails, fail_timeout, slow_start, panic,
+            health_path, health_host, health_interval, health_timeout, health_up, health_down, health_status,
+            retries, retry_percent, retry_floor, max_connections, queue, queue_timeout, idle_connections,
+            idle_timeout),
         differ: Differ::Named(|a, b| {
             let names: BTreeSet<_> = a.upstreams.keys().chain(b.upstreams.keys()).collect();
             let differ = names.into_iter().filter(|name| a.upstreams.get(*name) != b.upstreams.get(*name));

@@ -1,5 +1,7 @@
 //! `[[routes]]`: which requests go where, and what they must show.
 
+use http::{HeaderName, HeaderValue};
+
 use super::rates::RouteRate;
 use crate::model::role::Role;
 
@@ -54,4 +56,19 @@ pub struct Route {
     pub upgrade: Vec<String>,
     /// How fast it may be asked, besides `[rates]`.
     pub rate: Option<RouteRate>,
+    /// Who is sent to another group instead.
+    pub canary: Option<Canary>,
+}
+
+/// A second group, for some of a route's requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Canary {
+    /// `canary`: its name.
+    pub upstream: String,
+    /// `canary_percent`: so many percent of the clients.
+    pub percent: u32,
+    /// `canary_header`: whoever sends this one.
+    pub header: Option<(HeaderName, HeaderValue)>,
+    /// `canary_cookie`: whoever sends this one, as `name=value`.
+    pub cookie: Option<String>,
 }

@@ -21,6 +21,7 @@ use super::identity;
 use super::rates::Rates;
 use super::respond::Refused;
 use super::route::{Route, Routed};
+use super::upstream::key::Asker;
 use crate::config::route::RouteAuth;
 use crate::model::time::Timestamp;
 use crate::observe::metrics::Denial;
@@ -113,6 +114,16 @@ impl Vetted {
     /// Who asks.
     pub const fn who(&self) -> &Who {
         &self.who
+    }
+
+    /// Who asks, as far as it matters for where it goes.
+    pub fn asker(&self) -> Asker<'_> {
+        let admitted = self.admitted();
+        let account = match &self.who {
+            Who::Authenticated(somebody) => Some(somebody.claims().sub),
+            Who::Anonymous(_) => None,
+        };
+        Asker { address: admitted.client().address, account, headers: admitted.headers() }
     }
 
     /// The request.

@@ -17,6 +17,7 @@ use super::activity::Busy;
 use super::incoming::{Incoming, IncomingError};
 use super::proxy::answer::UpstreamBody;
 use super::upgrade::tunnel::Opening;
+use super::upstream::local::Flight;
 use crate::observe::metrics::tunnels::Cut;
 
 /// Any error of a body.
@@ -209,6 +210,8 @@ impl Body for RequestBody {
 pub struct Outgoing {
     source: Source,
     busy: Option<Rc<Busy>>,
+    /// The request is under way at its server until the answer has gone.
+    _flight: Option<Flight>,
 }
 
 #[derive(Debug)]
@@ -224,27 +227,33 @@ enum Source {
 impl Outgoing {
     /// Nothing.
     pub const fn empty() -> Self {
-        Self { source: Source::Empty, busy: None }
+        Self { source: Source::Empty, busy: None, _flight: None }
     }
 
     /// These bytes.
     pub const fn full(bytes: Bytes) -> Self {
-        Self { source: Source::Full(bytes), busy: None }
+        Self { source: Source::Full(bytes), busy: None, _flight: None }
     }
 
     /// What the local API answers.
     pub const fn api(body: ResponseBody) -> Self {
-        Self { source: Source::Api(body), busy: None }
+        Self { source: Source::Api(body), busy: None, _flight: None }
     }
 
     /// What an upstream answers.
     pub const fn upstream(body: UpstreamBody) -> Self {
-        Self { source: Source::Upstream(body), busy: None }
+        Self { source: Source::Upstream(body), busy: None, _flight: None }
+    }
+
+    /// With the request that it answers.
+    pub fn flying(mut self, flight: Flight) -> Self {
+        self._flight = Some(flight);
+        self
     }
 
     /// None, and then a tunnel.
     pub const fn opening(opening: Box<Opening>) -> Self {
-        Self { source: Source::Opening(opening), busy: None }
+        Self { source: Source::Opening(opening), busy: None, _flight: None }
     }
 
     /// The tunnel that follows, if one does.

@@ -41,6 +41,7 @@ pub mod route;
 pub mod start;
 pub mod tls;
 pub mod upgrade;
+pub mod upstream;
 pub mod watch;
 pub mod worker;
 
@@ -198,7 +199,7 @@ impl Pipeline {
                 Ok(answered.response)
             }
             Target::Upstream(at) => {
-                let group = local.groups.get(at).ok_or_else(Refused::internal)?;
+                let group = local.group(&vetted, at).ok_or_else(Refused::internal)?;
                 match self.proxy(local).forward(group, vetted, id_header).await {
                     Ok(response) => Ok(response),
                     Err(stopped) => Err(self.stop(stopped).await),

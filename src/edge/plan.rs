@@ -20,15 +20,18 @@ use ipnet::IpNet;
 
 use super::EdgeError;
 use super::accept::Budget;
+use super::authenticate::Vetted;
 use super::cors::Cors;
 use super::guard::address::TrustedProxies;
 use super::protocols::Protocols;
-use super::proxy::pool::{Connections, Group};
-use super::rates::limiter::Limiters;
+use super::proxy::pool::Connections;
+use super::rates::limiter::{Limiters, Ticks};
 use super::rates::{Rates, RouteLimit};
 use super::respond;
 use super::route::Table;
 use super::tls::Terminator;
+use super::upstream::local::Group;
+use super::upstream::shared::{Registry, Shared};
 use crate::config::cors::Cors as CorsConfig;
 use crate::config::limits::Limits;
 use crate::config::rates as config;
@@ -74,18 +77,23 @@ pub struct Plan {
     pub cors: Option<Cors>,
     /// Routes; their targets are places in `upstreams`.
     pub routes: Table,
-    upstreams: Vec<(String, Upstream)>,
+    upstreams: Vec<Arc<Shared>>,
     number: u64,
 }
 
 impl Plan {
-    fn compile(settings: Settings, number: u64, limiters: &Limiters) -> Result<Self, EdgeError> {
+    fn compile(
+        settings: Settings,
+        number: u64,
+        (limiters, groups): (&Limiters, &Registry),
+    ) -> Result<Self, EdgeError> {
         let Settings { limits, rates, cors, trusted_proxies, terminator, hsts, routes, upstreams } = settings;
         if let Some((name, _)) = upstreams.iter().find(|(_, group)| group.servers.is_empty()) {
             return Err(EdgeError::NoServers { name: name.clone() });
         }
-        let upstreams: Vec<_> = upstreams.into_iter().collect();
-        let place = |name: &str| upstreams.iter().position(|(known, _)| known == name);
+        let group = |(name, config)| groups.group(name, config);
+        let upstreams: Vec<Arc<Shared>> = upstreams.into_iter().map(group).collect();
+        let place = |name: &str| upstreams.iter().position(|group| group.name == name);
         let limit = |route: &Route, name: &str| RouteLimit::of(route, name, rates.ipv6_prefix, limiters);
         let routes = Table::compile(&routes, limits.body_bytes, place, limit)?;
         Ok(Self {
@@ -99,6 +107,11 @@ impl Plan {
             upstreams,
             number,
         })
+    }
+
+    /// The upstream groups, in the order of their names.
+    pub fn upstreams(&self) -> &[Arc<Shared>] {
+        &self.upstreams
     }
 
     /// Tells this plan from every other of the process.
@@ -125,12 +138,14 @@ pub struct Plans {
     budget: Arc<Budget>,
     upstream_connections: Arc<Connections>,
     limiters: Arc<Limiters>,
+    groups: Registry,
 }
 
 impl Plans {
     /// The first plan.
-    pub fn start(settings: Settings, limiters: Arc<Limiters>) -> Result<Self, EdgeError> {
-        let plan = Plan::compile(settings, 0, &limiters)?;
+    pub fn start(settings: Settings, limiters: Arc<Limiters>, ticks: Ticks) -> Result<Self, EdgeError> {
+        let groups = Registry::new(ticks);
+        let plan = Plan::compile(settings, 0, (&limiters, &groups))?;
         let limits = &plan.limits;
         Ok(Self {
             budget: Budget::new(limits.connections, limits.connections_per_address),
@@ -139,13 +154,14 @@ impl Plans {
             current: ArcSwap::from_pointee(plan),
             made: AtomicU64::new(1),
             limiters,
+            groups,
         })
     }
 
     /// Makes and checks a plan. Nothing changes yet.
     pub fn prepare(&self, settings: Settings) -> Result<Prepared, EdgeError> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        Plan::compile(settings, number, &self.limiters).map(Prepared)
+        Plan::compile(settings, number, (&self.limiters, &self.groups)).map(Prepared)
     }
 
     /// Puts a plan in place: for every request that begins from now on, on every thread.
@@ -153,7 +169,9 @@ impl Plans {
         // What is open past a smaller budget stays; it only takes longer until somebody new comes in.
         self.budget.resize(plan.limits.connections, plan.limits.connections_per_address);
         self.upstream_connections.resize(plan.limits.connections);
-        self.current.store(Arc::new(plan));
+        let plan = Arc::new(plan);
+        self.current.store(Arc::clone(&plan));
+        self.groups.keep(&plan.upstreams);
     }
 
     /// The plan in force.
@@ -164,6 +182,11 @@ impl Plans {
     /// What rates remember of clients, which outlives plans.
     pub const fn limiters(&self) -> &Arc<Limiters> {
         &self.limiters
+    }
+
+    /// What outlives plans of the upstream groups.
+    pub const fn groups(&self) -> &Registry {
+        &self.groups
     }
 
     /// The connections that are open.
@@ -181,6 +204,16 @@ pub struct LocalPlan {
     pub groups: Vec<Group>,
     /// What new connections speak.
     pub protocols: Protocols,
+}
+
+impl LocalPlan {
+    /// The group that a request is sent to, of a route that leads to the one at this place. A canary
+    /// without a server in service gets nobody.
+    pub fn group(&self, vetted: &Vetted, at: usize) -> Option<&Group> {
+        let canary = vetted.route().canary.as_ref();
+        let canary = canary.and_then(|canary| self.groups.get(canary.group(&vetted.asker())?));
+        canary.filter(|group| group.shared().is_in_service()).or_else(|| self.groups.get(at))
+    }
 }
 
 /// One thread's way to the plan in force.
@@ -214,13 +247,12 @@ impl Follow {
 fn lay_out(plans: &Plans, plan: Arc<Plan>, before: Option<&LocalPlan>, worker: usize) -> LocalPlan {
     let known = |name: &str| {
         before.and_then(|local| {
-            let at = local.plan.upstreams.iter().position(|(known, _)| known == name)?;
+            let at = local.plan.upstreams.iter().position(|known| known.name == name)?;
             local.groups.get(at)
         })
     };
-    let group = |(name, config): &(String, Upstream)| {
-        Group::new(config, worker, &plans.upstream_connections, known(name))
-    };
+    let group =
+        |shared: &Arc<Shared>| Group::new(shared, worker, &plans.upstream_connections, known(&shared.name));
     let groups = plan.upstreams.iter().map(group).collect();
     let protocols = Protocols::new(&plan.limits);
     LocalPlan { plan, groups, protocols }

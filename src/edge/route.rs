@@ -15,6 +15,7 @@ use super::guard::Admitted;
 use super::guard::target;
 use super::rates::RouteLimit;
 use super::respond::Refused;
+use super::upstream::canary::Canary;
 use crate::config::route::{Route as RouteConfig, RouteAuth, RouteTarget};
 use crate::model::role::Role;
 
@@ -46,6 +47,8 @@ pub struct Route {
     pub upgrade: Vec<String>,
     /// How fast it may be asked.
     pub limit: Option<RouteLimit>,
+    /// Who is sent to another group instead.
+    pub canary: Option<Canary>,
     methods: Vec<Method>,
 }
 
@@ -109,14 +112,17 @@ impl Table {
         let mut table = Self::default();
         for config in routes {
             let name = format!("{}{}", config.host.as_deref().unwrap_or("*"), config.path);
+            let place = |group: &String| {
+                let missing = || RouteError::UnknownUpstream { route: name.clone(), upstream: group.clone() };
+                upstream(group).ok_or_else(missing)
+            };
             let target = match &config.target {
                 RouteTarget::Api => Target::Api,
-                RouteTarget::Upstream(group) => {
-                    let missing =
-                        || RouteError::UnknownUpstream { route: name.clone(), upstream: group.clone() };
-                    Target::Upstream(upstream(group).ok_or_else(missing)?)
-                }
+                RouteTarget::Upstream(group) => Target::Upstream(place(group)?),
             };
+            let canary = config.canary.as_ref();
+            let canary =
+                canary.map(|canary| Ok(Canary::new(canary, place(&canary.upstream)?))).transpose()?;
             let path = normal_prefix(&name, &config.path)?;
             let methods = methods(&name, &config.methods)?;
             if config.auth == RouteAuth::None && !(config.roles.is_empty() && config.scopes.is_empty()) {
@@ -126,6 +132,7 @@ impl Table {
             refuse_twice(&name, &node.routes, &methods)?;
             node.routes.push(Arc::new(Route {
                 limit: limit(config, &name),
+                canary,
                 name: name.into(),
                 target,
                 auth: config.auth,
@@ -304,6 +311,7 @@ mod tests {
             body_bytes: None,
             upgrade: Vec::new(),
             rate: None,
+            canary: None,
         }
     }
 

@@ -16,6 +16,9 @@ use super::local::LocalApi;
 use super::plan::{Plans, Prepared, Settings};
 use super::rates::limiter::{Limiters, Ticks};
 use super::rates::measures::Crowd;
+use super::upstream::checker::Checker;
+use super::upstream::measures::Groups;
+use super::upstream::standing::Upstreams;
 use super::watch::Stir;
 use super::worker::{self, Setup};
 use super::{EdgeError, Site, listen};
@@ -76,7 +79,11 @@ impl Edge {
         let metrics = Arc::clone(&parts.metrics);
         let site = Arc::new(Site::new(parts, https.first().map_or(443, SocketAddr::port))?);
         let crowd = Crowd(Arc::clone(site.plans.limiters()));
-        metrics.register(|registry| registry.register_collector(Box::new(crowd)));
+        let groups = Groups(Arc::clone(&site.plans));
+        metrics.register(|registry| {
+            registry.register_collector(Box::new(crowd));
+            registry.register_collector(Box::new(groups));
+        });
         // What belongs to no thread is counted with the first one's.
         let first = metrics.edge_worker();
         let mut workers = Vec::with_capacity(count);
@@ -99,8 +106,8 @@ impl Edge {
 
 impl Site {
     fn new(parts: Parts, https_port: u16) -> Result<Self, EdgeError> {
-        let limiters = Arc::new(Limiters::new(parts.settings.rates.keys, parts.ticks));
-        let plans = Plans::start(parts.settings, limiters)?;
+        let limiters = Arc::new(Limiters::new(parts.settings.rates.keys, parts.ticks.clone()));
+        let plans = Plans::start(parts.settings, limiters, parts.ticks)?;
         Ok(Self {
             stir: Stir::new(&*parts.verifier),
             plans: Arc::new(plans),
@@ -200,6 +207,16 @@ impl Running {
     /// For changing the plan while it runs.
     pub fn changer(&self) -> Changer {
         Changer(Arc::clone(&self.site))
+    }
+
+    /// Checks the application servers, for whoever has time for it.
+    pub fn checker(&self) -> Checker {
+        Checker::new(Arc::clone(&self.site.plans), Arc::clone(&self.site.rng))
+    }
+
+    /// How the application servers stand.
+    pub fn upstreams(&self) -> Upstreams {
+        Upstreams::new(Arc::clone(&self.site.plans), Arc::clone(&self.site.clock))
     }
 
     /// For keeping house while it runs.

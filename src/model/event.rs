@@ -74,6 +74,10 @@ pub enum Intent {
     CertificateIssue,
     /// Have a certificate revoked by its CA. The target is its first name.
     CertificateRevoke,
+    /// Take an application server out of service. The target is its group and its address.
+    UpstreamDrain,
+    /// Let it in again. The target likewise.
+    UpstreamUndrain,
 }
 
 /// How it ended.

@@ -124,6 +124,10 @@ labelled!(
         Unreachable => "unreachable",
         /// No room for one more connection to application servers.
         Full => "full",
+        /// All servers had as many requests as they may, and too many waited, or for too long.
+        Busy => "busy",
+        /// All servers are drained.
+        Drained => "drained",
         /// It broke off, or did not speak HTTP.
         Broken => "broken",
         /// No response in time.

@@ -29,5 +29,6 @@ mod secrets;
 mod smuggling;
 mod throttle;
 mod tokens;
+mod upstreams;
 mod users;
 mod websocket;

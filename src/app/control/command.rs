@@ -203,6 +203,18 @@ pub enum Command {
         /// What the CA is told.
         reason: RevocationReason,
     },
+    /// All application servers. → `Reply::Upstreams`
+    UpstreamList,
+    /// Take an application server out of service, or let it in again. → `Reply::Upstreams`, all as they are
+    /// then
+    UpstreamDrain {
+        /// Its group.
+        upstream: String,
+        /// Its address, as the configuration writes it.
+        server: String,
+        /// Out, or in.
+        drained: bool,
+    },
     /// Audit events in order. → `Reply::Events`
     AuditTail {
         /// Those after this index; the last `limit` if `None`.

@@ -17,6 +17,7 @@ pub mod server;
 #[cfg(test)]
 mod tests;
 pub mod transfer;
+pub mod upstream;
 pub mod view;
 mod wire;
 

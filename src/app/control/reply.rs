@@ -8,6 +8,7 @@ use super::certificate::Certificate;
 use super::data::{Document, DocumentBody};
 use super::proof::Verification;
 use super::transfer::{Exported, Imported};
+use super::upstream::UpstreamServer;
 use super::view::{Ban, Events, Invite, Key, Reloaded, Session, Status, User};
 use crate::config::problem::Problems;
 
@@ -46,6 +47,8 @@ pub enum Reply {
     Keys(Vec<Key>),
     /// Certificates.
     Certificates(Vec<Certificate>),
+    /// Application servers.
+    Upstreams(Vec<UpstreamServer>),
     /// Audit events; if as many as asked for, unreadable ones counted, there may be more.
     Events(Events),
     /// What the proof of the audit chain found.

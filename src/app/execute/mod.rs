@@ -9,6 +9,7 @@ mod people;
 mod refused;
 #[cfg(test)]
 mod tests;
+mod upstreams;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -81,6 +82,10 @@ impl Core {
             Command::CertificateRenew { name } => self.certificate_renew(name, who.actor).await,
             Command::CertificateRevoke { name, reason } => {
                 self.certificate_revoke(name, reason, who.actor).await
+            }
+            Command::UpstreamList => self.upstream_list(),
+            Command::UpstreamDrain { upstream, server, drained } => {
+                self.upstream_drain(&upstream, &server, drained, who).await
             }
             Command::AuditTail { after, limit } => self.audit_tail(after, limit).await,
             Command::AuditSearch { wanted, beyond, newest_first, limit } => {

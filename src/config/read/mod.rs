@@ -19,6 +19,7 @@ mod sections;
 mod tests;
 mod tls;
 mod tree;
+mod upstreams;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -204,7 +205,7 @@ fn examine_into(
         cors: limiting::cors(section.child("cors")),
         blacklist: sections::blacklist(section.child("blacklist")),
         routes: Vec::new(),
-        upstreams: routes::upstreams(section.child("upstreams")),
+        upstreams: upstreams::upstreams(section.child("upstreams")),
         accounts: sections::accounts(section.child("accounts")),
         users: sections::users(section.child("users")),
         passwords: sections::passwords(section.child("passwords")),

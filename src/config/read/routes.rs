@@ -1,18 +1,14 @@
-//! `[[routes]]` and `[upstreams.NAME]`, which only the file can hold.
+//! `[[routes]]`, which only the file can hold.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Duration;
+use http::{HeaderName, HeaderValue};
 
-use super::kind::{self, count, duration, flag, list, one_of, size, text, wrong};
+use super::kind::{self, count, flag, list, one_of, size, text, wrong};
 use super::limiting;
 use super::section::Section;
 use super::sections::{BODY, host};
 use super::tree::Node;
-use crate::config::problem::legible;
 use crate::config::rates::{RateBy, RouteRate};
-use crate::config::route::{Route, RouteAuth, RouteTarget};
-use crate::config::upstream::{Server, Upstream};
+use crate::config::route::{Canary, Route, RouteAuth, RouteTarget};
 use crate::model::role::Role;
 
 const ROLE_SYNTAX: &str = "use 1 to 32 of a-z, 0-9, '-', '_', '.', ':', starting with a letter";
@@ -60,9 +56,56 @@ fn route(mut section: Section<'_>) -> Option<Route> {
         let remedy = "write \"address\" or \"route\", or let the route look at tokens";
         section.problem("rate_by", None, "needs a token, which auth = \"none\" does not look at", remedy);
     }
+    let canary = canary(&mut section, target.as_ref());
     section.finish();
     let (path, target) = (path?, target?);
-    host_read.then_some(Route { host, path, methods, target, auth, roles, scopes, body_bytes, upgrade, rate })
+    let route = Route { host, path, methods, target, auth, roles, scopes, body_bytes, upgrade, rate, canary };
+    host_read.then_some(route)
+}
+
+/// `canary`, and for whom.
+fn canary(section: &mut Section<'_>, target: Option<&RouteTarget>) -> Option<Canary> {
+    let whom = ["canary_percent", "canary_header", "canary_cookie"];
+    let given = section.has("canary");
+    let first = whom.into_iter().find(|key| section.has(key));
+    let upstream = section.optional("canary", text);
+    let percent = section.optional("canary_percent", count(0, 100)).unwrap_or_default();
+    let header = section.optional("canary_header", header);
+    let cookie = section.optional("canary_cookie", cookie);
+    match (given, first) {
+        (false, Some(key)) => {
+            section.problem(key, None, "is not used without `canary`", "set canary, or remove it")
+        }
+        (true, None) => {
+            let remedy = "set canary_percent, canary_header or canary_cookie";
+            section.problem("canary", None, "is for nobody", remedy);
+        }
+        (true, _) if target == Some(&RouteTarget::Api) => {
+            section.problem("canary", None, "is not used with `api`, which is one", "remove it");
+        }
+        _ => {}
+    }
+    Some(Canary { upstream: upstream?, percent, header, cookie })
+}
+
+/// `"x-canary: yes"`
+fn header(node: &Node) -> kind::Read<(HeaderName, HeaderValue)> {
+    let line = text(node)?;
+    let parts = line.split_once(':').map(|(name, value)| (name, value.trim()));
+    let parsed = parts.filter(|(_, value)| !value.is_empty()).and_then(|(name, value)| {
+        Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
+    });
+    parsed.map_or_else(|| wrong(node, "is not a header", "write one such as \"x-canary: yes\""), Ok)
+}
+
+/// `"canary=yes"`
+fn cookie(node: &Node) -> kind::Read<String> {
+    let pair = text(node)?;
+    let plain = |b: u8| b.is_ascii_graphic() && !b"\",;\\".contains(&b);
+    match pair.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() && pair.bytes().all(plain) => Ok(pair),
+        _ => wrong(node, "is not a cookie", "write one such as \"canary=yes\""),
+    }
 }
 
 fn target(section: &mut Section<'_>) -> Option<RouteTarget> {
@@ -145,54 +188,40 @@ fn scope(node: &Node) -> kind::Read<String> {
     }
 }
 
-/// The upstream groups.
-pub(super) fn upstreams(section: Section<'_>) -> BTreeMap<String, Upstream> {
-    let mut upstreams = BTreeMap::new();
-    for (name, section) in section.named() {
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
-            let remedy = "use 1 to 64 of a-z, 0-9, '-' and '_'";
-            section.problem("", Some(format!("\"{}\"", legible(name))), "is not an upstream's name", remedy);
-        }
-        upstreams.insert(name.to_owned(), upstream(section));
-    }
-    upstreams
-}
-
-fn upstream(mut section: Section<'_>) -> Upstream {
-    let remedy = "write servers = [\"127.0.0.1:3000\"]";
-    let given = section.required("servers", remedy, list(server));
-    if given.as_ref().is_some_and(Vec::is_empty) {
-        section.problem("servers", None, "is empty", remedy);
-    }
-    let mut upstream = Upstream::of(given.unwrap_or_default());
-    section.set("idle_connections", count(0, 10_000), &mut upstream.idle_connections);
-    let (least, most) = (Duration::from_millis(100), Duration::from_secs(3600));
-    section.set("idle_timeout", duration(least, most), &mut upstream.idle_timeout);
-    section.finish();
-    upstream
-}
-
-fn server(node: &Node) -> kind::Read<Server> {
-    let remedy = "write an IP address and port such as \"127.0.0.1:3000\", or \"unix:/run/app.sock\"";
-    let address = text(node)?;
-    if let Some(path) = address.strip_prefix("unix:") {
-        // 107 bytes is what a socket's address holds.
-        return if path.starts_with('/') && path.len() <= 107 {
-            Ok(Server::Unix(PathBuf::from(path)))
-        } else {
-            wrong(node, "is not a socket's path of at most 107 bytes", remedy)
-        };
-    }
-    match address.parse::<std::net::SocketAddr>() {
-        Ok(address) if address.port() > 0 => Ok(Server::Tcp(address)),
-        _ => wrong(node, "is not a server", remedy),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::{LEAST, config, report};
+
+    #[test]
+    fn a_canary_is_for_somebody_and_not_for_the_api() {
+        let app = |lines: &str| {
+            format!(
+                "{LEAST}[upstreams.app]\nservers = [\"127.0.0.1:1\"]\n[upstreams.new]\nservers = [\"127.0.0.1:2\"]\n\
+                 [[routes]]\npath = \"/app\"\nupstream = \"app\"\n{lines}\n"
+            )
+        };
+        let lines = "canary = \"new\"\ncanary_percent = 5\ncanary_header = \"X-Canary:  yes\"\ncanary_cookie = \"c=1\"";
+        let canary = config(&app(lines), &[]).routes[0].canary.clone().unwrap();
+        assert_eq!(
+            (canary.upstream.as_str(), canary.percent, canary.cookie.as_deref()),
+            ("new", 5, Some("c=1"))
+        );
+        let (name, value) = canary.header.unwrap();
+        assert_eq!((name.as_str(), value.to_str().unwrap()), ("x-canary", "yes"));
+        for (lines, words) in [
+            ("canary = \"new\"", "is for nobody"),
+            ("canary_percent = 5", "not used without `canary`"),
+            ("canary = \"old\"\ncanary_percent = 5", "routes[1].canary"),
+            ("canary = \"new\"\ncanary_header = \"yes\"", "is not a header"),
+            ("canary = \"new\"\ncanary_cookie = \"a;b=c\"", "is not a cookie"),
+            ("canary = \"new\"\ncanary_percent = 101", "from 0 to 100"),
+        ] {
+            let said = report(&app(lines), &[]);
+            assert!(said.contains(words), "{lines}: {said}");
+        }
+        let said = report(&format!("{LEAST}canary = \"x\"\ncanary_percent = 1\n"), &[]);
+        assert!(said.contains("`api`"), "{said}");
+    }
 
     #[test]
     fn a_route_switches_to_websockets_unless_it_says_what_else_and_the_api_to_nothing() {

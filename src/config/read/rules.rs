@@ -73,10 +73,14 @@ impl Rules<'_> {
             self.refuse("routes", None, "has no entry: nothing would be served", remedy);
         }
         for (at, (index, route)) in routes.iter().enumerate() {
-            if let RouteTarget::Upstream(name) = &route.target
-                && !self.config.upstreams.contains_key(name)
-            {
-                let key = format!("routes[{index}].upstream");
+            let target = match &route.target {
+                RouteTarget::Upstream(name) => Some(("upstream", name)),
+                RouteTarget::Api => None,
+            };
+            let canary = route.canary.as_ref().map(|canary| ("canary", &canary.upstream));
+            let unknown = target.into_iter().chain(canary);
+            for (field, name) in unknown.filter(|(_, name)| !self.config.upstreams.contains_key(*name)) {
+                let key = format!("routes[{index}].{field}");
                 let known: Vec<_> = self.config.upstreams.keys().take(10).map(|name| legible(name)).collect();
                 let have = if known.is_empty() {
                     String::new()

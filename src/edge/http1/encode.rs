@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn its_host_comes_first_and_its_framing_is_ours() {
-        let headers = [("a", "1"), ("content-length", "9"), ("transfer-encoding", "x"), ("a", "2"), ("host", "h")];
+        let headers =
+            [("a", "1"), ("content-length", "9"), ("transfer-encoding", "x"), ("a", "2"), ("host", "h")];
         for (ending, framing) in [
             (Ending::NoBody, ""),
             (Ending::Exact(0), "content-length: 0\r\n"),

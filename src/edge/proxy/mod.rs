@@ -1,12 +1,11 @@
 //! The proxy: a vetted request to an application server, and its response back.
 //!
-//! Bodies stream both ways. What is tried again, and when: a connection that could not be made, once,
-//! on the next server; a kept-alive connection that had died before the request was written, on a
-//! fresh one; one that died after, before any response byte, only if the request is idempotent and
-//! had no body. Never after a response head. What becomes of a request to switch protocols is in `switch`.
+//! Bodies stream both ways. Which server is asked is `edge::upstream`'s business, what is tried again is
+//! `exchange`'s, what becomes of a request to switch protocols `switch`'s.
 
 pub mod answer;
 mod connect;
+mod exchange;
 pub mod headers;
 mod line;
 pub mod pool;
@@ -17,24 +16,24 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 
 use self::answer::UpstreamBody;
-use self::connect::ConnectError;
+use self::exchange::Asked;
 use self::headers::Said;
-use self::pool::{Group, Lease, Pool};
-use self::send::{Failed, Outbound, Rest};
+use self::pool::Lease;
+use self::send::{Failed, Rest};
 use self::switch::Asking;
 use super::authenticate::{Stopped, Vetted, Who};
-use super::body::{BodyError, Outgoing, RequestBody, Upload};
+use super::body::{BodyError, Outgoing, RequestBody};
 use super::decisions::Denied;
 use super::http1::body::Broken;
 use super::http1::scratch::Scratch;
 use super::identity::{self, Identities};
 use super::incoming::{Incoming, IncomingError};
 use super::respond::Refused;
+use super::upstream::local::{Flight, Group};
 use super::watch::{Grounds, Watched, Watchlist};
 use crate::config::limits::Limits;
 use crate::config::route::RouteAuth;
@@ -62,6 +61,8 @@ struct Prepared {
     request: Request<RequestBody>,
     grounds: Grounds,
     asking: Option<Asking>,
+    /// What the group tells requests apart by.
+    key: u64,
 }
 
 /// The body of a request, within the route's limit (413 before a byte is read where the length is
@@ -81,32 +82,39 @@ impl Proxy<'_> {
         vetted: Vetted,
         request_id: &HeaderValue,
     ) -> Result<Response<Outgoing>, Stopped> {
-        let Prepared { mut request, grounds, asking } = self.prepare(vetted, request_id)?;
+        let Prepared { mut request, grounds, asking, key } = self.prepare(group, vetted, request_id)?;
         let watched = Watched::new(self.watchlist, grounds);
         if let Some(asking) = asking {
-            return Box::pin(self.switch(group, request, asking, watched)).await;
+            return Box::pin(self.switch(group, (request, key), asking, watched)).await;
         }
         let upload = (!request.body().is_end_stream()).then(|| request.body_mut().watched());
-        let (response, lease) = self.exchange(group, request, upload.as_ref()).await?;
+        let asked = Asked { group, key, upload: upload.as_ref() };
+        let (response, lease, flight) = self.exchange(asked, request).await?;
         // Nothing was asked for, so there is nothing to switch to.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.broken("the application answered 101 without being asked").into());
         }
-        Ok(self.answer(response, lease, watched))
+        Ok(self.answer(response, (lease, flight), watched))
     }
 
     /// A response that has a body, or might have.
-    fn answer(self, response: Response<Rest>, lease: Lease, watched: Watched) -> Response<Outgoing> {
+    fn answer(
+        self,
+        response: Response<Rest>,
+        (lease, flight): (Lease, Flight),
+        watched: Watched,
+    ) -> Response<Outgoing> {
         let (mut parts, rest) = response.into_parts();
         if rest.hop_by_hop {
             headers::drop_hop_by_hop(&mut parts.headers);
         }
         let body = UpstreamBody::new(rest, lease, (self.limits.stall_timeout, self.scratch), watched);
         parts.version = Version::HTTP_11;
-        Response::from_parts(parts, Outgoing::upstream(body))
+        Response::from_parts(parts, Outgoing::upstream(body).flying(flight))
     }
 
-    fn prepare(self, vetted: Vetted, request_id: &HeaderValue) -> Result<Prepared, Refused> {
+    fn prepare(self, group: &Group, vetted: Vetted, request_id: &HeaderValue) -> Result<Prepared, Refused> {
+        let key = vetted.asker().key(&group.shared().config.balance);
         let (routed, who) = vetted.into_parts();
         let (route, mut admitted) = routed.into_parts();
         let offer = admitted.take_offer().and_then(|offer| offer.within(&route.upgrade));
@@ -142,76 +150,7 @@ impl Proxy<'_> {
         parts.extensions.clear();
         let request = Request::from_parts(parts, body);
         let grounds = Grounds::new(verified, &client, self.limits.tunnel_lifetime);
-        Ok(Prepared { request, grounds, asking })
-    }
-
-    async fn exchange(
-        self,
-        group: &Group,
-        request: Request<RequestBody>,
-        upload: Option<&Arc<Upload>>,
-    ) -> Result<(Response<Rest>, Lease), Refused> {
-        let mut outbound = Outbound::new(request);
-        let pool = group.next().ok_or_else(|| self.broken("the upstream has no servers"))?;
-        if let Some(lease) = pool.take() {
-            self.counters.upstream_reuses.up();
-            match self.send(lease, &mut outbound, upload).await {
-                Ok(answered) => return Ok(answered),
-                Err(failed) if !outbound.may_go_again(&failed) => return Err(self.failed(&failed)),
-                Err(_) => self.counters.upstream_retries.up(),
-            }
-        }
-        // Boxed, as all that is rare: every request would have room for it otherwise.
-        let lease = Box::pin(self.connect(group, pool)).await?;
-        self.send(lease, &mut outbound, upload).await.map_err(|failed| self.failed(&failed))
-    }
-
-    /// Connects to `first`, or, once, to the server after it.
-    async fn connect(self, group: &Group, first: &Rc<Pool>) -> Result<Lease, Refused> {
-        let error = match self.try_connect(first).await {
-            Ok(lease) => return Ok(lease),
-            // Another server would find no room either.
-            Err(ConnectError::Full) => return Err(self.full()),
-            Err(error) => error,
-        };
-        match group.next() {
-            Some(second) if !Rc::ptr_eq(first, second) => {
-                self.counters.upstream_retries.up();
-                self.try_connect(second).await.map_err(|error| self.unreachable(&error))
-            }
-            _ => Err(self.unreachable(&error)),
-        }
-    }
-
-    async fn try_connect(self, pool: &Rc<Pool>) -> Result<Lease, ConnectError> {
-        // An idle connection, whosever it is, makes room for one that is needed.
-        let make_room = || self.groups.iter().any(Group::close_idle);
-        let place = pool.place(false).or_else(|| make_room().then(|| pool.place(true)).flatten());
-        let place = place.ok_or(ConnectError::Full)?;
-        self.counters.upstream_connects.up();
-        let made = connect::connect(pool, place, self.limits.connect_timeout).await;
-        if let Err(error) = &made {
-            tracing::warn!(server = ?pool.server(), %error, "an application server cannot be connected to");
-        }
-        made
-    }
-
-    fn unreachable(self, error: &ConnectError) -> Refused {
-        let status = match error {
-            ConnectError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
-            ConnectError::Full => return self.full(),
-            ConnectError::Io(_) => StatusCode::BAD_GATEWAY,
-        };
-        self.counters.upstream_failures.up(UpstreamFailure::Unreachable);
-        Refused::new(status, "upstream-unreachable", "Application unreachable")
-            .detail("no server of the application could be connected to; try again later")
-    }
-
-    fn full(self) -> Refused {
-        self.counters.upstream_failures.up(UpstreamFailure::Full);
-        Refused::new(StatusCode::SERVICE_UNAVAILABLE, "upstream-full", "Too many open requests")
-            .detail("as many requests are under way to applications as there is room for; try again later")
-            .header(RETRY_AFTER, HeaderValue::from_static("1"))
+        Ok(Prepared { request, grounds, asking, key })
     }
 
     fn timed_out(self) -> Refused {

@@ -11,49 +11,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use super::line::Line;
-use crate::config::upstream::{Server, Upstream};
+use crate::config::upstream::Server;
 use crate::edge::upgrade::tunnel::Switched;
-
-/// The servers of one upstream group, as one edge thread sees them.
-#[derive(Debug)]
-pub struct Group {
-    servers: Vec<Rc<Pool>>,
-    next: Cell<usize>,
-}
-
-impl Group {
-    /// The group's pools: those of servers that it had `before`, empty ones of the others. `start`
-    /// staggers where the threads begin to go round; all groups of all threads share `open`.
-    pub fn new(config: &Upstream, start: usize, open: &Arc<Connections>, before: Option<&Self>) -> Self {
-        let pool = |server: &Server| {
-            let known = before.and_then(|group| group.servers.iter().find(|pool| pool.server == *server));
-            let pool = known.cloned().unwrap_or_else(|| Rc::new(Pool::new(server.clone(), Arc::clone(open))));
-            pool.keep.set(config.idle_connections);
-            pool.idle_timeout.set(config.idle_timeout);
-            pool
-        };
-        let next = before.map_or(start, |group| group.next.get());
-        Self { servers: config.servers.iter().map(pool).collect(), next: Cell::new(next) }
-    }
-
-    /// The next server in turn; `None` for a group without any.
-    pub fn next(&self) -> Option<&Rc<Pool>> {
-        let at = self.next.get();
-        self.next.set(at.wrapping_add(1));
-        self.servers.get(at.checked_rem(self.servers.len())?)
-    }
-
-    /// Closes the connection that has been idle longest at one of the servers. Returns whether there was
-    /// one.
-    pub fn close_idle(&self) -> bool {
-        self.servers.iter().any(|pool| pool.idle.borrow_mut().pop_front().is_some())
-    }
-
-    /// Closes connections that have been idle for too long.
-    pub fn sweep(&self, now: Instant) {
-        self.servers.iter().for_each(|pool| pool.sweep(now));
-    }
-}
 
 /// The connections to application servers that are open, over all edge threads: with HTTP/2 one client
 /// connection asks for many at once, and each is a file descriptor. Only making one costs a count.
@@ -102,7 +61,8 @@ struct Idle {
 }
 
 impl Pool {
-    fn new(server: Server, open: Arc<Connections>) -> Self {
+    /// An empty one, that keeps nothing until it is configured.
+    pub fn new(server: Server, open: Arc<Connections>) -> Self {
         let (keep, idle_timeout) = (Cell::default(), Cell::default());
         Self { server, open, keep, idle_timeout, idle: RefCell::default() }
     }
@@ -110,6 +70,17 @@ impl Pool {
     /// The server.
     pub const fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// How many idle connections it keeps from now on, and for how long.
+    pub fn configure(&self, keep: usize, idle_timeout: Duration) {
+        self.keep.set(keep);
+        self.idle_timeout.set(idle_timeout);
+    }
+
+    /// Closes the connection that has been idle longest, if there is one.
+    pub fn close_oldest(&self) -> bool {
+        self.idle.borrow_mut().pop_front().is_some()
     }
 
     /// A place for one more connection; `None` if all are taken. With `instead` of one that was closed
@@ -152,7 +123,8 @@ impl Pool {
         idle.push_back(Idle { line, since: Instant::now() });
     }
 
-    fn sweep(&self, now: Instant) {
+    /// Closes connections that have been idle for too long.
+    pub fn sweep(&self, now: Instant) {
         let stale = |idle: &Idle| {
             now.saturating_duration_since(idle.since) >= self.idle_timeout.get() || !idle.line.is_quiet()
         };

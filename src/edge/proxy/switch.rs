@@ -8,7 +8,7 @@ use http::header::CONTENT_LENGTH;
 use http::{Request, Response, StatusCode, Version};
 use keepgate_guard::refusal::Refusal;
 
-use super::pool::Group;
+use super::exchange::Asked;
 use super::{Proxy, headers};
 use crate::edge::authenticate::{Stopped, bad_token};
 use crate::edge::body::{Outgoing, RequestBody};
@@ -16,6 +16,7 @@ use crate::edge::decisions::Denied;
 use crate::edge::guard;
 use crate::edge::upgrade::Offer;
 use crate::edge::upgrade::tunnel::Opening;
+use crate::edge::upstream::local::Group;
 use crate::edge::watch::Watched;
 use crate::observe::metrics::tunnels::Cut;
 
@@ -33,14 +34,15 @@ impl Proxy<'_> {
     pub(super) async fn switch(
         self,
         group: &Group,
-        request: Request<RequestBody>,
+        (request, key): (Request<RequestBody>, u64),
         asking: Asking,
         mut watched: Watched,
     ) -> Result<Response<Outgoing>, Stopped> {
         let Asking { offer, denied } = asking;
-        let (response, lease) = self.exchange(group, request, None).await?;
+        let asked = Asked { group, key, upload: None };
+        let (response, lease, flight) = self.exchange(asked, request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(self.answer(response, lease, watched));
+            return Ok(self.answer(response, (lease, flight), watched));
         }
         let chosen = offer.chosen(response.headers());
         let chosen =
@@ -57,7 +59,7 @@ impl Proxy<'_> {
         parts.headers.remove(CONTENT_LENGTH);
         chosen.write(&mut parts.headers);
         parts.version = Version::HTTP_11;
-        Ok(Response::from_parts(parts, Outgoing::opening(Box::new(Opening { upstream, watched }))))
+        Ok(Response::from_parts(parts, Outgoing::opening(Box::new(Opening { upstream, watched, flight }))))
     }
 }
 

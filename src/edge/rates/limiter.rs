@@ -35,6 +35,11 @@ impl Ticks {
     pub fn new(elapsed: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self(Arc::new(elapsed))
     }
+
+    /// Whole milliseconds, never 0: what counts by them has 0 for never.
+    pub fn millis(&self) -> u64 {
+        u64::try_from((self.0)().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
 }
 
 impl std::fmt::Debug for Ticks {

@@ -65,6 +65,7 @@ pub fn route(path: &str, auth: RouteAuth) -> Route {
         body_bytes: None,
         upgrade: Route::usual_upgrades(),
         rate: None,
+        canary: None,
     }
 }
 

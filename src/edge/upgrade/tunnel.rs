@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 use crate::edge::access::Entry;
 use crate::edge::body::Stall;
 use crate::edge::proxy::pool::Place;
+use crate::edge::upstream::local::Flight;
 use crate::edge::watch::Watched;
 use crate::observe::metrics::tunnels::{TunnelCounters, TunnelEnd};
 use crate::observe::metrics::{Count, EdgeCounters};
@@ -49,6 +50,8 @@ pub struct Opening {
     pub upstream: Switched,
     /// Why it may stay open.
     pub watched: Watched,
+    /// A tunnel is a request under way at its server for as long as it is open.
+    pub flight: Flight,
 }
 
 impl fmt::Debug for Switched {
@@ -70,7 +73,7 @@ impl Tunnel {
     /// Runs it with the client's side, of which `early` was read already, to its end.
     pub async fn run(self, client: impl Stream, early: Bytes, idle: Duration, counters: &Arc<EdgeCounters>) {
         let Self { opening, entry } = self;
-        let Opening { upstream, mut watched } = *opening;
+        let Opening { upstream, mut watched, flight } = *opening;
         let Switched { io, early: early_answer, place } = upstream;
         let began = Instant::now();
         let open = OpenTunnel::count(&counters.tunnels);
@@ -87,7 +90,7 @@ impl Tunnel {
         };
         open.0.ended.up(end);
         entry.write_tunnel(end.word(), (client.received, upstream.received), began.elapsed());
-        drop(place);
+        drop((place, flight));
     }
 }
 

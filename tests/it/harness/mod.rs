@@ -5,6 +5,7 @@ pub mod cli;
 pub mod client;
 pub mod gate;
 pub mod log;
+pub mod node;
 pub mod pebble;
 pub mod person;
 pub mod upstream;

@@ -1,0 +1,231 @@
+//! `[upstreams.NAME]`, which only the file can hold: servers, how requests are spread, and when one
+//! is left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::kind::{self, count, duration, list, one_of, text, wrong};
+use super::section::Section;
+use super::sections::host;
+use super::tree::{Node, Value};
+use crate::config::problem::legible;
+use crate::config::upstream::{Active, Balance, HEAVIEST, HashBy, MOST_SERVERS, Member, Server, Upstream};
+
+const SERVER: &str = "write an IP address and port such as \"127.0.0.1:3000\", \"unix:/run/app.sock\", or \
+                      { address = \"127.0.0.1:3000\", weight = 2, backup = false }";
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The upstream groups.
+pub(super) fn upstreams(section: Section<'_>) -> BTreeMap<String, Upstream> {
+    let mut upstreams = BTreeMap::new();
+    for (name, section) in section.named() {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+            let remedy = "use 1 to 64 of a-z, 0-9, '-' and '_'";
+            section.problem("", Some(format!("\"{}\"", legible(name))), "is not an upstream's name", remedy);
+        }
+        upstreams.insert(name.to_owned(), upstream(section));
+    }
+    upstreams
+}
+
+fn upstream(mut section: Section<'_>) -> Upstream {
+    let mut upstream = Upstream::with(servers(&mut section));
+    upstream.balance = balance(&mut section);
+    let passive = &mut upstream.passive;
+    section.set("max_fails", count(0, 1000), &mut passive.max_fails);
+    section.set("fail_timeout", duration(SECOND / 10, HOUR), &mut passive.fail_timeout);
+    section.set("slow_start", duration(Duration::ZERO, HOUR), &mut passive.slow_start);
+    section.set("panic", count(0, 100), &mut passive.panic);
+    upstream.active = active(&mut section);
+    let retries = &mut upstream.retries;
+    section.set("retries", count(0, 10), &mut retries.most);
+    section.set("retry_percent", count(0, 100), &mut retries.percent);
+    section.set("retry_floor", count(0, 10_000), &mut retries.floor);
+    let bounds = &mut upstream.bounds;
+    section.set("max_connections", count(0, 1_000_000), &mut bounds.max_connections);
+    section.set("queue", count(0, 100_000), &mut bounds.queue);
+    section.set("queue_timeout", duration(SECOND / 100, HOUR), &mut bounds.queue_timeout);
+    section.set("idle_connections", count(0, 10_000), &mut upstream.idle_connections);
+    section.set("idle_timeout", duration(SECOND / 10, HOUR), &mut upstream.idle_timeout);
+    section.finish();
+    upstream
+}
+
+fn servers(section: &mut Section<'_>) -> Vec<Member> {
+    let remedy = "write servers = [\"127.0.0.1:3000\"]";
+    let Some(servers) = section.required("servers", remedy, list(member)) else { return Vec::new() };
+    let mut seen = BTreeSet::new();
+    let twice =
+        servers.iter().map(|member| member.server.to_string()).find(|name| !seen.insert(name.clone()));
+    if servers.is_empty() {
+        section.problem("servers", None, "is empty", remedy);
+    } else if let Some(name) = twice {
+        let value = Some(format!("{name:?}"));
+        section.problem("servers", value, "stands twice", "name each server once, and give it a weight");
+    } else if servers.len() > MOST_SERVERS {
+        let message = format!("has more than {MOST_SERVERS} servers");
+        section.problem("servers", None, &message, "make several groups of them");
+    } else if servers.iter().all(|member| member.backup) {
+        let remedy = "let at least one be none";
+        section.problem("servers", None, "has backups only", remedy);
+    }
+    servers
+}
+
+/// A server as a text, or as a table with its weight.
+fn member(node: &Node) -> kind::Read<Member> {
+    let Value::Table(table) = &node.value else { return server(node).map(Member::from) };
+    if let Some(unknown) = table.keys().find(|key| !["address", "weight", "backup"].contains(&key.as_str())) {
+        return wrong(node, format!("has the key `{}`, which servers do not have", legible(unknown)), SERVER);
+    }
+    let Some(address) = table.get("address") else { return wrong(node, "has no address", SERVER) };
+    let mut member = Member::from(server(address)?);
+    if let Some(weight) = table.get("weight") {
+        member.weight = count(1, HEAVIEST)(weight)?;
+    }
+    if let Some(backup) = table.get("backup") {
+        member.backup = kind::flag(backup)?;
+    }
+    Ok(member)
+}
+
+fn server(node: &Node) -> kind::Read<Server> {
+    let Ok(address) = text(node) else { return wrong(node, "is not a server", SERVER) };
+    if let Some(path) = address.strip_prefix("unix:") {
+        // 107 bytes is what a socket's address holds.
+        return if path.starts_with('/') && path.len() <= 107 {
+            Ok(Server::Unix(PathBuf::from(path)))
+        } else {
+            wrong(node, "is not a socket's path of at most 107 bytes", SERVER)
+        };
+    }
+    match address.parse::<std::net::SocketAddr>() {
+        Ok(address) if address.port() > 0 => Ok(Server::Tcp(address)),
+        _ => wrong(node, "is not a server", SERVER),
+    }
+}
+
+fn balance(section: &mut Section<'_>) -> Balance {
+    let by_hash = || Balance::Hash(HashBy::Address);
+    let choices = &[("round_robin", 0), ("least_connections", 1), ("random_two", 2), ("hash", 3)];
+    let chosen = section.optional("balance", one_of(choices)).unwrap_or_default();
+    let by = section.optional("hash_by", hash_by);
+    if chosen != 3 && by.is_some() {
+        section.problem("hash_by", None, "is used with balance = \"hash\" only", "remove it, or set balance");
+    }
+    match chosen {
+        1 => Balance::LeastConnections,
+        2 => Balance::RandomTwo,
+        3 => by.map_or_else(by_hash, Balance::Hash),
+        _ => Balance::RoundRobin,
+    }
+}
+
+fn hash_by(node: &Node) -> kind::Read<HashBy> {
+    let remedy = "write \"address\", \"user\", or \"header:NAME\" such as \"header:x-tenant\"";
+    let name = match text(node).as_deref() {
+        Ok("address") => return Ok(HashBy::Address),
+        Ok("user") => return Ok(HashBy::User),
+        Ok(other) => other.strip_prefix("header:").and_then(|name| HeaderName::try_from(name).ok()),
+        Err(_) => None,
+    };
+    name.map_or_else(|| wrong(node, "is not what can be hashed", remedy), |name| Ok(HashBy::Header(name)))
+}
+
+fn active(section: &mut Section<'_>) -> Option<Active> {
+    const OTHERS: [&str; 6] =
+        ["health_host", "health_interval", "health_timeout", "health_up", "health_down", "health_status"];
+    let given = section.has("health_path");
+    let path = section.optional("health_path", target);
+    let mut active = Active::of(path.clone().unwrap_or_default());
+    active.host = section.optional("health_host", host);
+    section.set("health_interval", duration(SECOND / 10, HOUR), &mut active.interval);
+    section.set("health_timeout", duration(SECOND / 100, 60 * SECOND), &mut active.timeout);
+    section.set("health_up", count(1, 100), &mut active.up);
+    section.set("health_down", count(1, 100), &mut active.down);
+    section.set("health_status", statuses, &mut active.status);
+    if !given && let Some(other) = OTHERS.into_iter().find(|key| section.has(key)) {
+        section.problem(other, None, "checks nothing without health_path", "set health_path, or remove it");
+    }
+    path.map(|_| active)
+}
+
+/// A path, perhaps with a query, as it stands in a request's first line.
+fn target(node: &Node) -> kind::Read<String> {
+    let path = text(node)?;
+    if path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+        return Ok(path);
+    }
+    wrong(node, "is not a path to ask for", "write one such as \"/health\"")
+}
+
+/// `"200"` or `"200-399"`.
+fn statuses(node: &Node) -> kind::Read<RangeInclusive<u16>> {
+    let number = |text: &str| {
+        let plain = text.len() == 3 && text.bytes().all(|b| b.is_ascii_digit());
+        text.parse::<u16>().ok().filter(|status| plain && (200..600).contains(status))
+    };
+    let text = text(node).unwrap_or_default();
+    let (least, most) = text.split_once('-').unwrap_or((&text, &text));
+    match (number(least), number(most)) {
+        (Some(least), Some(most)) if least <= most => Ok(least..=most),
+        _ => wrong(
+            node,
+            "is no range of statuses",
+            "write one such as \"200-399\" or \"204\", from 200 to 599",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{LEAST, config, report};
+    use super::*;
+
+    fn app(lines: &str) -> Upstream {
+        config(&format!("{LEAST}[upstreams.app]\n{lines}\n"), &[]).upstreams["app"].clone()
+    }
+
+    #[test]
+    fn servers_are_texts_or_tables_with_a_weight() {
+        let group = app("servers = [\"127.0.0.1:1\", { address = \"unix:/s\", weight = 5, backup = true }]");
+        let told: Vec<_> = group.servers.iter().map(|m| (m.server.to_string(), m.weight, m.backup)).collect();
+        assert_eq!(told, [("127.0.0.1:1".to_owned(), 1, false), ("unix:/s".to_owned(), 5, true)]);
+    }
+
+    #[test]
+    fn a_group_says_how_it_is_balanced_and_checked() {
+        let group = app("servers = [\"127.0.0.1:1\"]\nbalance = \"hash\"\nhash_by = \"header:X-Tenant\"\n\
+                         health_path = \"/up?x=1\"\nhealth_status = \"204\"\nhealth_host = \"App.example.com\"");
+        assert_eq!(group.balance, Balance::Hash(HashBy::Header(HeaderName::from_static("x-tenant"))));
+        let active = group.active.unwrap();
+        assert_eq!((active.path.as_str(), active.status), ("/up?x=1", 204..=204));
+        assert_eq!(active.host.as_deref(), Some("app.example.com"));
+        let plain = app("servers = [\"127.0.0.1:1\"]");
+        assert_eq!((plain.balance, plain.active), (Balance::RoundRobin, None));
+    }
+
+    #[test]
+    fn what_makes_no_sense_of_a_group_is_named_with_what_to_write() {
+        let said = |lines: &str| report(&format!("{LEAST}[upstreams.app]\n{lines}\n"), &[]);
+        insta::assert_snapshot!(said(
+            "servers = [{ weight = 0 }, { address = \"127.0.0.1:1\", wieght = 2 }, { address = \"127.0.0.1:1\", \
+             weight = 0 }, 3]\nbalance = \"sticky\"\nhash_by = \"cookie\"\nhealth_path = \"up\"\n\
+             health_status = \"399-200\"\npanic = 101\nretry_percent = -1\nqueue_timeout = 5"
+        ));
+        for (lines, words) in [
+            ("servers = [\"127.0.0.1:1\", \"127.0.0.1:1\"]", "stands twice"),
+            ("servers = [{ address = \"127.0.0.1:1\", backup = true }]", "has backups only"),
+            ("servers = [\"127.0.0.1:1\"]\nhash_by = \"user\"", "balance = \"hash\" only"),
+            ("servers = [\"127.0.0.1:1\"]\nhealth_up = 1", "without health_path"),
+        ] {
+            assert!(said(lines).contains(words), "{lines}: {}", said(lines));
+        }
+    }
+}

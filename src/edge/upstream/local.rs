@@ -1,0 +1,251 @@
+//! A group as one edge thread sees it: its own pools, whose turn it is, and how a request gets its
+//! server, or a place in line.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::balance::{self, Lots};
+use super::key::hash;
+use super::queue::{self, Slot};
+use super::shared::Shared;
+use super::state::ServerState;
+use crate::config::upstream::{Balance, Member as Configured};
+use crate::edge::proxy::pool::{Connections, Pool};
+
+/// Requests that are counted here before the budget, which all threads share, hears of them.
+const BATCH: u32 = 32;
+
+/// The servers of one upstream group.
+#[derive(Debug)]
+pub struct Group {
+    shared: Arc<Shared>,
+    members: Vec<Rc<Member>>,
+    choice: RefCell<Choice>,
+    begun: Cell<u32>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Member {
+    place: usize,
+    pool: Rc<Pool>,
+    state: Arc<ServerState>,
+    group: Arc<Shared>,
+}
+
+/// What choosing remembers, and room to do it in.
+#[derive(Debug)]
+struct Choice {
+    turns: Vec<i64>,
+    weights: Vec<u32>,
+    lots: Lots,
+}
+
+/// A request under way at a server, until dropped.
+#[derive(Debug)]
+pub struct Flight(Rc<Member>);
+
+/// Why a request gets no server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoServer {
+    /// All that could be asked have as many requests as they may, and the line is too long, or it has
+    /// waited too long.
+    Busy,
+    /// There is none to ask: all are drained, or were tried.
+    Nobody,
+}
+
+impl Group {
+    /// The group on one thread: with the pools of servers that it had `before`, and empty ones of the others.
+    /// `start` tells the threads apart; all groups of all threads share `open`.
+    pub fn new(shared: &Arc<Shared>, start: usize, open: &Arc<Connections>, before: Option<&Self>) -> Self {
+        let config = &shared.config;
+        let member = |(place, (member, state)): (usize, (&Configured, &Arc<ServerState>))| {
+            let known =
+                before.and_then(|group| group.members.iter().find(|m| *m.pool.server() == member.server));
+            let new = || Rc::new(Pool::new(member.server.clone(), Arc::clone(open)));
+            let pool = known.map_or_else(new, |known| Rc::clone(&known.pool));
+            pool.configure(config.idle_connections, config.idle_timeout);
+            Rc::new(Member { place, pool, state: Arc::clone(state), group: Arc::clone(shared) })
+        };
+        let members: Vec<_> = config.servers.iter().zip(&shared.servers).enumerate().map(member).collect();
+        let lots = Lots::new(hash(shared.name.as_bytes()) ^ start as u64);
+        let turns = vec![0; members.len()];
+        let mut choice = Choice { turns, weights: Vec::with_capacity(members.len()), lots };
+        // Where the threads begin to go round is staggered.
+        let weights: Vec<u32> = config.servers.iter().map(|member| member.weight).collect();
+        for _ in 0..start % members.len().max(1) {
+            balance::round_robin(&weights, &mut choice.turns);
+        }
+        Self { shared: Arc::clone(shared), members, choice: RefCell::new(choice), begun: Cell::new(0) }
+    }
+
+    /// What all threads share of it.
+    pub const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Closes the connection that has been idle longest at one of the servers. Returns whether there was
+    /// one.
+    pub fn close_idle(&self) -> bool {
+        self.members.iter().any(|member| member.pool.close_oldest())
+    }
+
+    /// Closes connections that have been idle for too long.
+    pub fn sweep(&self, now: Instant) {
+        self.members.iter().for_each(|member| member.pool.sweep(now));
+    }
+
+    /// A server for a new request, after waiting for one if need be.
+    pub async fn begin(&self, key: u64) -> Result<Flight, NoServer> {
+        self.count();
+        // Whoever waits was here before.
+        if self.shared.line().is_empty() {
+            match self.pick(key, &[]) {
+                Err(NoServer::Busy) => {}
+                picked => return picked,
+            }
+        }
+        // Boxed, as it is rare: every request would have room for it otherwise.
+        Box::pin(self.wait(key)).await
+    }
+
+    /// Another server for a request that was tried at these before.
+    pub fn another(&self, key: u64, tried: &[usize]) -> Option<Flight> {
+        self.pick(key, tried).ok()
+    }
+
+    /// How often a request of this group may be tried again.
+    pub fn retries(&self) -> usize {
+        self.shared.config.retries.most as usize
+    }
+
+    /// Whether the budget has a retry.
+    pub fn may_retry(&self) -> bool {
+        self.shared.earn(self.begun.take());
+        self.shared.may_retry()
+    }
+
+    fn count(&self) {
+        self.begun.set(self.begun.get() + 1);
+        if self.begun.get() >= BATCH {
+            self.shared.earn(self.begun.take());
+        }
+    }
+
+    fn pick(&self, key: u64, tried: &[usize]) -> Result<Flight, NoServer> {
+        let most = self.shared.config.bounds.max_connections;
+        let mut choice = self.choice.borrow_mut();
+        let Choice { turns, weights, lots } = &mut *choice;
+        self.shared.weigh(tried, weights);
+        let mut busy = false;
+        if most > 0 {
+            for (weight, member) in weights.iter_mut().zip(&self.members) {
+                if *weight > 0 && member.state.in_flight() >= most {
+                    *weight = 0;
+                    busy = true;
+                }
+            }
+        }
+        loop {
+            let load = |at: usize| self.members.get(at).map_or(0, |member| member.state.in_flight());
+            let seed = |at: usize| self.members.get(at).map_or(0, |member| member.state.seed());
+            let place = match &self.shared.config.balance {
+                Balance::RoundRobin => balance::round_robin(weights, turns),
+                Balance::LeastConnections => balance::least_connections(weights, load, lots.draw()),
+                Balance::RandomTwo => balance::random_two(weights, load, (lots.draw(), lots.draw())),
+                Balance::Hash(_) => balance::rendezvous(weights, seed, key),
+            };
+            let member = place.and_then(|place| self.members.get(place));
+            let Some(member) = member else {
+                return Err(if busy { NoServer::Busy } else { NoServer::Nobody });
+            };
+            if member.state.take_off(most) {
+                return Ok(Flight(Rc::clone(member)));
+            }
+            // Another thread was quicker.
+            busy = true;
+            if let Some(weight) = weights.get_mut(member.place) {
+                *weight = 0;
+            }
+        }
+    }
+
+    async fn wait(&self, key: u64) -> Result<Flight, NoServer> {
+        let bounds = &self.shared.config.bounds;
+        let line = self.shared.line();
+        let refuse = || {
+            line.refuse();
+            NoServer::Busy
+        };
+        let mut ticket = line.join(bounds.queue).ok_or_else(refuse)?;
+        // Room that was made before there was a line; see `queue`. Only the first may look for it.
+        if ticket.is_first() {
+            match self.pick(key, &[]) {
+                Err(NoServer::Busy) => {}
+                picked => return picked,
+            }
+        }
+        let slot = tokio::time::timeout(bounds.queue_timeout, &mut ticket.room).await;
+        let slot = slot.ok().and_then(Result::ok).ok_or_else(refuse)?;
+        let flight = self.board(slot).ok_or(NoServer::Nobody)?;
+        drop(ticket);
+        Ok(flight)
+    }
+
+    /// `None` for a server that this thread does not know: a reload has come in between. The next in line
+    /// gets its room.
+    fn board(&self, slot: Slot) -> Option<Flight> {
+        let here = self.members.iter().find(|member| slot.is_at(&member.state))?;
+        slot.claim();
+        Some(Flight(Rc::clone(here)))
+    }
+}
+
+impl Flight {
+    /// The server's pool.
+    pub fn pool(&self) -> &Rc<Pool> {
+        &self.0.pool
+    }
+
+    /// Its place in the group.
+    pub fn place(&self) -> usize {
+        self.0.place
+    }
+
+    /// It answered.
+    pub fn answered(&self) {
+        self.0.state.answered(|| self.0.group.now());
+    }
+
+    /// It failed, and that was its own doing.
+    pub fn failed(&self, why: &str) {
+        let Member { state, group, .. } = &*self.0;
+        if let Some(out) = state.failed(why, &group.config.passive, group.now()) {
+            tell_ejected(&group.name, state.label(), out, why);
+        }
+    }
+}
+
+fn tell_ejected(upstream: &str, server: &str, out: Duration, why: &str) {
+    let seconds = out.as_secs_f64();
+    tracing::warn!(
+        upstream,
+        server,
+        seconds,
+        why,
+        "an application server is out of service for a while: its requests fail"
+    );
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let Member { state, group, .. } = &*self.0;
+        state.land();
+        if !group.line().is_empty() {
+            queue::serve(group, state);
+        }
+    }
+}

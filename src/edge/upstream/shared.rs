@@ -1,0 +1,200 @@
+//! A group as all edge threads share it: its configuration, which goes with its plan, and what
+//! outlives plans: the state of its servers, its retry budget, its line.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::budget::Budget;
+use super::queue::Line;
+use super::state::{ServerState, WHOLE};
+use crate::config::upstream::{Member, Upstream};
+use crate::edge::rates::limiter::Ticks;
+
+/// What outlives plans, by the group's name.
+#[derive(Debug)]
+pub struct Registry {
+    ticks: Ticks,
+    groups: Mutex<BTreeMap<String, Arc<Lasting>>>,
+}
+
+#[derive(Debug)]
+struct Lasting {
+    servers: Mutex<Vec<Arc<ServerState>>>,
+    budget: Budget,
+    line: Arc<Line>,
+    denied_retries: AtomicU64,
+    panics: AtomicU64,
+}
+
+/// A group in a plan.
+#[derive(Debug)]
+pub struct Shared {
+    /// Its name.
+    pub name: String,
+    /// Its configuration.
+    pub config: Upstream,
+    /// Its servers, in the configuration's order.
+    pub servers: Vec<Arc<ServerState>>,
+    lasting: Arc<Lasting>,
+    ticks: Ticks,
+}
+
+impl Registry {
+    /// Without any group, in this time.
+    pub fn new(ticks: Ticks) -> Self {
+        Self { ticks, groups: Mutex::default() }
+    }
+
+    /// The time that groups go by.
+    pub const fn ticks(&self) -> &Ticks {
+        &self.ticks
+    }
+
+    /// A group of this configuration, with what is known of its servers from before.
+    pub fn group(&self, name: String, config: Upstream) -> Arc<Shared> {
+        let now = self.ticks.millis();
+        let mut groups = self.groups.lock();
+        let lasting = groups.entry(name.clone()).or_insert_with(|| {
+            Arc::new(Lasting {
+                servers: Mutex::default(),
+                budget: Budget::new(&config.retries, now),
+                line: Arc::default(),
+                denied_retries: AtomicU64::new(0),
+                panics: AtomicU64::new(0),
+            })
+        });
+        let lasting = Arc::clone(lasting);
+        drop(groups);
+        let mut known = lasting.servers.lock();
+        let state = |member: &Member| {
+            if let Some(state) = known.iter().find(|state| *state.server() == member.server) {
+                return Arc::clone(state);
+            }
+            let state = Arc::new(ServerState::new(member.server.clone()));
+            known.push(Arc::clone(&state));
+            state
+        };
+        let servers = config.servers.iter().map(state).collect();
+        drop(known);
+        Arc::new(Shared { name, config, servers, lasting, ticks: self.ticks.clone() })
+    }
+
+    /// Forgets what is in no group any more, once these are the ones in force.
+    pub fn keep(&self, groups: &[Arc<Shared>]) {
+        self.groups.lock().retain(|name, _| groups.iter().any(|group| group.name == *name));
+        for group in groups {
+            let stays =
+                |state: &Arc<ServerState>| group.servers.iter().any(|other| Arc::ptr_eq(state, other));
+            group.lasting.servers.lock().retain(stays);
+            if group.config.active.is_none() {
+                group.servers.iter().for_each(|state| state.unchecked());
+            }
+            // Whoever waits may have room now.
+            group.servers.iter().for_each(|state| super::queue::serve(group, state));
+        }
+    }
+}
+
+impl Shared {
+    /// The time, milliseconds.
+    pub fn now(&self) -> u64 {
+        self.ticks.millis()
+    }
+
+    /// Who waits.
+    pub fn line(&self) -> &Arc<Line> {
+        &self.lasting.line
+    }
+
+    /// How much each server is to get: its weight, as far as it is in service and not in `tried`, in
+    /// thousandths; 0 for one that is not to be asked. `weights` is filled with one for each server.
+    ///
+    /// Backups are asked when too few others are in service. If they are not, either, health is not
+    /// looked at: but for servers that an operator has drained, all are asked. A request that was tried
+    /// before is not: it knows that they fail.
+    pub fn weigh(&self, tried: &[usize], weights: &mut Vec<u32>) {
+        weights.clear();
+        let passive = &self.config.passive;
+        let members = || self.config.servers.iter().zip(&self.servers).enumerate();
+        let (mut known, mut well, mut backups) = (0_usize, 0_usize, false);
+        for (at, (member, state)) in members() {
+            backups |= member.backup;
+            let share = match member.backup || tried.contains(&at) {
+                true => 0,
+                false => state.share(passive.slow_start, || self.now()),
+            };
+            known += usize::from(!member.backup && !state.is_drained());
+            well += usize::from(share > 0);
+            weights.push(member.weight * share);
+        }
+        let least = (known * passive.panic as usize / 100).max(1);
+        // All of a group that is asked for the first time, nearly always.
+        if well >= least || (well > 0 && !tried.is_empty()) {
+            return;
+        }
+        if backups && self.weigh_backups(tried, weights) {
+            return;
+        }
+        if tried.is_empty() {
+            self.panic(weights, known > 0);
+        }
+    }
+
+    /// Weighs the backups too. Returns whether any of them is in service: few of the others are enough then.
+    fn weigh_backups(&self, tried: &[usize], weights: &mut [u32]) -> bool {
+        let members = self.config.servers.iter().zip(&self.servers).zip(weights).enumerate();
+        let mut any = false;
+        for (at, ((member, state), weight)) in members {
+            if member.backup && !tried.contains(&at) {
+                *weight = member.weight * state.share(self.config.passive.slow_start, || self.now());
+                any |= *weight > 0;
+            }
+        }
+        any
+    }
+
+    fn panic(&self, weights: &mut [u32], others: bool) {
+        self.lasting.panics.fetch_add(1, Ordering::Relaxed);
+        for (weight, (member, state)) in weights.iter_mut().zip(self.config.servers.iter().zip(&self.servers))
+        {
+            let asked = !state.is_drained() && member.backup != others;
+            *weight = if asked { member.weight * WHOLE } else { 0 };
+        }
+    }
+
+    /// Whether a server may be given requests: it is in service, or nobody is.
+    pub fn is_fit(&self, server: &Arc<ServerState>) -> bool {
+        if server.is_drained() {
+            return false;
+        }
+        server.share(self.config.passive.slow_start, || self.now()) > 0 || !self.is_in_service()
+    }
+
+    /// Whether any server is in service.
+    pub fn is_in_service(&self) -> bool {
+        self.servers.iter().any(|state| state.share(self.config.passive.slow_start, || self.now()) > 0)
+    }
+
+    /// So many requests have begun.
+    pub fn earn(&self, requests: u32) {
+        self.lasting.budget.earn(requests, &self.config.retries);
+    }
+
+    /// Whether a request may be tried again.
+    pub fn may_retry(&self) -> bool {
+        let may = self.lasting.budget.spend(&self.config.retries, self.now());
+        if !may {
+            self.lasting.denied_retries.fetch_add(1, Ordering::Relaxed);
+        }
+        may
+    }
+
+    /// Retries that the budget did not allow, and requests that were sent without regard to health.
+    pub fn counts(&self) -> (u64, u64) {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        (count(&self.lasting.denied_retries), count(&self.lasting.panics))
+    }
+}
