@@ -25,6 +25,7 @@ pub mod decisions;
 pub mod drain;
 pub mod guard;
 pub mod http1;
+pub mod http2;
 pub mod identity;
 pub mod incoming;
 pub mod listen;

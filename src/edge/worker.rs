@@ -27,6 +27,7 @@ use super::guard;
 use super::http1::connection::{Arrived, Connection};
 use super::http1::refused::HeadLimits;
 use super::http1::scratch::Scratch;
+use super::http2::watched::Watched;
 use super::identity::Identities;
 use super::incoming::{Incoming, Stream, Unread};
 use super::plan::{Follow, LocalPlan};
@@ -39,6 +40,7 @@ use super::watch::Watchlist;
 use super::{Pipeline, Site};
 use crate::config::limits::Limits;
 use crate::model::caller::Origin;
+use crate::observe::metrics::http2::Ended;
 use crate::observe::metrics::{EdgeCounters, Turned};
 
 /// How often a thread looks after its pools.
@@ -214,10 +216,14 @@ impl Worker {
                     Rc::clone(&worker).request(Rc::clone(&peer), busy, arrived).map(Ok::<_, Infallible>)
                 })
             };
-            let connection = Box::pin(local.protocols.http2.serve_connection(TokioIo::new(io), service));
+            let io = TokioIo::new(Watched::new(io, Arc::clone(self.counters())));
+            let connection = Box::pin(local.protocols.http2.serve_connection(io, service));
             let finish = |connection: Pin<&mut http2::Connection<_, _, _>>, _| connection.graceful_shutdown();
             return Box::pin(async move {
-                Serve::new((connection, finish), activity, &limits, &self.drain).await;
+                Serve::new((connection, finish), Rc::clone(&activity), &limits, &self.drain).await;
+                if activity.has_stalled() {
+                    self.counters().http2_ended.up(Ended::Stalled);
+                }
                 drop(permit);
             });
         }
