@@ -21,6 +21,7 @@ use ipnet::IpNet;
 use super::EdgeError;
 use super::accept::Budget;
 use super::cors::Cors;
+use super::forwarding::Forwarding;
 use super::guard::address::TrustedProxies;
 use super::protocols::Protocols;
 use super::proxy::pool::{Connections, Group};
@@ -30,6 +31,7 @@ use super::respond;
 use super::route::Table;
 use super::tls::Terminator;
 use crate::config::cors::Cors as CorsConfig;
+use crate::config::forwarding as config_forwarding;
 use crate::config::limits::Limits;
 use crate::config::rates as config;
 use crate::config::route::Route;
@@ -46,6 +48,8 @@ pub struct Settings {
     pub cors: CorsConfig,
     /// Peers whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// What applications are told of where a request came from.
+    pub forwarding: config_forwarding::Forwarding,
     /// TLS.
     pub terminator: Terminator,
     /// `max-age` of `Strict-Transport-Security`; zero sends none.
@@ -64,6 +68,8 @@ pub struct Plan {
     pub limits: Arc<Limits>,
     /// Peers whose forwarding headers are believed.
     pub trusted: TrustedProxies,
+    /// What applications are told of where a request came from.
+    pub forwarding: Forwarding,
     /// `Strict-Transport-Security`
     pub hsts: Option<HeaderValue>,
     /// TLS of connections to come.
@@ -80,7 +86,17 @@ pub struct Plan {
 
 impl Plan {
     fn compile(settings: Settings, number: u64, limiters: &Limiters) -> Result<Self, EdgeError> {
-        let Settings { limits, rates, cors, trusted_proxies, terminator, hsts, routes, upstreams } = settings;
+        let Settings {
+            limits,
+            rates,
+            cors,
+            forwarding,
+            trusted_proxies,
+            terminator,
+            hsts,
+            routes,
+            upstreams,
+        } = settings;
         if let Some((name, _)) = upstreams.iter().find(|(_, group)| group.servers.is_empty()) {
             return Err(EdgeError::NoServers { name: name.clone() });
         }
@@ -95,6 +111,7 @@ impl Plan {
             terminator,
             rates: Rates::new(&rates, limiters),
             cors: Cors::new(&cors),
+            forwarding: Forwarding::new(&forwarding),
             routes,
             upstreams,
             number,

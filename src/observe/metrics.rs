@@ -88,6 +88,10 @@ labelled!(
         AddressBudget => "address_budget",
         /// The address is banned.
         Blacklist => "blacklist",
+        /// Not one of those who may say whose connection it is, where that must be said.
+        NoProxy => "no_proxy",
+        /// A proxy that did not say whose connection it is.
+        ProxyHeader => "proxy_header",
     }
 );
 

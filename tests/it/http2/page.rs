@@ -16,7 +16,8 @@ pub fn part() -> String {
     for case in CASES {
         sections.entry(case.section).or_default().push(case.name);
     }
-    let number = |section: &str| section.split('.').map(|part| part.parse::<u32>().unwrap_or(0)).collect::<Vec<_>>();
+    let number =
+        |section: &str| section.split('.').map(|part| part.parse::<u32>().unwrap_or(0)).collect::<Vec<_>>();
     let mut sorted: Vec<_> = sections.into_iter().collect();
     sorted.sort_by_key(|(section, _)| number(section));
     for (section, names) in sorted {
@@ -30,12 +31,18 @@ pub fn part() -> String {
     }
     let _ = write!(
         text,
-        "\n## HTTP/2: floods ({})\n\nEach from one connection, in the tests; it ends with GOAWAY (ENHANCE_YOUR_CALM), memory stays where it was, and others are served meanwhile. \
+        "\n## HTTP/2: floods ({})\n\nEach from one connection, in the tests; it ends with GOAWAY (ENHANCE_YOUR_CALM, or PROTOCOL_ERROR where the first such frame is one), memory stays where it was, and others are served meanwhile. \
          `keepgate_http2_connections_ended_total` counts them by reason.\n\n| flood | known as | counted as |\n|---|---|---|\n",
         FLOODS.len()
     );
     for flood in FLOODS {
-        let _ = writeln!(text, "| {} | {} | `{}` |", flood.name, flood.known_as, flood.counted.replace(" or ", "` or `"));
+        let _ = writeln!(
+            text,
+            "| {} | {} | `{}` |",
+            flood.name,
+            flood.known_as,
+            flood.counted.replace(" or ", "` or `")
+        );
     }
     text.push_str(
         "\nA connection may have 250 resets at once and 20 a second, and one more for each request that was answered; of other frames that bring no request any further \

@@ -65,6 +65,8 @@ const STREAM_CLOSED: &[Want] = &[Want::Reset(1, CLOSED), Want::GoAway(CLOSED)];
 
 const CODE: &str = "h2 says PROTOCOL_ERROR; the connection ends all the same";
 
+const CLOSED_CODE: &str = "h2 says PROTOCOL_ERROR for STREAM_CLOSED; the connection ends all the same";
+
 fn begun() -> Wire {
     Wire::begun()
 }
@@ -143,8 +145,10 @@ pub const CASES: &[Case] = &[
     case("5.1", "idle: WINDOW_UPDATE", ENDS_PROTOCOL, || begun().window(1, 1)),
     case("5.1", "idle: CONTINUATION", ENDS_PROTOCOL, || begun().frame(CONTINUATION, END_HEADERS, 1, &[])),
     case("5.1", "idle: PRIORITY", FINE, || begun().frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 16])),
-    case("5.1", "half closed: DATA", STREAM_CLOSED, || begun().get(1).frame(DATA, 0, 1, b"x")),
-    case("5.1", "half closed: HEADERS", STREAM_CLOSED, || begun().get(1).get(1)),
+    case("5.1", "half closed: DATA", STREAM_CLOSED, || begun().get(1).frame(DATA, 0, 1, b"x"))
+        .instead(Want::GoAway(PROTOCOL), CLOSED_CODE),
+    case("5.1", "half closed: HEADERS", STREAM_CLOSED, || begun().get(1).get(1))
+        .instead(Want::GoAway(PROTOCOL), CLOSED_CODE),
     case("5.1", "half closed: WINDOW_UPDATE", &[Want::Answer(1, 200)], || begun().get(1).window(1, 9)),
     case("5.1", "half closed: PRIORITY", &[Want::Answer(1, 200)], || {
         begun().get(1).frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 16])
@@ -154,7 +158,8 @@ pub const CASES: &[Case] = &[
     }),
     case("5.1", "closed by its reset: HEADERS", STREAM_CLOSED, || {
         begun().post(1).frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]).get(1)
-    }),
+    })
+    .instead(Want::GoAway(PROTOCOL), CLOSED_CODE),
     case("5.1", "closed by its end: DATA", STREAM_CLOSED, || begun().get(1).until(1).frame(DATA, 0, 1, b"x")),
     case("5.1", "closed by its end: HEADERS", &[Want::Reset(1, CLOSED), Want::GoAway(CLOSED), Want::GoAway(PROTOCOL)], || {
         begun().get(1).until(1).get(1)
@@ -178,7 +183,7 @@ pub const CASES: &[Case] = &[
         let payload = [&[0, 0, 0, 1, 16][..], &block].concat();
         begun().frame(HEADERS, END_STREAM | END_HEADERS | WITH_PRIORITY, 1, &payload)
     })
-    .instead(Want::GoAway(PROTOCOL), "h2 keeps to RFC 7540 §5.3.1, which made it an error; no client sends it"),
+    .instead(Want::Reset(1, PROTOCOL), "h2 keeps to RFC 7540 §5.3.1, which made it an error of the stream; no client sends it"),
     case("5.3.2", "a stream that depends on another", &[Want::Answer(1, 200)], || {
         let block = coded(&[(":method", "GET"), (":scheme", "https"), (":path", "/a"), (":authority", "h")]);
         let payload = [&[0x80, 0, 0, 9, 255][..], &block].concat();
