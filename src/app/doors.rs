@@ -110,6 +110,7 @@ pub(in crate::app) fn settings(config: &Config, terminator: Terminator) -> Setti
         limits: affordable(&config.limits),
         rates: config.rates.clone(),
         cors: config.cors.clone(),
+        forwarding: config.forwarding.clone(),
         trusted_proxies: config.listen.trusted_proxies.clone(),
         terminator,
         hsts: config.tls.hsts,

@@ -17,6 +17,10 @@ pub struct Listen {
     pub workers: usize,
     /// Peers whose `X-Forwarded-For` is believed. Nobody by default.
     pub trusted_proxies: Vec<IpNet>,
+    /// Of the addresses above, those where every connection begins with a PROXY header.
+    pub proxy_protocol: Vec<SocketAddr>,
+    /// Peers that may connect there, and whose PROXY header is believed.
+    pub proxy_protocol_from: Vec<IpNet>,
 }
 
 impl Default for Listen {
@@ -27,6 +31,8 @@ impl Default for Listen {
             internal: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9090))),
             workers: 0,
             trusted_proxies: Vec::new(),
+            proxy_protocol: Vec::new(),
+            proxy_protocol_from: Vec::new(),
         }
     }
 }

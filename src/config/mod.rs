@@ -9,6 +9,7 @@ pub mod change;
 pub mod cors;
 pub mod development;
 pub mod first;
+pub mod forwarding;
 pub mod keys;
 pub mod limits;
 pub mod listen;
@@ -76,6 +77,8 @@ pub struct Config {
     pub rates: rates::Rates,
     /// `[cors]`
     pub cors: cors::Cors,
+    /// `[forwarding]`
+    pub forwarding: forwarding::Forwarding,
     /// `[blacklist]`
     pub blacklist: blacklist::Blacklist,
     /// `[[routes]]`, most specific first once loaded.

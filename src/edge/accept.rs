@@ -33,7 +33,15 @@ pub struct Budget {
 #[derive(Debug)]
 pub struct Permit {
     budget: Arc<Budget>,
-    client: u128,
+    /// Whose it is, once that is known.
+    client: Option<u128>,
+}
+
+/// A connection whose client the proxy before it has not named yet.
+#[derive(Debug)]
+pub struct Unnamed {
+    stream: TcpStream,
+    permit: Permit,
 }
 
 /// A connection that was taken in.
@@ -66,33 +74,47 @@ impl Budget {
         self.addresses.get(place).unwrap_or(first)
     }
 
-    fn take(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Turned> {
+    /// A permit for a client that is not known yet.
+    fn enter(self: &Arc<Self>) -> Result<Permit, Turned> {
         if self.open.fetch_add(1, Ordering::AcqRel) >= self.limit.load(Ordering::Relaxed) {
             self.open.fetch_sub(1, Ordering::AcqRel);
             return Err(Turned::Budget);
         }
+        Ok(Permit { budget: Arc::clone(self), client: None })
+    }
+
+    fn take(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Turned> {
+        let mut permit = self.enter()?;
+        permit.name(address)?;
+        Ok(permit)
+    }
+}
+
+impl Permit {
+    /// Counts it for this client too, if that may have one more.
+    fn name(&mut self, address: IpAddr) -> Result<(), Turned> {
         let client = client_number(address);
-        let mut counts = self.shard(client).lock();
+        let mut counts = self.budget.shard(client).lock();
         let count = counts.entry(client).or_insert(0);
-        if *count >= self.per_address.load(Ordering::Relaxed) {
-            drop(counts);
-            self.open.fetch_sub(1, Ordering::AcqRel);
+        if *count >= self.budget.per_address.load(Ordering::Relaxed) {
             return Err(Turned::AddressBudget);
         }
         *count += 1;
         drop(counts);
-        Ok(Permit { budget: Arc::clone(self), client })
+        self.client = Some(client);
+        Ok(())
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         self.budget.open.fetch_sub(1, Ordering::AcqRel);
-        let mut counts = self.budget.shard(self.client).lock();
-        if let Some(count) = counts.get_mut(&self.client) {
+        let Some(client) = self.client else { return };
+        let mut counts = self.budget.shard(client).lock();
+        if let Some(count) = counts.get_mut(&client) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                counts.remove(&self.client);
+                counts.remove(&client);
             }
         }
     }
@@ -113,9 +135,13 @@ impl Accepted {
             Ok(permit) => permit,
             Err(turned) => return Err((turned, stream)),
         };
+        Ok(Self::new(stream, address, permit))
+    }
+
+    fn new(stream: TcpStream, address: IpAddr, permit: Permit) -> Self {
         // Small answers must not wait for an ACK; failing to say so is no reason to refuse.
         let _ = stream.set_nodelay(true);
-        Ok(Self { stream, address, permit })
+        Self { stream, address, permit }
     }
 
     /// The client's address.
@@ -126,6 +152,37 @@ impl Accepted {
     /// For the stage that reads from it.
     pub fn into_parts(self) -> (TcpStream, IpAddr, Permit) {
         (self.stream, self.address, self.permit)
+    }
+}
+
+impl Unnamed {
+    /// Takes in a proxy's connection; it counts for nobody but all.
+    pub fn admit(stream: TcpStream, budget: &Arc<Budget>) -> Result<Self, (Turned, TcpStream)> {
+        match budget.enter() {
+            Ok(permit) => Ok(Self { stream, permit }),
+            Err(turned) => Err((turned, stream)),
+        }
+    }
+
+    /// For reading who it is.
+    pub const fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// Takes it in as this client's, or says why not and gives it back to be closed.
+    pub fn of(
+        mut self,
+        address: IpAddr,
+        (blacklist, now): (&Blacklist, Timestamp),
+    ) -> Result<Accepted, (Turned, TcpStream)> {
+        let address = address.to_canonical();
+        if blacklist.contains(address, now) {
+            return Err((Turned::Blacklist, self.stream));
+        }
+        match self.permit.name(address) {
+            Ok(()) => Ok(Accepted::new(self.stream, address, self.permit)),
+            Err(turned) => Err((turned, self.stream)),
+        }
     }
 }
 
@@ -168,6 +225,19 @@ mod tests {
         assert!(budget.take(address("192.0.2.1")).is_ok());
         budget.resize(1, 1);
         assert_eq!(budget.take(address("192.0.2.3")).unwrap_err(), Turned::Budget);
+    }
+
+    #[test]
+    fn a_proxys_connection_counts_for_all_until_its_client_is_named() {
+        let budget = Budget::new(2, 1);
+        let mut first = budget.enter().unwrap();
+        let mut second = budget.enter().unwrap();
+        assert_eq!(budget.enter().unwrap_err(), Turned::Budget);
+        first.name(address("192.0.2.1")).unwrap();
+        assert_eq!(second.name(address("192.0.2.1")).unwrap_err(), Turned::AddressBudget);
+        drop((first, second));
+        assert!(budget.take(address("192.0.2.1")).is_ok());
+        assert_eq!(budget.open.load(Ordering::Acquire), 0);
     }
 
     #[test]

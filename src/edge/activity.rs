@@ -19,6 +19,7 @@ pub struct Activity {
     /// socket, which [`ClientIo`](super::connection::ClientIo) sees; in HTTP/2 it need only close a stream's window and go on
     /// answering pings.
     streams: Option<RefCell<Vec<Stream>>>,
+    stalled: Cell<bool>,
     tunnel: RefCell<Option<Box<Tunnel>>>,
 }
 
@@ -50,6 +51,7 @@ impl Activity {
             idle_since: Cell::new(Instant::now()),
             head_since: Cell::new(None),
             streams,
+            stalled: Cell::new(false),
             tunnel: RefCell::default(),
         })
     }
@@ -73,6 +75,16 @@ impl Activity {
     /// Whether a head has begun and is not complete.
     pub const fn is_head_begun(&self) -> bool {
         self.head_since.get().is_some()
+    }
+
+    /// It is cut because a response stands still.
+    pub fn stalls(&self) {
+        self.stalled.set(true);
+    }
+
+    /// Whether it was cut for that.
+    pub const fn has_stalled(&self) -> bool {
+        self.stalled.get()
     }
 
     /// What the connection becomes after its last response.

@@ -250,7 +250,10 @@ impl<'a, E, C: Future<Output = Result<(), E>>> Serve<'a, C> {
         let patience = self.limits.stall_timeout;
         let due = self.activity.handed_out_since().map_or(now + patience, |since| since + patience);
         match deadline {
-            _ if due <= now => return Verdict::Cut,
+            _ if due <= now => {
+                self.activity.stalls();
+                return Verdict::Cut;
+            }
             Some(at) if at > now => self.arm(at.min(due), cx),
             None => self.arm(due, cx),
             Some(_) if self.finishing || self.activity.is_head_begun() => return Verdict::Cut,

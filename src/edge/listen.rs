@@ -10,6 +10,15 @@ use super::EdgeError;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
+/// One thread's share of a listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Whether every connection begins with a PROXY header.
+    pub proxied: bool,
+}
+
 /// Binds one address `count` times. With port 0 the system chooses for the first, and the others
 /// follow. The address returned has the port.
 pub fn bind(

@@ -23,8 +23,10 @@ pub mod connection;
 pub mod cors;
 pub mod decisions;
 pub mod drain;
+pub mod forwarding;
 pub mod guard;
 pub mod http1;
+pub mod http2;
 pub mod identity;
 pub mod incoming;
 pub mod listen;
@@ -33,6 +35,7 @@ pub mod local_ca;
 pub mod plan;
 pub mod protocols;
 pub mod proxy;
+pub mod proxy_protocol;
 pub mod rates;
 pub mod redirect;
 pub mod request_ids;
@@ -59,6 +62,7 @@ use self::authenticate::{Stopped, TokenCheck, Who};
 use self::body::Outgoing;
 use self::decisions::{Decisions, Denied};
 use self::guard::Arrival;
+use self::guard::address::TrustedProxies;
 use self::guard::blacklist::Blacklist;
 use self::http1::scratch::Scratch;
 use self::identity::Identities;
@@ -101,6 +105,8 @@ pub struct Site {
     api: LocalApi,
     decisions: Decisions,
     blacklist: Arc<Blacklist>,
+    /// Who may say, before the first byte, whose connection it is.
+    proxies: TrustedProxies,
     clock: SharedClock,
     rng: SharedRng,
 }
@@ -151,7 +157,8 @@ impl Pipeline {
         // Guard first: until the request is known to be one request, for one host and one path, from
         // an address that may come in, nothing that could be decided about it would hold. It also
         // deletes the identity headers, so that no later stage can mistake them for its own.
-        let rules = guard::Rules { limits: &plan.limits, trusted: &plan.trusted, blacklist: &site.blacklist };
+        let (limits, trusted, forwarding) = (&*plan.limits, &plan.trusted, &plan.forwarding);
+        let rules = guard::Rules { limits, trusted, forwarding, blacklist: &site.blacklist };
         let admitted = match guard::admit(rules, arrival, request, entry.request) {
             Ok(admitted) => admitted,
             Err(guard::Stopped::Refused(refused)) => return Err(refused),
@@ -210,7 +217,9 @@ impl Pipeline {
 
     fn proxy<'a>(&'a self, local: &'a LocalPlan) -> Proxy<'a> {
         let Self { identities, watchlist, scratch, counters, .. } = self;
-        Proxy { limits: &local.plan.limits, identities, counters, groups: &local.groups, watchlist, scratch }
+        let LocalPlan { plan, groups, .. } = local;
+        let (limits, forwarding) = (&*plan.limits, &plan.forwarding);
+        Proxy { limits, forwarding, identities, counters, groups, watchlist, scratch }
     }
 
     /// Records the denial, if it is one, and gives the answer.

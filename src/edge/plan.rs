@@ -22,6 +22,7 @@ use super::EdgeError;
 use super::accept::Budget;
 use super::authenticate::Vetted;
 use super::cors::Cors;
+use super::forwarding::Forwarding;
 use super::guard::address::TrustedProxies;
 use super::protocols::Protocols;
 use super::proxy::pool::Connections;
@@ -33,6 +34,7 @@ use super::tls::Terminator;
 use super::upstream::local::Group;
 use super::upstream::shared::{Registry, Shared};
 use crate::config::cors::Cors as CorsConfig;
+use crate::config::forwarding as config_forwarding;
 use crate::config::limits::Limits;
 use crate::config::rates as config;
 use crate::config::route::Route;
@@ -49,6 +51,8 @@ pub struct Settings {
     pub cors: CorsConfig,
     /// Peers whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// What applications are told of where a request came from.
+    pub forwarding: config_forwarding::Forwarding,
     /// TLS.
     pub terminator: Terminator,
     /// `max-age` of `Strict-Transport-Security`; zero sends none.
@@ -67,6 +71,8 @@ pub struct Plan {
     pub limits: Arc<Limits>,
     /// Peers whose forwarding headers are believed.
     pub trusted: TrustedProxies,
+    /// What applications are told of where a request came from.
+    pub forwarding: Forwarding,
     /// `Strict-Transport-Security`
     pub hsts: Option<HeaderValue>,
     /// TLS of connections to come.
@@ -87,7 +93,17 @@ impl Plan {
         number: u64,
         (limiters, groups): (&Limiters, &Registry),
     ) -> Result<Self, EdgeError> {
-        let Settings { limits, rates, cors, trusted_proxies, terminator, hsts, routes, upstreams } = settings;
+        let Settings {
+            limits,
+            rates,
+            cors,
+            forwarding,
+            trusted_proxies,
+            terminator,
+            hsts,
+            routes,
+            upstreams,
+        } = settings;
         if let Some((name, _)) = upstreams.iter().find(|(_, group)| group.servers.is_empty()) {
             return Err(EdgeError::NoServers { name: name.clone() });
         }
@@ -103,6 +119,7 @@ impl Plan {
             terminator,
             rates: Rates::new(&rates, limiters),
             cors: Cors::new(&cors),
+            forwarding: Forwarding::new(&forwarding),
             routes,
             upstreams,
             number,

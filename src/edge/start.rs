@@ -11,7 +11,9 @@ use tokio::task::LocalSet;
 
 use super::authenticate::TokenCheck;
 use super::decisions::{AuditSink, Decisions};
+use super::guard::address::TrustedProxies;
 use super::guard::blacklist::Blacklist;
+use super::listen::Listener;
 use super::local::LocalApi;
 use super::plan::{Plans, Prepared, Settings};
 use super::rates::limiter::{Limiters, Ticks};
@@ -64,7 +66,7 @@ pub struct Running {
     workers: Vec<(oneshot::Sender<Duration>, oneshot::Receiver<usize>, JoinHandle<()>)>,
 }
 
-type Listeners = Vec<Vec<std::net::TcpListener>>;
+type Listeners = Vec<Vec<Listener>>;
 
 impl Edge {
     /// Binds every address and starts the threads. When this returns, connections are accepted.
@@ -74,8 +76,9 @@ impl Edge {
             workers => workers,
         };
         let every: Vec<SocketAddr> = parts.listen.https.iter().chain(&parts.listen.http).copied().collect();
-        let (https, mut https_listeners) = bind_all(&parts.listen.https, count, &every)?;
-        let (http, mut http_listeners) = bind_all(&parts.listen.http, count, &every)?;
+        let proxied = parts.listen.proxy_protocol.as_slice();
+        let (https, mut https_listeners) = bind_all(&parts.listen.https, count, (&every, proxied))?;
+        let (http, mut http_listeners) = bind_all(&parts.listen.http, count, (&every, proxied))?;
         let metrics = Arc::clone(&parts.metrics);
         let site = Arc::new(Site::new(parts, https.first().map_or(443, SocketAddr::port))?);
         let crowd = Crowd(Arc::clone(site.plans.limiters()));
@@ -116,6 +119,7 @@ impl Site {
             api: parts.api,
             decisions: Decisions::new(parts.audit),
             blacklist: parts.blacklist,
+            proxies: TrustedProxies::new(parts.listen.proxy_protocol_from),
             clock: parts.clock,
             rng: parts.rng,
         })
@@ -170,13 +174,15 @@ impl Housekeeping {
 fn bind_all(
     addresses: &[SocketAddr],
     count: usize,
-    beside: &[SocketAddr],
+    (beside, proxied): (&[SocketAddr], &[SocketAddr]),
 ) -> Result<(Vec<SocketAddr>, Listeners), EdgeError> {
     let mut bound = Vec::new();
     let mut by_thread: Listeners = (0..count).map(|_| Vec::new()).collect();
     for address in addresses {
         let (chosen, listeners) = listen::bind(*address, count, beside)?;
         bound.push(chosen);
+        let proxied = proxied.contains(address);
+        let listeners = listeners.into_iter().map(|socket| Listener { socket, proxied });
         by_thread.iter_mut().zip(listeners).for_each(|(thread, listener)| thread.push(listener));
     }
     Ok((bound, by_thread))

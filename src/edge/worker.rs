@@ -1,6 +1,8 @@
 //! One edge thread: its own runtime, its own listeners, its own upstream connections. It accepts,
 //! secures, and runs each connection's requests through the pipeline of [`super`].
 
+mod entrance;
+
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -14,21 +16,22 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use super::accept::{Accepted, Permit};
 use super::access::Entry;
 use super::activity::{Activity, Busy};
 use super::body::Outgoing;
 use super::connection::{ClientIo, Peer, Serve};
-use super::decisions::Denied;
 use super::drain::{Drain, Open};
 use super::guard;
 use super::http1::connection::{Arrived, Connection};
 use super::http1::refused::HeadLimits;
 use super::http1::scratch::Scratch;
+use super::http2::watched::Watched;
 use super::identity::Identities;
 use super::incoming::{Incoming, Stream, Unread};
+use super::listen::Listener;
 use super::plan::{Follow, LocalPlan};
 use super::redirect;
 use super::request_ids::RequestIds;
@@ -38,8 +41,8 @@ use super::upgrade::tunnel::Tunnel;
 use super::watch::Watchlist;
 use super::{Pipeline, Site};
 use crate::config::limits::Limits;
-use crate::model::caller::Origin;
-use crate::observe::metrics::{EdgeCounters, Turned};
+use crate::observe::metrics::EdgeCounters;
+use crate::observe::metrics::http2::Ended;
 
 /// How often a thread looks after its pools.
 const TICK: Duration = Duration::from_secs(5);
@@ -55,9 +58,9 @@ pub struct Setup {
     /// Its counters.
     pub counters: Arc<EdgeCounters>,
     /// HTTPS listeners.
-    pub https: Vec<std::net::TcpListener>,
+    pub https: Vec<Listener>,
     /// Plain HTTP listeners.
-    pub http: Vec<std::net::TcpListener>,
+    pub http: Vec<Listener>,
     /// Tells it to drain, and how long that may take. Dropped: at once.
     pub drain: tokio::sync::oneshot::Receiver<Duration>,
 }
@@ -110,20 +113,24 @@ impl Worker {
         &self.pipeline.counters
     }
 
-    fn listen<F>(self: Rc<Self>, listener: std::net::TcpListener, serve: fn(Rc<Self>, Accepted) -> F)
+    fn listen<F>(self: Rc<Self>, listener: Listener, serve: fn(Rc<Self>, Accepted) -> F)
     where
         F: Future<Output = ()> + 'static,
     {
         tokio::task::spawn_local(async move {
-            match TcpListener::from_std(listener) {
-                Ok(listener) => self.accept(&listener, serve).await,
+            match TcpListener::from_std(listener.socket) {
+                Ok(socket) => self.accept(&socket, listener.proxied, serve).await,
                 Err(error) => tracing::error!(%error, "a listener cannot be used"),
             }
         });
     }
 
-    async fn accept<F>(self: &Rc<Self>, listener: &TcpListener, serve: fn(Rc<Self>, Accepted) -> F)
-    where
+    async fn accept<F>(
+        self: &Rc<Self>,
+        listener: &TcpListener,
+        proxied: bool,
+        serve: fn(Rc<Self>, Accepted) -> F,
+    ) where
         F: Future<Output = ()> + 'static,
     {
         let mut over = std::pin::pin!(self.drain.begun());
@@ -134,14 +141,21 @@ impl Worker {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
+                Ok((stream, address)) if proxied => {
+                    if let Some(unnamed) = self.take_in_unnamed(stream, address.ip()) {
+                        let worker = Rc::clone(self);
+                        self.begin(async move {
+                            // Boxed: a connection at rest has no room for what it did once.
+                            let named = Box::pin(worker.name(unnamed, address.ip())).await;
+                            if let Some(accepted) = named {
+                                serve(worker, accepted).await;
+                            }
+                        });
+                    }
+                }
                 Ok((stream, address)) => {
                     if let Some(accepted) = self.take_in(stream, address.ip()) {
-                        let open = Open::new(&self.drain, self.counters());
-                        let serving = serve(Rc::clone(self), accepted);
-                        tokio::task::spawn_local(async move {
-                            serving.await;
-                            drop(open);
-                        });
+                        self.begin(serve(Rc::clone(self), accepted));
                     }
                 }
                 Err(error) => {
@@ -152,26 +166,13 @@ impl Worker {
         }
     }
 
-    fn take_in(self: &Rc<Self>, stream: TcpStream, address: std::net::IpAddr) -> Option<Accepted> {
-        let site = self.site();
-        let now = site.clock.now();
-        let (turned, stream) =
-            match Accepted::admit(stream, address, (site.plans.budget(), &site.blacklist, now)) {
-                Ok(accepted) => return Some(accepted),
-                Err(turned) => turned,
-            };
-        // Counted before it is closed: who sees the close finds it counted.
-        self.counters().turned_away.up(turned);
-        drop(stream);
-        if turned == Turned::Blacklist {
-            let request = self.request_ids.next(now);
-            let address = Some(address.to_canonical());
-            let origin = Origin { request, address, user_agent: String::new() };
-            let denied = Denied { origin, reason: "blacklisted", target: "accept".into(), caller: None };
-            let worker = Rc::clone(self);
-            tokio::task::spawn_local(async move { worker.pipeline.record(denied).await });
-        }
-        None
+    /// Serves a connection, counted as long as it is open.
+    fn begin(&self, serving: impl Future<Output = ()> + 'static) {
+        let open = Open::new(&self.drain, self.counters());
+        tokio::task::spawn_local(async move {
+            serving.await;
+            drop(open);
+        });
     }
 
     async fn serve_https(self: Rc<Self>, accepted: Accepted) {
@@ -214,10 +215,17 @@ impl Worker {
                     Rc::clone(&worker).request(Rc::clone(&peer), busy, arrived).map(Ok::<_, Infallible>)
                 })
             };
-            let connection = Box::pin(local.protocols.http2.serve_connection(TokioIo::new(io), service));
+            let io = TokioIo::new(Watched::new(io, Arc::clone(self.counters())));
+            let connection = Box::pin(local.protocols.http2.serve_connection(io, service));
             let finish = |connection: Pin<&mut http2::Connection<_, _, _>>, _| connection.graceful_shutdown();
             return Box::pin(async move {
-                Serve::new((connection, finish), activity, &limits, &self.drain).await;
+                let serving = Serve::new((connection, finish), Rc::clone(&activity), &limits, &self.drain);
+                let mut serving = std::pin::pin!(serving);
+                serving.as_mut().await;
+                // Counted before it is closed: who sees the close finds it counted.
+                if activity.has_stalled() {
+                    self.counters().http2_ended.up(Ended::Stalled);
+                }
                 drop(permit);
             });
         }

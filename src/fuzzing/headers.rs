@@ -2,9 +2,11 @@
 //! nothing of one hop reaches the next, and no client can nominate our headers away.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HeaderName};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Version};
 
 use super::input::Input;
+use crate::config;
+use crate::edge::forwarding::Forwarding;
 use crate::edge::guard::{Client, headers};
 use crate::edge::proxy::headers::{Said, for_upstream};
 
@@ -79,7 +81,15 @@ fn send(mut headers: HeaderMap, seen: &headers::Seen) {
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect();
     let cookies: Vec<Vec<u8>> = headers.get_all(COOKIE).iter().map(|line| line.as_bytes().to_vec()).collect();
-    let said = Said { client: &client, host: &host, request_id: &id, identity: None };
+    let forwarding = Forwarding::new(&config::forwarding::Forwarding::default());
+    let said = Said {
+        client: &client,
+        host: &host,
+        forwarding: &forwarding,
+        version: Version::HTTP_11,
+        request_id: &id,
+        identity: None,
+    };
     for_upstream(&mut headers, seen.hop_by_hop, &said);
     let ours =
         [("host", &host), ("x-forwarded-for", &address), ("x-real-ip", &address), ("x-request-id", &id)];
@@ -94,7 +104,8 @@ fn send(mut headers: HeaderMap, seen: &headers::Seen) {
     }
     assert!(!headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(EXPECT));
     let said = |name: &HeaderName| {
-        ours.iter().any(|(our, _)| name == *our) || name.as_str().starts_with("x-forwarded-")
+        let name = name.as_str();
+        ours.iter().any(|(our, _)| name == *our) || name.starts_with("x-forwarded-") || name == "via"
     };
     for name in named.iter().filter(|name| !said(name)) {
         assert!(!headers.contains_key(name), "{name} ends here and went on");

@@ -40,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     ("networks", networks::target),
     ("password_hash", password_hash::target),
     ("path", path::target),
+    ("proxy_header", crate::edge::proxy_protocol::fuzz::target),
     ("refresh_token", refresh_token::target),
     ("request_head", crate::edge::http1::fuzz::target),
     ("response_head", crate::edge::http1::fuzz_response::target),

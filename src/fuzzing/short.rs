@@ -151,6 +151,7 @@ each_target! {
     a_network_covers_its_addresses_and_no_others: "networks",
     a_stored_hash_is_believed_within_bounds: "password_hash",
     a_path_has_one_reading: "path",
+    a_proxy_header_is_read_to_its_end_and_no_further: "proxy_header",
     no_refresh_token_is_genuine_but_those_issued: "refresh_token",
     every_parser_reads_a_request_alike: "request_head",
     every_parser_reads_an_answer_alike: "response_head",

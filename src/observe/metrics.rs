@@ -88,6 +88,10 @@ labelled!(
         AddressBudget => "address_budget",
         /// The address is banned.
         Blacklist => "blacklist",
+        /// Not one of those who may say whose connection it is, where that must be said.
+        NoProxy => "no_proxy",
+        /// A proxy that did not say whose connection it is.
+        ProxyHeader => "proxy_header",
     }
 );
 
@@ -135,6 +139,7 @@ labelled!(
     }
 );
 
+pub mod http2;
 mod routes;
 pub mod tunnels;
 
@@ -165,6 +170,8 @@ pub struct EdgeCounters {
     pub panics: Count,
     /// Audit events of the edge that could not be written.
     pub audit_failures: Count,
+    /// HTTP/2 connections ended for their client's fault.
+    pub http2_ended: http2::EndedHttp2,
     /// Tunnels, and what was cut while it was open.
     pub tunnels: tunnels::TunnelCounters,
     responses: [Count; routes::CLASSES.len()],
@@ -284,6 +291,7 @@ impl Collector for EdgeWorkers {
         connections(to, &workers)?;
         requests(to, &workers)?;
         upstreams(to, &workers)?;
+        http2::encode(to, &workers)?;
         tunnels::encode(to, &workers)?;
         counter(to, "panics", "Requests that panicked", sum(&workers, |w| &w.panics))?;
         let failures = sum(&workers, |w| &w.audit_failures);

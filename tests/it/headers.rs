@@ -213,7 +213,7 @@ const CASES: &[Case] = &[
 ];
 
 /// What every request arrives with. The id is anew each time.
-fn ours(case: &Case) -> BTreeMap<String, String> {
+fn ours(case: &Case, http2: bool) -> BTreeMap<String, String> {
     let base = [
         ("host", "h"),
         ("x-forwarded-for", CLIENT),
@@ -221,6 +221,7 @@ fn ours(case: &Case) -> BTreeMap<String, String> {
         ("x-forwarded-proto", "https"),
         ("x-forwarded-host", "h"),
         ("x-request-id", "(new)"),
+        ("via", if http2 { "2.0 keepgate" } else { "1.1 keepgate" }),
     ];
     base.iter().chain(case.arrives).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
@@ -303,7 +304,7 @@ async fn what_arrives_is_what_the_gate_says_and_nothing_that_others_claim() {
                 Some(first) if answered && record.faults.is_empty() => arrived(&first.message, case),
                 _ => Err(format!("not answered: {record:?}")),
             };
-            if got.as_ref() != Ok(&ours(case)) {
+            if got.as_ref() != Ok(&ours(case, http2)) {
                 let version = if http2 { "HTTP/2" } else { "HTTP/1" };
                 wrong.push(format!("{} ({}, {version}): {got:?}", case.name, case.from));
             }

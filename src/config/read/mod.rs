@@ -5,6 +5,7 @@
 //! [`super::probe`]'s business, so that a file can be checked on another machine.
 
 mod catalog;
+mod forwarding;
 mod kind;
 mod limiting;
 #[cfg(test)]
@@ -203,6 +204,7 @@ fn examine_into(
         limits: sections::limits(section.child("limits")),
         rates: limiting::rates(section.child("rates")),
         cors: limiting::cors(section.child("cors")),
+        forwarding: forwarding::forwarding(section.child("forwarding")),
         blacklist: sections::blacklist(section.child("blacklist")),
         routes: Vec::new(),
         upstreams: upstreams::upstreams(section.child("upstreams")),

@@ -27,6 +27,7 @@ impl Rules<'_> {
     /// All rules. `routes` are the readable ones with their index in the file.
     pub(super) fn check(&self, routes: &[(usize, Route)], written: usize) {
         self.listeners();
+        self.proxy_protocol();
         self.routes(routes, written);
         self.issuer();
         self.lives();
@@ -64,6 +65,34 @@ impl Rules<'_> {
                 let shown = Some(format!("\"{address}\""));
                 self.refuse(key, shown, "is listened on twice", "give each listener its own address or port");
             }
+        }
+    }
+
+    /// Who is believed about addresses must be named: everybody could be anybody otherwise.
+    fn proxy_protocol(&self) {
+        let listen = &self.config.listen;
+        let (on, from) = ("listen.proxy_protocol", "listen.proxy_protocol_from");
+        let strange =
+            |address: &&SocketAddr| !listen.https.contains(address) && !listen.http.contains(address);
+        if let Some(address) = listen.proxy_protocol.iter().find(strange) {
+            let remedy = "write an address of listen.https or listen.http as it stands there";
+            self.refuse(on, Some(format!("\"{address}\"")), "is no listener", remedy);
+        }
+        match (listen.proxy_protocol.is_empty(), listen.proxy_protocol_from.is_empty()) {
+            (false, true) => {
+                let remedy = "name the proxies' own addresses or networks";
+                self.refuse(from, None, "is empty: nobody could connect to listen.proxy_protocol", remedy);
+            }
+            (true, false) => {
+                let message = "names proxies, but no listener takes the PROXY protocol";
+                self.refuse(
+                    from,
+                    None,
+                    message,
+                    "name the listener in listen.proxy_protocol, or remove this",
+                );
+            }
+            _ => {}
         }
     }
 

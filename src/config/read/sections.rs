@@ -40,6 +40,8 @@ pub(super) fn listen(mut section: Section<'_>) -> Listen {
     section.set("internal", address_or_off, &mut listen.internal);
     section.set("workers", count(0, 1024), &mut listen.workers);
     section.set("trusted_proxies", list(network), &mut listen.trusted_proxies);
+    section.set("proxy_protocol", list(address), &mut listen.proxy_protocol);
+    section.set("proxy_protocol_from", list(network), &mut listen.proxy_protocol_from);
     section.finish();
     listen
 }

@@ -23,6 +23,8 @@ pub struct Seen {
     pub hop_by_hop: bool,
     /// Whether there is an `Expect`.
     pub expects: bool,
+    /// Whether gates have told that it passed them.
+    pub via: bool,
 }
 
 /// Deletes what the client may not say. `believed`: the peer is a trusted proxy, whose
@@ -42,6 +44,7 @@ pub fn clean(headers: &mut HeaderMap, believed: bool) -> Seen {
             Kind::Banned => banned.push(name.clone()),
             Kind::HopByHop => seen.hop_by_hop = true,
             Kind::Expect => seen.expects = true,
+            Kind::Via => seen.via = true,
             Kind::Ordinary => {}
         }
     }
@@ -56,6 +59,7 @@ enum Kind {
     Banned,
     HopByHop,
     Expect,
+    Via,
 }
 
 /// Header names arrive in lower case (`HeaderName` keeps them so).
@@ -78,6 +82,7 @@ fn kind(name: &str, believed: bool) -> Kind {
         Some(b'h') if name == "http2-settings" => Kind::HopByHop,
         Some(b'p') if name.starts_with("proxy-") => Kind::HopByHop,
         Some(b'e') if name == EXPECT.as_str() => Kind::Expect,
+        Some(b'v') if name == "via" => Kind::Via,
         _ => Kind::Ordinary,
     }
 }
@@ -146,7 +151,13 @@ mod tests {
         let seen = clean(&mut headers, false);
         assert_eq!(
             seen,
-            Seen { bytes: 10 + 5 + 4 + 6 + 12 + 4 + 6, lines: 3, hop_by_hop: true, expects: true }
+            Seen {
+                bytes: 10 + 5 + 4 + 6 + 12 + 4 + 6,
+                lines: 3,
+                hop_by_hop: true,
+                expects: true,
+                via: false
+            }
         );
     }
 }

@@ -23,6 +23,7 @@ use self::blacklist::Blacklist;
 use self::host::Host;
 use super::connection::Peer;
 use super::decisions::Denied;
+use super::forwarding::Forwarding;
 use super::http1::refused::{FramingRefused, TARGET_BYTES};
 use super::incoming::Incoming;
 use super::respond::{REQUEST_ID, Refused};
@@ -43,6 +44,8 @@ pub struct Rules<'a> {
     pub limits: &'a Limits,
     /// Whose forwarding headers are believed.
     pub trusted: &'a TrustedProxies,
+    /// How a request that goes round in circles is known.
+    pub forwarding: &'a Forwarding,
     /// Who may not come in.
     pub blacklist: &'a Blacklist,
 }
@@ -166,6 +169,9 @@ pub fn admit(
     if seen.expects {
         check_expectation(&parts)?;
     }
+    if seen.via && rules.forwarding.goes_round(&parts.headers) {
+        return Err(goes_round().into());
+    }
     if is_banned(rules.blacklist, peer, client.address, now) {
         return Err(Stopped::Banned(Banned(origin(&parts, &client, id))));
     }
@@ -180,6 +186,12 @@ pub fn banned() -> Refused {
         .detail("requests from this address are not accepted")
         .denial(Denial::Blacklist)
         .closing()
+}
+
+/// RFC 5842 §7.2 has the status, RFC 9110 §7.6.3 the reason.
+fn goes_round() -> Refused {
+    Refused::new(StatusCode::LOOP_DETECTED, "loop", "Loop detected")
+        .detail("the request has come by here again and again: an upstream sends it back")
 }
 
 fn check_method(method: &Method) -> Result<(), Refused> {

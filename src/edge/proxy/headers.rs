@@ -5,20 +5,15 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use http_body::Body;
 use memchr::memmem;
 
+use crate::edge::forwarding::Forwarding;
 use crate::edge::guard::Client;
-use crate::edge::guard::address::FORWARDED_FOR;
-use crate::edge::guard::host::Host;
 use crate::edge::http1::encode::Ending;
 use crate::edge::identity::Identity;
 use crate::edge::respond::REQUEST_ID;
-
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// `TE: trailers` goes too: the next hop is HTTP/1.1, where trailers need more than that.
 const HOP_BY_HOP: [HeaderName; 10] = [
@@ -59,6 +54,10 @@ pub struct Said<'a> {
     pub client: &'a Client,
     /// `Host`, as the client sent it.
     pub host: &'a HeaderValue,
+    /// What it is told of them.
+    pub forwarding: &'a Forwarding,
+    /// What the client speaks.
+    pub version: Version,
     /// The request's id.
     pub request_id: &'a HeaderValue,
     /// The caller, if somebody.
@@ -75,27 +74,11 @@ pub fn for_upstream(headers: &mut HeaderMap, hop_by_hop: bool, said: &Said<'_>) 
     headers.remove(EXPECT);
     pass_on_cookies(headers);
     headers.insert(HOST, said.host.clone());
-    headers.insert(FORWARDED_FOR, said.client.forwarded_for.clone());
-    headers.insert(REAL_IP, said.client.real_ip.clone());
-    // Left over only from a trusted proxy, which knows what the client really used. If it passes on what
-    // clients make up beside that, nobody can tell which is which.
-    let scheme = |value: &HeaderValue| matches!(value.as_bytes(), b"http" | b"https");
-    if !is_one(headers, &FORWARDED_PROTO, scheme) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
-    }
-    if !is_one(headers, &FORWARDED_HOST, |value| Host::parse(value.clone()).is_ok()) {
-        headers.insert(FORWARDED_HOST, said.host.clone());
-    }
+    said.forwarding.write(headers, said.client, said.host, said.version);
     headers.insert(REQUEST_ID, said.request_id.clone());
     if let Some(identity) = said.identity {
         identity.write(headers);
     }
-}
-
-/// Whether there is one line of this name, and a good one.
-fn is_one(headers: &HeaderMap, name: &HeaderName, good: impl Fn(&HeaderValue) -> bool) -> bool {
-    let mut lines = headers.get_all(name).iter();
-    lines.next().is_some_and(good) && lines.next().is_none()
 }
 
 /// How a request's body ends, and what is said of it: of none only where one is expected (RFC 9110 §8.6).
@@ -182,11 +165,28 @@ mod tests {
         ]);
         let host = HeaderValue::from_static("app");
         let id = HeaderValue::from_static("id");
-        let said = Said { client: &client(), host: &host, request_id: &id, identity: None };
+        let forwarding = Forwarding::new(&crate::config::forwarding::Forwarding::default());
+        let (client, version) = (client(), Version::HTTP_11);
+        let said = Said {
+            client: &client,
+            host: &host,
+            forwarding: &forwarding,
+            version,
+            request_id: &id,
+            identity: None,
+        };
         for_upstream(&mut headers, true, &said);
         assert_eq!(
             names(&headers),
-            ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-request-id"]
+            [
+                "host",
+                "via",
+                "x-forwarded-for",
+                "x-forwarded-host",
+                "x-forwarded-proto",
+                "x-real-ip",
+                "x-request-id"
+            ]
         );
         assert_eq!(headers["x-forwarded-for"], "203.0.113.9");
     }
@@ -194,8 +194,9 @@ mod tests {
     #[test]
     fn what_ends_here_is_left_out_of_answers_too() {
         assert!(HOP_BY_HOP.iter().all(|name| ends_here(name.as_str().to_ascii_uppercase().as_bytes())));
-        let goes_on = [CONTENT_LENGTH, COOKIE, EXPECT, HOST, FORWARDED_FOR, FORWARDED_HOST, REQUEST_ID];
+        let goes_on = [CONTENT_LENGTH, COOKIE, EXPECT, HOST, REQUEST_ID];
         assert!(!goes_on.iter().any(|name| ends_here(name.as_str().as_bytes())));
+        assert!(!ends_here(b"x-forwarded-for") && !ends_here(b"via"));
     }
 
     #[test]

@@ -28,6 +28,7 @@ use self::switch::Asking;
 use super::authenticate::{Stopped, Vetted, Who};
 use super::body::{BodyError, Outgoing, RequestBody};
 use super::decisions::Denied;
+use super::forwarding::Forwarding;
 use super::http1::body::Broken;
 use super::http1::scratch::Scratch;
 use super::identity::{self, Identities};
@@ -44,6 +45,8 @@ use crate::observe::metrics::{EdgeCounters, UpstreamFailure};
 pub struct Proxy<'a> {
     /// Times.
     pub limits: &'a Limits,
+    /// What applications are told of where a request came from.
+    pub forwarding: &'a Forwarding,
     /// Identity headers made before.
     pub identities: &'a Identities,
     /// What is counted.
@@ -140,7 +143,9 @@ impl Proxy<'_> {
         if route.auth != RouteAuth::None {
             parts.headers.remove(http::header::AUTHORIZATION);
         }
-        let said = Said { client: &client, host: host.value(), request_id, identity: identity.as_ref() };
+        let (forwarding, version) = (self.forwarding, parts.version);
+        let identity = identity.as_ref();
+        let said = Said { client: &client, host: host.value(), forwarding, version, request_id, identity };
         headers::for_upstream(&mut parts.headers, hop_by_hop, &said);
         if let Some(asking) = &asking {
             asking.offer.write(&mut parts.headers);

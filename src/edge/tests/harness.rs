@@ -132,12 +132,13 @@ impl Gate {
                 http: vec![any],
                 internal: None,
                 workers: 1,
-                trusted_proxies: vec![],
+                ..Listen::default()
             },
             settings: Settings {
                 limits: Limits::default(),
                 rates: Rates::default(),
                 cors: Cors::default(),
+                forwarding: crate::config::forwarding::Forwarding::default(),
                 trusted_proxies: Vec::new(),
                 terminator: terminator.clone(),
                 hsts: Duration::from_secs(60),

@@ -23,6 +23,7 @@ fn settings(gate: &Gate, routes: Vec<Route>, servers: Vec<Server>) -> Settings {
         limits: Limits::default(),
         rates: Rates::default(),
         cors: Cors::default(),
+        forwarding: crate::config::forwarding::Forwarding::default(),
         trusted_proxies: Vec::new(),
         terminator: gate.terminator.clone(),
         hsts: Duration::ZERO,

@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
@@ -108,6 +109,15 @@ impl Client {
     pub async fn stream(&self) -> Result<TlsStream<TcpStream>, NoAnswer> {
         let stream = connect(self.address, self.source).await?;
         Ok(self.tls.connect(ServerName::try_from("localhost")?, stream).await?)
+    }
+
+    /// A GET over a connection of the test's own, after bytes that come before TLS.
+    pub async fn over(&self, mut stream: TcpStream, before: &[u8], path: &str) -> Result<Answer, NoAnswer> {
+        stream.write_all(before).await?;
+        let stream = self.tls.connect(ServerName::try_from("localhost")?, stream).await?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        let mut link = Link { sender, driver: tokio::spawn(connection) };
+        link.send(self.get(path)).await
     }
 
     /// Opens a connection that is kept.

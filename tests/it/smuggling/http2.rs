@@ -77,7 +77,8 @@ pub async fn converse(mut stream: TlsStream<TcpStream>, asks: &[Ask<'_>]) -> Vec
     streams.into_iter().map(|(outcome, _)| outcome).collect()
 }
 
-fn frame(to: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+/// Writes a frame.
+pub fn frame(to: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     let length = u32::try_from(payload.len()).expect("a frame").to_be_bytes();
     to.extend_from_slice(&length[1..]);
     to.extend_from_slice(&[kind, flags]);
@@ -85,7 +86,8 @@ fn frame(to: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     to.extend_from_slice(payload);
 }
 
-fn block(fields: &[(String, String)]) -> Vec<u8> {
+/// A header block.
+pub fn block(fields: &[(String, String)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);
@@ -111,7 +113,8 @@ fn string_length(block: &mut Vec<u8>, length: usize) {
     block.push(u8::try_from(rest).expect("seven bits"));
 }
 
-async fn read(stream: &mut TlsStream<TcpStream>) -> Option<(u8, u8, u32, Vec<u8>)> {
+/// The next frame: kind, flags, stream and payload; none at the connection's end.
+pub async fn read(stream: &mut TlsStream<TcpStream>) -> Option<(u8, u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).await.ok()?;
     let [a, b, c, kind, flags, id @ ..] = head;
@@ -122,7 +125,7 @@ async fn read(stream: &mut TlsStream<TcpStream>) -> Option<(u8, u8, u32, Vec<u8>
 
 /// The status, which is the first field of a block (RFC 9113 §8.3): one of the static table, or a literal
 /// under its name, in Huffman's code or not. No answer here is large enough to use what went before.
-fn status(block: &[u8]) -> u16 {
+pub fn status(block: &[u8]) -> u16 {
     const KNOWN: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
     let mut block = block;
     // A change of the table's size may come before.

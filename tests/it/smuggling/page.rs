@@ -51,6 +51,7 @@ fn page() -> String {
         let _ = write!(page, "\n## {title} ({cases} cases)\n");
         groups.iter().for_each(|group| page.push_str(&section(group)));
     }
+    page.push_str(&crate::http2::page::part());
     page.push_str("\n## Not yet\n\n");
     for (group, name, why) in KNOWN_GAPS {
         let _ = writeln!(page, "- {group}, {name}: {why}.");

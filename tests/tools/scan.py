@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Lets other people's tools judge a running gate: slowhttptest (slow heads, bodies and readers), sslscan and
+testssl.sh. Fails if a normal request is not answered meanwhile, if a slow connection is not closed by the gate
+itself, or if a finding differs from the list below. Everything is at loopback and bounded in time.
+
+    make scan            (installs the three with apt where they are missing; about five minutes)
+    tests/tools/scan.py  BINARY
+"""
+
+import csv
+import json
+import os
+import re
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+import xml.etree.ElementTree as xml
+
+SLOW_CONNECTIONS = 400
+SLOW_SECONDS = 30
+
+# What may be offered (RFC 9325 §4.2), in the order of preference.
+CIPHERS = {
+    "TLSv1.3": ["TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"],
+    "TLSv1.2": [
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+    ],
+}
+
+# What testssl.sh has to say above INFO, and why it stands. docs/tls.md repeats it.
+EXPECTED = {
+    "cert_chain_of_trust": "the local CA is nobody's; a certificate by ACME has a chain",
+}
+# Other findings about the certificate of a local CA, whose life and names are not a public one's.
+CERTIFICATE = re.compile(r"^(cert_|OCSP|CRL|DNS_CAA|HSTS|HPKP|scanTime|engine|old_)")
+
+
+def say(text):
+    print(text, flush=True)
+
+
+class Gate:
+    """The binary with a local CA and short limits, in a folder of its own."""
+
+    LIMITS = {"HEAD_TIMEOUT": "3s", "STALL_TIMEOUT": "5s", "IDLE_TIMEOUT": "5s", "HANDSHAKE_TIMEOUT": "3s"}
+
+    def __init__(self, binary, folder):
+        self.folder = folder
+        environment = {f"KEEPGATE_LIMITS__{name}": value for name, value in self.LIMITS.items()}
+        # The one that judges asks a thousand times, from one address.
+        environment |= {"KEEPGATE_RATES__ADDRESS": "off", "PATH": os.environ["PATH"]}
+        listen = ["--https", "127.0.0.1:0", "--http", "127.0.0.1:0", "--internal", "127.0.0.1:0"]
+        command = [binary, "serve", "--dev", "--data", f"{folder}/data", *listen]
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        for line in self.process.stdout:
+            if "Keepgate is ready" in line:
+                break
+        else:
+            sys.exit("the gate did not start")
+        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+        ports = json.load(open(f"{folder}/data/run/ports.json"))
+        self.port = int(ports["https"][0].rsplit(":", 1)[1])
+        self.context = ssl.create_default_context(cafile=f"{folder}/data/tls/ca.pem")
+        self.at = f"127.0.0.1:{self.port}"
+
+    def ask(self):
+        with urllib.request.urlopen(f"https://{self.at}/health", context=self.context, timeout=5) as answer:
+            return answer.status
+
+    def memory(self):
+        status = open(f"/proc/{self.process.pid}/status").read()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(60)
+
+
+class Meanwhile:
+    """Somebody who asks as people do, five times a second, and remembers what went wrong."""
+
+    def __init__(self, gate):
+        self.gate, self.times, self.wrong, self.over = gate, [], [], threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while not self.over.wait(0.2):
+            began = time.monotonic()
+            try:
+                status = self.gate.ask()
+                if status != 200:
+                    self.wrong.append(str(status))
+            except OSError as error:
+                self.wrong.append(repr(error))
+            self.times.append(time.monotonic() - began)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+
+
+def slow(gate, name, options):
+    """One kind of slowhttptest. The gate must answer others and close all of them before the test ends."""
+    prefix = f"{gate.folder}/slow"
+    command = ["slowhttptest", *options, "-c", str(SLOW_CONNECTIONS), "-r", "200", "-l", str(SLOW_SECONDS)]
+    command += ["-p", "3", "-g", "-o", prefix]
+    with Meanwhile(gate) as others:
+        subprocess.run(command, stdout=subprocess.DEVNULL, timeout=SLOW_SECONDS + 30, check=False)
+    rows = list(csv.DictReader(open(f"{prefix}.csv")))
+    last = {key.strip(): int(value) for key, value in rows[-1].items() if value.strip().isdigit()}
+    down = sum(1 for row in rows if row["Service Available"].strip() == "0")
+    worst = max(others.times)
+    say(
+        f"{name}: {len(rows)} s, closed {last['Closed']} of {SLOW_CONNECTIONS}, still open {last['Connected']}; "
+        f"meanwhile {len(others.times)} requests, {len(others.wrong)} failed, slowest {worst * 1000:.0f} ms; "
+        f"{gate.memory()} MiB resident"
+    )
+    wrong = [f"{name}: {what}" for what in others.wrong[:3]]
+    if down:
+        wrong.append(f"{name}: slowhttptest found the service gone for {down} s")
+    if last["Connected"] or last["Closed"] < SLOW_CONNECTIONS:
+        wrong.append(f"{name}: {last['Connected']} connections were not closed")
+    return wrong
+
+
+def sslscan(gate):
+    run = subprocess.run(["sslscan", "--xml=-", "--no-colour", gate.at], capture_output=True, text=True, timeout=180)
+    test = xml.fromstring(run.stdout).find("ssltest")
+    wrong = []
+    on = {f"{p.get('type')}v{p.get('version')}" for p in test.iter("protocol") if p.get("enabled") == "1"}
+    if on != {"tlsv1.2", "tlsv1.3"}:
+        wrong.append(f"sslscan: protocols {sorted(on)}")
+    found = {}
+    for cipher in test.iter("cipher"):
+        found.setdefault(cipher.get("sslversion"), []).append(cipher.get("cipher"))
+        if cipher.get("strength") not in ("strong", "acceptable"):
+            wrong.append(f"sslscan: {cipher.get('cipher')} is {cipher.get('strength')}")
+    if found != CIPHERS:
+        wrong.append(f"sslscan: ciphers {found}")
+    for tag, attribute, want in [("compression", "supported", "0"), ("heartbleed", "vulnerable", "0")]:
+        if any(each.get(attribute) != want for each in test.iter(tag)):
+            wrong.append(f"sslscan: {tag}")
+    groups = [group.get("name") for group in test.iter("group")]
+    say(f"sslscan: {', '.join(sorted(on))}; {sum(map(len, found.values()))} cipher suites; groups {', '.join(groups)}")
+    return wrong
+
+
+def testssl(gate):
+    out = f"{gate.folder}/testssl.json"
+    command = ["testssl", "--quiet", "--color", "0", "--warnings", "off", "--jsonfile", out, "--ip", "127.0.0.1"]
+    command += ["--add-ca", f"{gate.folder}/data/tls/ca.pem", f"localhost:{gate.port}"]
+    with Meanwhile(gate) as others:
+        subprocess.run(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=600, check=False)
+    findings = json.load(open(out))
+    wrong = [f"testssl: meanwhile {what}" for what in others.wrong[:3]]
+    above = [one for one in findings if one["severity"] not in ("OK", "INFO", "DEBUG")]
+    for one in above:
+        known = one["id"].split(" ")[0]
+        say(f"testssl: {one['severity']} {one['id']}: {one['finding']}")
+        if known not in EXPECTED and not CERTIFICATE.match(known):
+            wrong.append(f"testssl: {one['severity']} {one['id']}: {one['finding']}")
+    rated = [one["finding"] for one in findings if one["id"] in ("overall_grade", "final_score")]
+    say(f"testssl: {len(findings)} findings, {len(above)} above INFO; {' '.join(rated)}")
+    if len(findings) < 100:
+        wrong.append("testssl: it did not run to its end")
+    return wrong
+
+
+def main(binary):
+    wrong = []
+    with tempfile.TemporaryDirectory() as folder:
+        gate = Gate(binary, folder)
+        url = ["-u", f"https://{gate.at}/.well-known/jwks.json"]
+        try:
+            wrong += slow(gate, "slow heads", ["-H", "-i", "2", "-x", "24", *url])
+            wrong += slow(gate, "slow bodies", ["-B", "-i", "2", "-s", "8192", "-x", "10", "-u", f"https://{gate.at}/auth/v1/login"])
+            wrong += slow(gate, "slow readers", ["-X", "-k", "5", "-n", "2", "-z", "5", "-w", "10", "-y", "20", *url])
+            wrong += sslscan(gate)
+            wrong += testssl(gate)
+        finally:
+            gate.stop()
+    for each in wrong:
+        print(each, file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
