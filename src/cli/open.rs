@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::output;
 use crate::app::control::client::{SendError, send};
-use crate::app::control::command::Command;
+use crate::app::control::command::{Command, Takes};
 use crate::app::control::reply::Reply;
 use crate::app::control::socket_path;
 use crate::app::ready::Ready;
@@ -45,7 +45,7 @@ async fn reach(data_dir: &Path, command: &Command) -> Result<Reply, SendError> {
     let path = socket_path(data_dir);
     let mut sending = std::pin::pin!(send(&path, command));
     // The others have their progress shown.
-    if !command.takes_long() {
+    if command.takes() == Takes::Moments {
         if let Ok(ended) = timeout(LATE, &mut sending).await {
             return ended;
         }
