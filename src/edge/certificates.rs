@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use super::acme::challenges::{self, Challenges};
 use super::acme::store::{Kept, Store};
 use super::local_ca::{self, Issued, LocalCa};
 use crate::config::acme::{Acme, Challenge};
-use crate::config::tls::{CertificateFiles, CertificateSource, Tls};
+use crate::config::tls::{CertificateFiles, CertificateSource, Tls, is_exposed};
 use crate::model::random::SharedRng;
 use crate::model::time::{SharedClock, Timestamp};
 
@@ -42,7 +42,9 @@ pub enum TlsError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: Arc<std::io::Error> },
     /// A private key is readable by others.
-    #[error("{path} can be read by other users: chmod o-rwx it")]
+    #[error(
+        "{path} can be read by others: chmod 600 it, or give it to root and keepgate's group with mode 640"
+    )]
     Readable { path: PathBuf },
     /// What is in a file cannot be used.
     #[error("{path}: {reason}")]
@@ -332,12 +334,13 @@ pub fn read(path: &Path) -> Result<String, TlsError> {
         .map_err(|source| TlsError::Io { path: path.to_owned(), source: Arc::new(source) })
 }
 
-/// The text of a file that others must not be able to read. Its group may: that is how `ssl-cert` works.
+/// The text of a key that nobody else can read.
 pub fn read_private(path: &Path) -> Result<zeroize::Zeroizing<String>, TlsError> {
     let text = zeroize::Zeroizing::new(read(path)?);
-    let mode = fs::metadata(path)
-        .map_err(|source| TlsError::Io { path: path.to_owned(), source: Arc::new(source) })?
-        .permissions()
-        .mode();
-    if mode & 0o007 == 0 { Ok(text) } else { Err(TlsError::Readable { path: path.to_owned() }) }
+    let meta = fs::metadata(path)
+        .map_err(|source| TlsError::Io { path: path.to_owned(), source: Arc::new(source) })?;
+    if is_exposed(meta.mode(), meta.uid()) {
+        return Err(TlsError::Readable { path: path.to_owned() });
+    }
+    Ok(text)
 }
