@@ -163,9 +163,13 @@ impl Core {
     }
 }
 
-fn make_private(folder: &Path) -> Result<(), AppError> {
-    let made = files::make_folder(folder);
-    made.map_err(|source| AppError::File { what: "cannot make the folder", path: folder.to_owned(), source })
+pub(in crate::app) fn make_private(folder: &Path) -> Result<(), AppError> {
+    let made = files::make_folder(folder).and_then(|()| files::claim_empty_folder(folder));
+    made.map_err(|source| AppError::File {
+        what: "cannot make the private folder",
+        path: folder.to_owned(),
+        source,
+    })
 }
 
 /// What was committed at a time has happened: no clock is behind it any more.
@@ -269,13 +273,13 @@ mod tests {
 
     use super::*;
     use crate::audit::draft::Draft;
+    use crate::config::Environment;
     use crate::config::development::Listeners;
+    use crate::config::secret::SecretSource;
     use crate::model::event::{Intent, Outcome};
     use crate::model::time::ManualClock;
 
-    use crate::config::Environment;
     #[tokio::test]
-    use crate::config::secret::SecretSource;
     async fn a_clock_set_back_is_held_at_the_last_commit_also_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let config = || Config::development(folder.path(), &Listeners::default(), vec![]).unwrap();
@@ -291,7 +295,6 @@ mod tests {
         let core = Core::open_at(config(), machine).await.unwrap();
         assert!(core.clock.now() >= late, "raised by the journal");
     }
-}
 
     #[tokio::test]
     async fn a_folder_that_could_not_be_opened_is_not_marked_and_one_that_cannot_be_marked_is_opened() {
@@ -312,3 +315,4 @@ mod tests {
         Core::open(production).await.unwrap().close().await.unwrap();
         assert_eq!(mark::of(folder.path()), Some("production"));
     }
+}
