@@ -51,6 +51,11 @@ impl fmt::Debug for Source {
     }
 }
 
+/// What comes of a witness that cannot be used: of the one that the node was started with,
+const WITHOUT_IT: &str = "the node runs without it";
+/// and of one that takes a restart.
+const AFTER_A_RESTART: &str = "a node that is restarted now runs without it";
+
 /// Why a configuration was not put in place.
 #[derive(Debug)]
 pub(in crate::app) enum Refused {
@@ -92,6 +97,8 @@ pub(in crate::app) struct InForce {
 /// Everything made and checked.
 struct Prepared {
     changes: Changes,
+    /// `audit.witness_file` as it was read: that takes a restart.
+    witness: Option<PathBuf>,
     certificates: Loaded,
     plan: plan::Prepared,
     banned: Vec<IpNet>,
@@ -110,7 +117,7 @@ impl Reloader {
         let running = force.clone().into();
         let told = Mutex::new(Told { loaded_at: core.clock.now(), refused: None, force });
         let this = Self { source, changer, terminator, running, told, witness: Mutex::default() };
-        this.look_at_witness(&core.config);
+        this.look_at_witness(core.config.audit.witness_file.clone(), WITHOUT_IT);
         Arc::new(this)
     }
 
@@ -178,14 +185,12 @@ impl Reloader {
         let read = (self.source.read)()?;
         let problems = |problems| Problems { file: self.name(), problems };
         let changes = checked(running, &read).map_err(problems)?;
-        self.look_at_witness(&read);
-        self.make(changes).map_err(problems)
+        self.make(changes, read.audit.witness_file).map_err(problems)
     }
 
     /// Says in the log what is wrong with an outside witness that was not named before. What it misses is
     /// caught up with later, so nobody waits for the answer: the mount that it is on may hang.
-    fn look_at_witness(&self, config: &Config) {
-        let named = config.audit.witness_file.clone();
+    fn look_at_witness(&self, named: Option<PathBuf>, so: &'static str) {
         if std::mem::replace(&mut *self.witness.lock(), named.clone()) == named {
             return;
         }
@@ -193,10 +198,7 @@ impl Reloader {
         let look = move || {
             if let Some(problem) = witness(&path) {
                 let (told, remedy) = (problem.told(&file), problem.remedy);
-                tracing::error!(
-                    remedy,
-                    "the outside witness of the audit log cannot be used, the node runs without it: {told}"
-                );
+                tracing::error!(remedy, "the outside witness of the audit log cannot be used, {so}: {told}");
             }
         };
         if let Err(error) = std::thread::Builder::new().name("witness".into()).spawn(look) {
@@ -204,7 +206,7 @@ impl Reloader {
         }
     }
 
-    fn make(&self, changes: Changes) -> Result<Prepared, Vec<Problem>> {
+    fn make(&self, changes: Changes, witness: Option<PathBuf>) -> Result<Prepared, Vec<Problem>> {
         let next = &changes.next;
         let banned = next.blacklist.gather()?;
         let tls = |error: &dyn fmt::Display| {
@@ -223,17 +225,19 @@ impl Reloader {
         })?;
         let log = logging::Handle::prepare(&next.log)
             .map_err(|error| vec![problem("log.level", &error, "write a filter such as \"info\"")])?;
-        Ok(Prepared { certificates, plan, banned, log, changes })
+        Ok(Prepared { certificates, plan, banned, log, changes, witness })
     }
 
     /// Nothing in here can fail.
     fn put(&self, core: &Core, prepared: Prepared, running: &mut InForce) -> view::Reloaded {
-        let Prepared { changes, certificates, plan, banned, log } = prepared;
+        let Prepared { changes, witness, certificates, plan, banned, log } = prepared;
         let Changes { next, mut changed, restart } = changes;
         let other = self.terminator.certificates().put(certificates);
         self.changer.put(plan);
         core.blacklist.configure(&banned);
         self.source.log.put(log);
+        let in_use = witness == running.config.audit.witness_file;
+        self.look_at_witness(witness, if in_use { WITHOUT_IT } else { AFTER_A_RESTART });
         // Files whose content changed under the same names.
         let mut content = |differs: bool, section: &str, key: &str| {
             if differs && !changed.iter().any(|name| name.starts_with(section)) {

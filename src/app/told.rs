@@ -9,18 +9,19 @@ use parking_lot::Mutex;
 /// What is new between two looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::app) enum News {
-    /// It fails now.
+    /// It fails now, or for another reason.
     Begins,
     /// It does not any more.
     Ends,
 }
 
-/// What is new if it failed, or not, before and now.
-pub(in crate::app) const fn news(failed: bool, fails: bool) -> Option<News> {
-    match (failed, fails) {
-        (false, true) => Some(News::Begins),
-        (true, false) => Some(News::Ends),
-        (false, false) | (true, true) => None,
+/// What is new if it failed, or not, before and now. Another reason is news too: a chain that contradicts its
+/// head must not go unsaid because the disk was full before.
+pub(in crate::app) fn news(before: Option<&str>, now: Option<&str>) -> Option<News> {
+    match (before, now) {
+        (Some(_), None) => Some(News::Ends),
+        (before, Some(_)) if before != now => Some(News::Begins),
+        _ => None,
     }
 }
 
@@ -29,14 +30,12 @@ pub(in crate::app) const fn news(failed: bool, fails: bool) -> Option<News> {
 pub(in crate::app) struct Told(Mutex<HashMap<&'static str, String>>);
 
 impl Told {
-    /// Logs what came of a step, where that is new; `failure` says what it could not. Another error is news too:
-    /// a chain that contradicts its head must not go unsaid because the disk was full before.
+    /// Logs what came of a step, where that is new; `failure` says what it could not.
     pub fn tell(&self, failure: &'static str, found: Result<(), impl Display>) {
         let found = found.err().map(|error| error.to_string());
         let mut told = self.0.lock();
         let before = told.remove(failure);
-        let failed = before.is_some() && (found.is_none() || before == found);
-        match (news(failed, found.is_some()), &found) {
+        match (news(before.as_deref(), found.as_deref()), &found) {
             (Some(News::Begins), Some(error)) => {
                 tracing::error!(error, "{failure}; said once until it is over");
             }

@@ -85,9 +85,9 @@ pub(in crate::app) fn look(core: &Core) {
     }
 }
 
-/// Once when it begins, once when it is over: what lasts is told by `/ready`.
+/// Once when it begins or gets worse, once when it is over: what lasts is told by `/ready`.
 fn tell(store: &str, before: Option<&str>, found: Option<&str>) {
-    match (news(before.is_some(), found.is_some()), found) {
+    match (news(before, found), found) {
         (Some(News::Begins), Some(reason)) => tracing::error!(
             store,
             reason,
@@ -158,14 +158,15 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_cannot_be_read_is_told_once_and_so_is_its_return() {
+    fn a_store_that_cannot_be_read_is_told_once_for_each_reason_and_so_is_its_return() {
         let lines = crate::observe::logging::testing::lines(|| {
             let looks = [None, Some("torn"), Some("torn"), Some("torn elsewhere"), None, None];
             for pair in looks.windows(2) {
                 tell("auth", pair[0], pair[1]);
             }
         });
-        assert!(lines.len() == 2 && lines[0].contains("restart"), "{lines:?}");
-        assert!(lines[1].contains("can be read again"), "{lines:?}");
+        assert!(lines.len() == 3 && lines[0].contains("restart"), "{lines:?}");
+        assert!(lines[1].contains("torn elsewhere") && lines[1].contains("ERROR"), "{lines:?}");
+        assert!(lines[2].contains("can be read again"), "{lines:?}");
     }
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::Console;
+use super::progress::Progress;
 use crate::app::control::command::Command;
 use crate::model::certificate::RevocationReason;
 
@@ -29,12 +30,16 @@ pub(super) enum Certificate {
 
 impl Certificate {
     pub(super) async fn run(self, console: &mut Console) -> anyhow::Result<ExitCode> {
+        let waiting = !matches!(self, Self::List);
         let command = match self {
             Self::List => Command::CertificateList,
             Self::Renew { name } => Command::CertificateRenew { name },
             Self::Revoke { name, reason } => Command::CertificateRevoke { name, reason },
         };
-        console.run(command).await
+        let progress = waiting.then(|| Progress::waiting("waiting for the CA"));
+        let reply = console.node.execute(command).await?;
+        drop(progress);
+        console.show(&reply)
     }
 }
 

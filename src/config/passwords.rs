@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The longest that `queue_timeout` may be.
+pub const LONGEST_QUEUE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// argon2id parameters (OWASP Password Storage Cheat Sheet: 19 MiB, t=2, p=1) and the hashing pool.
 #[derive(Clone, Debug)]
 pub struct Passwords {

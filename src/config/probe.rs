@@ -5,7 +5,7 @@
 //! A node starts, and is reloaded, without what it catches up with later: the outside witness is looked at
 //! apart, and in bounded time, for it may lie on a mount that hangs.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -17,7 +17,7 @@ use rustix::process::geteuid;
 
 use super::acme::Acme;
 use super::problem::{Place, Problem};
-use super::tls::CertificateSource;
+use super::tls::{CertificateSource, is_exposed};
 use super::{Config, pairs};
 
 /// How long a look at the outside witness may take.
@@ -41,7 +41,7 @@ pub fn needed(config: &Config) -> Vec<Problem> {
             let key = |name: &str| format!("tls.certificates[{index}].{name}");
             problems.extend(readable(&key("certificate"), &pair.certificate));
             let told = problems.len();
-            problems.extend(readable(&key("key"), &pair.key).or_else(|| private(&key("key"), &pair.key)));
+            problems.extend(readable(&key("key"), &pair.key).or_else(|| exposed(&key("key"), &pair.key)));
             // Of files that cannot be read at all, that is said already.
             if problems.len() == told
                 && pair.certificate.is_file()
@@ -96,11 +96,21 @@ fn readable(key: &str, path: &Path) -> Option<Problem> {
     }
 }
 
+fn exposed(key: &str, path: &Path) -> Option<Problem> {
+    let meta = fs::metadata(path).ok()?;
+    let remedy =
+        "`chmod 600` it, owned by keepgate's user; or mode 640, owned by root, with a group of that user";
+    is_exposed(meta.mode(), meta.uid()).then(|| problem(key, Some(path), read_by_others(&meta), remedy))
+}
+
 fn private(key: &str, path: &Path) -> Option<Problem> {
-    let mode = fs::metadata(path).ok()?.mode() & 0o777;
-    let message = || format!("can be read by others (mode {mode:03o})");
-    (mode & 0o077 != 0)
-        .then(|| problem(key, Some(path), message(), "`chmod 600` it, owned by keepgate's user"))
+    let meta = fs::metadata(path).ok()?;
+    let remedy = "`chmod 600` it, owned by keepgate's user";
+    (meta.mode() & 0o077 != 0).then(|| problem(key, Some(path), read_by_others(&meta), remedy))
+}
+
+fn read_by_others(meta: &Metadata) -> String {
+    format!("can be read by others (mode {:03o})", meta.mode() & 0o777)
 }
 
 /// What is wrong with `audit.witness_file`. A mount that hangs is waited for by a thread that nobody waits for.
@@ -151,13 +161,14 @@ fn data_dir(path: &Path) -> Option<Problem> {
         Ok(meta) if !meta.is_dir() => {
             Some(problem("data_dir", Some(path), "is not a folder".to_owned(), remedy))
         }
-        Ok(meta) if meta.mode() & 0o077 != 0 => {
+        // An empty one of ours is made private before anything comes into it.
+        Ok(meta) if meta.mode() & 0o077 != 0 && !(is_ours(&meta) && is_empty(path)) => {
             let can = if meta.mode() & 0o022 != 0 { "written" } else { "entered or listed" };
             let message = format!("can be {can} by others (mode {:03o})", meta.mode() & 0o777);
             Some(problem("data_dir", Some(path), message, "`chmod 700` it, owned by keepgate's user"))
         }
         // Root becomes its owner where it must; anybody else can do nothing with it.
-        Ok(meta) if !geteuid().is_root() && meta.uid() != geteuid().as_raw() => {
+        Ok(meta) if !geteuid().is_root() && !is_ours(&meta) => {
             let message = format!("belongs to user {}, not to you (user {})", meta.uid(), geteuid().as_raw());
             Some(problem(
                 "data_dir",
@@ -171,6 +182,14 @@ fn data_dir(path: &Path) -> Option<Problem> {
         Err(error) => (!path.parent().is_some_and(Path::is_dir))
             .then(|| problem("data_dir", Some(path), format!("cannot be used: {error}"), remedy)),
     }
+}
+
+fn is_ours(meta: &Metadata) -> bool {
+    meta.uid() == geteuid().as_raw()
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 #[cfg(test)]
@@ -261,5 +280,7 @@ mod tests {
             mode(dir.path(), bits);
             assert_eq!(told(), [format!("data_dir: can be {says} by others (mode {bits:o})")]);
         }
+        fs::remove_file(&master).unwrap();
+        assert_eq!(told(), Vec::<String>::new(), "nothing is in it that others could reach");
     }
 }

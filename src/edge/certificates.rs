@@ -3,12 +3,14 @@
 //! certificate was not issued yet are answered for by one that is self-signed.
 
 pub mod book;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +29,7 @@ use super::acme::challenges::{self, Challenges};
 use super::acme::store::{Kept, Store};
 use super::local_ca::{self, Issued, LocalCa};
 use crate::config::acme::{Acme, Challenge};
-use crate::config::tls::{CertificateFiles, CertificateSource, Tls};
+use crate::config::tls::{CertificateFiles, CertificateSource, Tls, is_exposed};
 use crate::model::random::SharedRng;
 use crate::model::time::{SharedClock, Timestamp};
 
@@ -42,7 +44,9 @@ pub enum TlsError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: Arc<std::io::Error> },
     /// A private key is readable by others.
-    #[error("{path} can be read by other users: chmod o-rwx it")]
+    #[error(
+        "{path} can be read by others: chmod 600 it, or give it to root and keepgate's group with mode 640"
+    )]
     Readable { path: PathBuf },
     /// What is in a file cannot be used.
     #[error("{path}: {reason}")]
@@ -61,7 +65,7 @@ pub enum TlsError {
 /// The certificates in use.
 pub struct Certificates {
     /// Held while the book is replaced, so that a renewal of the old files cannot undo a change to others.
-    source: Mutex<CertificateSource>,
+    current: Mutex<Current>,
     local_ca: Option<LocalCa>,
     issued: Store,
     challenges: Arc<Challenges>,
@@ -80,12 +84,20 @@ impl std::fmt::Debug for Certificates {
     }
 }
 
+/// What the book was made from.
+struct Current {
+    source: CertificateSource,
+    /// Raised with every book that takes in what is new: one that was read before may lack it.
+    generation: u64,
+}
+
 /// Certificates that were read and wait to be served, which cannot fail any more.
 #[derive(Debug)]
 #[must_use = "they are not served until put in place"]
 pub struct Loaded {
     source: CertificateSource,
     book: Arc<Book>,
+    generation: u64,
 }
 
 impl Certificates {
@@ -103,7 +115,7 @@ impl Certificates {
             CertificateSource::Files(_) | CertificateSource::Acme(_) => None,
         };
         let certificates = Self {
-            source: Mutex::new(config.source.clone()),
+            current: Mutex::new(Current { source: config.source.clone(), generation: 0 }),
             local_ca,
             issued: Store::new(data_dir),
             challenges: Arc::default(),
@@ -121,25 +133,29 @@ impl Certificates {
     /// Takes in files that changed, and issues anew what has little life left. On an error the
     /// certificates in use stay.
     pub fn refresh(&self) -> Result<(), TlsError> {
-        let source = self.source.lock();
+        let mut current = self.current.lock();
         // What ACME issues is put in place when it is issued.
-        let settled = matches!(*source, CertificateSource::Acme(_));
-        if !(settled || self.local_ca.is_some() && self.is_fresh()) {
-            self.book.store(Arc::new(self.read_book(&source)?));
+        let settled = matches!(current.source, CertificateSource::Acme(_));
+        if settled || self.local_ca.is_some() && self.is_fresh() {
+            return Ok(());
         }
-        Ok(())
+        self.take_in(&mut current)
     }
 
     /// Takes in a certificate that was issued and kept just now, or was forgotten.
     pub fn reread(&self) -> Result<(), TlsError> {
-        let source = self.source.lock();
-        self.book.store(Arc::new(self.read_book(&source)?));
+        self.take_in(&mut self.current.lock())
+    }
+
+    fn take_in(&self, current: &mut Current) -> Result<(), TlsError> {
+        self.book.store(Arc::new(self.read_book(&current.source)?));
+        current.generation += 1;
         Ok(())
     }
 
     /// What is to be ordered, if anything is.
     pub fn acme(&self) -> Option<Acme> {
-        match &*self.source.lock() {
+        match &self.current.lock().source {
             CertificateSource::Acme(acme) => Some(acme.clone()),
             CertificateSource::Files(_) | CertificateSource::LocalCa { .. } => None,
         }
@@ -173,18 +189,31 @@ impl Certificates {
     /// Reads or makes the certificates of another source, of the kind that this was opened with.
     /// Nothing changes yet.
     pub fn load(&self, source: &CertificateSource) -> Result<Loaded, TlsError> {
-        let same = self.local_ca.is_some() && *self.source.lock() == *source;
+        // Before anything is read: what is taken in from now on may be missed.
+        let (same, generation) = {
+            let current = self.current.lock();
+            (self.local_ca.is_some() && current.source == *source, current.generation)
+        };
         let book = match same && self.is_fresh() {
             true => self.book.load_full(),
             false => Arc::new(self.read_book(source)?),
         };
-        Ok(Loaded { source: source.clone(), book })
+        Ok(Loaded { source: source.clone(), book, generation })
     }
 
-    /// Serves these to every handshake from now on. Returns whether they are others than before.
-    pub fn put(&self, Loaded { source, book }: Loaded) -> bool {
-        let mut current = self.source.lock();
-        *current = source;
+    /// Serves these to every handshake from now on, with what was issued, revoked or replaced since they were
+    /// read. Returns whether they are others than before.
+    pub fn put(&self, Loaded { source, mut book, generation }: Loaded) -> bool {
+        let mut current = self.current.lock();
+        if current.generation != generation {
+            match self.read_book(&source) {
+                Ok(newer) => book = Arc::new(newer),
+                Err(error) => {
+                    tracing::error!(%error, "certificates that changed during a reload cannot be used")
+                }
+            }
+        }
+        current.source = source;
         let before = self.book.swap(Arc::clone(&book));
         self.changed.notify_one();
         !book.is_same(&before)
@@ -332,12 +361,13 @@ pub fn read(path: &Path) -> Result<String, TlsError> {
         .map_err(|source| TlsError::Io { path: path.to_owned(), source: Arc::new(source) })
 }
 
-/// The text of a file that others must not be able to read. Its group may: that is how `ssl-cert` works.
+/// The text of a key that nobody else can read.
 pub fn read_private(path: &Path) -> Result<zeroize::Zeroizing<String>, TlsError> {
     let text = zeroize::Zeroizing::new(read(path)?);
-    let mode = fs::metadata(path)
-        .map_err(|source| TlsError::Io { path: path.to_owned(), source: Arc::new(source) })?
-        .permissions()
-        .mode();
-    if mode & 0o007 == 0 { Ok(text) } else { Err(TlsError::Readable { path: path.to_owned() }) }
+    let meta = fs::metadata(path)
+        .map_err(|source| TlsError::Io { path: path.to_owned(), source: Arc::new(source) })?;
+    if is_exposed(meta.mode(), meta.uid()) {
+        return Err(TlsError::Readable { path: path.to_owned() });
+    }
+    Ok(text)
 }

@@ -10,6 +10,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use super::body::Outgoing;
 use super::certificates::Certificates;
 use super::guard::host::Host;
+use super::guard::target::encode_past_ascii;
 use super::respond::Refused;
 
 /// Longest target that is redirected, bytes.
@@ -52,6 +53,9 @@ fn to_https<B>(
     if !target.starts_with('/') || target.len() > TARGET_BYTES {
         return Err(Refused::bad_request("the request target cannot be redirected").closing());
     }
+    // Headers are ASCII; what is encoded already stays as it is.
+    let encoded = encode_past_ascii(target);
+    let target = encoded.as_deref().unwrap_or(target);
     let location = match port {
         443 => format!("https://{}{target}", host.name()),
         port => format!("https://{}:{port}{target}", host.name()),
@@ -63,4 +67,32 @@ fn to_https<B>(
     response.headers_mut().insert(LOCATION, location);
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::header::HOST;
+    use rustls::crypto::aws_lc_rs::default_provider;
+
+    use super::*;
+    use crate::config::tls::Tls;
+    use crate::model::random::SystemRng;
+    use crate::model::time::SystemClock;
+
+    #[test]
+    fn what_is_past_ascii_is_encoded_on_the_way_to_https() {
+        let folder = tempfile::tempdir().unwrap();
+        let by = (Arc::new(SystemClock) as _, Arc::new(SystemRng) as _);
+        let certificates =
+            Certificates::open(&Tls::default(), folder.path(), Arc::new(default_provider()), by).unwrap();
+        let location = |target: &str| {
+            let request = Request::get(target).header(HOST, "localhost").body(()).unwrap();
+            let response = answer(request, &certificates, 8443).unwrap_or_else(|_| panic!("{target}"));
+            response.headers()[LOCATION].to_str().unwrap().to_owned()
+        };
+        assert_eq!(location("/caf\u{e9}?a=\u{e9}"), "https://localhost:8443/caf%C3%A9?a=%C3%A9");
+        assert_eq!(location("/caf%c3%a9?a=%zz"), "https://localhost:8443/caf%c3%a9?a=%zz");
+    }
 }

@@ -349,9 +349,9 @@ fn check_looks_at_the_files_that_a_configuration_names() {
         run(command, "")
     };
     check().expect(0);
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).expect("it is ours");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o660)).expect("it is ours");
     let said = check().expect(3).stderr;
-    assert!(said.contains("tls.certificates[0].key") && said.contains("mode 640"), "{said}");
+    assert!(said.contains("tls.certificates[0].key") && said.contains("mode 660"), "{said}");
     std::fs::remove_file(&certificate).expect("it is there");
     let said = check().expect(3).stderr;
     assert!(said.contains("2 problems") && said.contains("leaf.pem"), "{said}");

@@ -320,12 +320,21 @@ async fn a_reload_of_another_file_than_the_daemons_own_is_refused() {
 async fn a_witness_whose_mount_is_missing_keeps_neither_a_start_nor_a_reload() {
     let upstream = Upstream::start().await;
     let witness = |folder: &str| format!("[audit]\nwitness_file = \"/nowhere/{folder}/heads.jsonl\"");
-    let gate = gate(&witness("one"), &upstream);
+    let mut gate = gate(&witness("one"), &upstream);
     gate.client().get("/").send().await.expect(200);
+    gate.until_it_says("/nowhere/one/heads.jsonl");
     gate.rewrite(&file(&format!("{}\n[tls]\nhsts = \"7s\"", witness("two")), &upstream));
     let told = reload(&gate);
     assert_eq!((&told["changed"], &told["restart"]), (&json!(["tls.hsts"]), &json!(["audit.witness_file"])));
     let config = config(&gate);
     let said = gate.cli(&["check", "--config", &config]).expect(3);
     assert!(said.stderr.contains("audit.witness_file"), "{}", said.stderr);
+    gate.until_it_says("/nowhere/two/heads.jsonl");
+    gate.stop();
+    for (folder, says) in [("one", "the node runs without it"), ("two", "a node that is restarted now runs")]
+    {
+        let line =
+            gate.log().lines().find(|line| line.contains(&format!("/nowhere/{folder}/"))).expect("told");
+        assert!(line.contains(says), "{line}");
+    }
 }

@@ -8,16 +8,19 @@ use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::command::Command;
+use super::command::{Command, Takes};
 use super::reply::{Failure, Reply};
+use super::server::TURN;
 use super::wire::{self, Answer, LONGEST_REPLY, PROTOCOL, Request};
+use crate::config::passwords::LONGEST_QUEUE_TIMEOUT;
 
 /// For the daemon to take a command.
 const TAKE: Duration = Duration::from_secs(10);
-/// For the daemon to answer what takes as long as there is data: proving a long audit chain takes minutes.
-const LONG: Duration = Duration::from_secs(3600);
-/// For the daemon to answer anything else.
-const QUICK: Duration = Duration::from_secs(30);
+/// For the daemon to answer what takes as long as there is data, or a CA: proving a long audit chain takes
+/// minutes, and so does an order behind others.
+pub(super) const LONG: Duration = Duration::from_secs(3600);
+/// For the daemon to answer anything else: longer than a command waits for its turn and a password to be hashed.
+pub(super) const QUICK: Duration = Duration::from_secs(TURN.as_secs() + LONGEST_QUEUE_TIMEOUT.as_secs() + 20);
 
 /// A command was not done, or nobody knows whether it was.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +46,11 @@ pub enum SendError {
 
 /// Has the daemon on the socket at `path` execute one command.
 pub async fn send(path: &Path, command: &Command) -> Result<Reply, SendError> {
-    send_within(if command.takes_long() { LONG } else { QUICK }, path, command).await
+    let patience = match command.takes() {
+        Takes::Moments => QUICK,
+        Takes::Long | Takes::ACa => LONG,
+    };
+    send_within(patience, path, command).await
 }
 
 /// As [`send`], with patience of the caller's.

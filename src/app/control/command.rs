@@ -243,19 +243,55 @@ pub enum Command {
     AuditRenewWitness,
 }
 
+/// What decides how long a command takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing: it is answered at once, or when a password is hashed.
+    Moments,
+    /// How much data there is, or what a person's configuration says.
+    Long,
+    /// A CA, which may hang: minutes, and longer behind others.
+    ACa,
+}
+
 impl Command {
-    /// Whether it takes as long as there is data, or as a person's configuration says. All others are
-    /// answered at once.
-    pub const fn takes_long(&self) -> bool {
-        matches!(
-            self,
+    /// What decides how long it takes. A new command has to choose.
+    pub const fn takes(&self) -> Takes {
+        match self {
             Self::Reload
-                | Self::UserExport { .. }
-                | Self::UserImport { .. }
-                | Self::AuditSearch { .. }
-                | Self::AuditVerify { .. }
-                | Self::AuditRenewWitness
-        )
+            | Self::UserExport { .. }
+            | Self::UserImport { .. }
+            | Self::AuditSearch { .. }
+            | Self::AuditVerify { .. }
+            | Self::AuditRenewWitness => Takes::Long,
+            Self::CertificateRenew { .. } | Self::CertificateRevoke { .. } => Takes::ACa,
+            Self::Status
+            | Self::UserAdd { .. }
+            | Self::UserList { .. }
+            | Self::UserShow { .. }
+            | Self::UserEnable { .. }
+            | Self::UserDisable { .. }
+            | Self::UserSetPassword { .. }
+            | Self::UserUnthrottle { .. }
+            | Self::UserRoles { .. }
+            | Self::UserDelete { .. }
+            | Self::UserDocuments { .. }
+            | Self::UserDocument { .. }
+            | Self::InviteCreate { .. }
+            | Self::InviteList
+            | Self::InviteRevoke { .. }
+            | Self::SessionList { .. }
+            | Self::SessionRevoke { .. }
+            | Self::BlacklistAdd { .. }
+            | Self::BlacklistList
+            | Self::BlacklistConfigured { .. }
+            | Self::BlacklistRemove { .. }
+            | Self::KeyList
+            | Self::KeyRotate { .. }
+            | Self::KeyRetire { .. }
+            | Self::CertificateList
+            | Self::AuditTail { .. } => Takes::Moments,
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Only root and the daemon's own user are served, by the credentials the kernel gives for the peer
 //! (`SO_PEERCRED`), whatever became of the file modes. One command a connection; commands, bytes and
-//! time are bounded, so that a stuck client costs a place and no more. A command that was begun is
-//! finished even if its client is gone: its effect would be unknown otherwise.
+//! time are bounded, so that a stuck client costs a place and no more, and a stuck CA no turn of those
+//! commands that need none. A command that was begun is finished even if its client is gone: its effect
+//! would be unknown otherwise.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::future::Future;
@@ -15,10 +16,10 @@ use std::time::Duration;
 
 use tokio::io::BufReader;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::command::Command;
+use super::command::{Command, Takes};
 use super::reply::{Code, Failure};
 use super::wire::{self, Answer, Hello, LONGEST_REQUEST, PROTOCOL, Request};
 use super::{Executor, Outcome, socket_path};
@@ -28,10 +29,13 @@ use crate::model::caller::Actor;
 const PLACES: u32 = 128;
 /// Commands at once. Whoever has not sent one yet takes no place from those who have.
 const COMMANDS: usize = 16;
+/// Beside them, commands at once that wait for a CA: one that hangs must not keep out what ends access. They
+/// wait for each other, so more would only wait longer.
+const AT_A_CA: usize = 4;
 /// For a command to arrive.
 const ARRIVAL: Duration = Duration::from_secs(5);
 /// For a command that arrived to be begun.
-const TURN: Duration = Duration::from_secs(10);
+pub(super) const TURN: Duration = Duration::from_secs(10);
 /// For an answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For a peer that is turned away to take the words; the door waits for it.
@@ -94,7 +98,7 @@ pub fn bind(data_dir: &Path) -> Result<Socket, BindError> {
 /// Serves commands until `shutdown` resolves, then finishes those under way.
 pub async fn serve(socket: Socket, executor: Arc<dyn Executor>, shutdown: impl Future<Output = ()> + Send) {
     let places = Arc::new(Semaphore::new(PLACES as usize));
-    let turns = Arc::new(Semaphore::new(COMMANDS));
+    let turns = Arc::new(Turns { common: Semaphore::new(COMMANDS), at_a_ca: Semaphore::new(AT_A_CA) });
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -127,12 +131,36 @@ pub async fn serve(socket: Socket, executor: Arc<dyn Executor>, shutdown: impl F
     let _ = timeout(DRAIN, places.acquire_many(PLACES)).await;
 }
 
-async fn connection(mut stream: UnixStream, executor: &dyn Executor, turns: &Semaphore) -> io::Result<()> {
+/// Who has one has a command under way.
+struct Turns {
+    common: Semaphore,
+    at_a_ca: Semaphore,
+}
+
+impl Turns {
+    /// A turn for a command, or why there is none.
+    async fn take(&self, takes: Takes) -> Result<SemaphorePermit<'_>, String> {
+        match takes {
+            // Nobody knows how long these would have to wait.
+            Takes::ACa => self
+                .at_a_ca
+                .try_acquire()
+                .map_err(|_| format!("{AT_A_CA} commands wait for a CA, which may take minutes")),
+            Takes::Moments | Takes::Long => match timeout(TURN, self.common.acquire()).await {
+                Ok(Ok(turn)) => Ok(turn),
+                // Nobody closes it.
+                Ok(Err(_)) | Err(_) => Err(format!("{COMMANDS} commands are under way")),
+            },
+        }
+    }
+}
+
+async fn connection(mut stream: UnixStream, executor: &dyn Executor, turns: &Turns) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid();
     let answer = match command(&mut stream, peer).await? {
-        Ok(command) => match timeout(TURN, turns.acquire()).await {
+        Ok(command) => match turns.take(command.takes()).await {
             Ok(_turn) => outcome(executor.execute(command, Actor::Console(peer)).await),
-            Err(_) => busy(format!("{COMMANDS} commands are under way")),
+            Err(why) => busy(why),
         },
         Err(failure) => Answer::Failed(failure),
     };

@@ -3,16 +3,18 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
-use super::client::{SendError, send, send_within};
-use super::command::{Command, Password};
+use super::client::{LONG, QUICK, SendError, send, send_within};
+use super::command::{Command, Password, Takes};
 use super::reply::{Code, Failure, Reply};
-use super::server::{BindError, bind, serve};
+use super::server::{BindError, TURN, bind, serve};
 use super::*;
+use crate::config::passwords::LONGEST_QUEUE_TIMEOUT;
 
 #[derive(Default)]
 struct Scribe {
@@ -30,6 +32,8 @@ impl Executor for Scribe {
             }
             self.seen.lock().unwrap().push((format!("{command:?}"), actor));
             match command {
+                // A CA that hangs.
+                Command::CertificateRenew { .. } => std::future::pending().await,
                 Command::UserShow { user } => {
                     Err(Failure::new(Code::NotFound, format!("no account {user}")).remedy("see user list"))
                 }
@@ -170,7 +174,7 @@ async fn idle(daemon: &Daemon, count: usize) -> Vec<UnixStream> {
 async fn sixty_four_that_say_nothing_keep_no_command_waiting() {
     let daemon = Daemon::start();
     let _idle = idle(&daemon, 64).await;
-    let (socket, patience) = (daemon.socket(), std::time::Duration::from_secs(4));
+    let (socket, patience) = (daemon.socket(), Duration::from_secs(4));
     let done = tokio::time::timeout(patience, send(&socket, &Command::Status));
     assert_eq!(done.await.expect("it need not wait until they are dropped").unwrap(), Reply::Done);
 }
@@ -194,8 +198,38 @@ async fn a_daemon_that_never_answers_a_quick_command_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("run")).unwrap();
     let _silent = tokio::net::UnixListener::bind(socket_path(dir.path())).unwrap();
-    let patience = std::time::Duration::from_secs(1);
+    let patience = Duration::from_secs(1);
     let error = send_within(patience, &socket_path(dir.path()), &Command::Status).await.unwrap_err();
     assert!(error.to_string().contains("nothing came for 1 s"), "{error}");
-    assert!(Command::Reload.takes_long() && !Command::Status.takes_long());
+}
+
+#[tokio::test]
+async fn renewals_at_a_ca_that_hangs_keep_no_other_command_waiting() {
+    let daemon = Daemon::start();
+    let mut renewals = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let socket = daemon.socket();
+        let renewal = async move { send(&socket, &Command::CertificateRenew { name: "a".into() }).await };
+        renewals.spawn(renewal);
+    }
+    for _ in 4..20 {
+        let refused = tokio::time::timeout(Duration::from_secs(30), renewals.join_next());
+        let refused = refused.await.expect("it is told at once").unwrap().unwrap().unwrap_err();
+        let SendError::Failed(failure) = refused else { panic!("{refused}") };
+        assert_eq!(failure.code, Code::Unavailable);
+        assert!(failure.message.contains("4 commands wait for a CA"), "{failure}");
+    }
+    let session = crate::model::id::SessionId(uuid::Uuid::nil());
+    assert_eq!(send(&daemon.socket(), &Command::SessionRevoke { session }).await.unwrap(), Reply::Done);
+    assert_eq!(renewals.len(), 4, "they wait on");
+}
+
+#[test]
+fn what_waits_for_a_ca_or_for_much_data_has_longer_and_a_password_is_hashed_in_time() {
+    let renew = Command::CertificateRenew { name: "a".into() };
+    let reason = crate::model::certificate::RevocationReason::Unspecified;
+    let revoke = Command::CertificateRevoke { name: "a".into(), reason };
+    assert_eq!([renew.takes(), revoke.takes()], [Takes::ACa; 2]);
+    assert_eq!((Command::Reload.takes(), Command::Status.takes()), (Takes::Long, Takes::Moments));
+    assert!(QUICK > LONGEST_QUEUE_TIMEOUT + TURN && LONG > Duration::from_secs(4 * 600));
 }

@@ -15,7 +15,7 @@ use crate::config::keys::Keys;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
 use crate::config::log::{Log, LogTarget};
-use crate::config::passwords::Passwords;
+use crate::config::passwords::{LONGEST_QUEUE_TIMEOUT, Passwords};
 use crate::config::store::Store;
 use crate::config::throttle::Throttle;
 use crate::config::tokens::Tokens;
@@ -134,7 +134,7 @@ pub(super) fn passwords(mut section: Section<'_>) -> Passwords {
     section.set("parallelism", count(1, 16), &mut passwords.parallelism);
     section.set("threads", count(0, 256), &mut passwords.threads);
     section.set("queue", count(1, 100_000), &mut passwords.queue);
-    section.set("queue_timeout", duration(SECOND / 10, MINUTE), &mut passwords.queue_timeout);
+    section.set("queue_timeout", duration(SECOND / 10, LONGEST_QUEUE_TIMEOUT), &mut passwords.queue_timeout);
     section.finish();
     passwords
 }

@@ -102,7 +102,9 @@ fn acme_section(mut section: Section<'_>, wanted: bool) -> Acme {
     acme.external_account = match (kid, key) {
         (Some(kid), Some(key)) => Some(ExternalAccount { kid, key }),
         (None, None) => None,
+        // What is wrong with the other was said.
         (Some(_), None) if section.has("eab_key") => None,
+        (None, Some(_)) if section.has("eab_kid") => None,
         (Some(_), None) => {
             section.problem("eab_kid", None, "stands without eab_key", "write both, as the CA gave them");
             None
@@ -262,6 +264,18 @@ mod tests {
         let all = all.join("\n");
         assert!(!all.contains("hunter2"), "{all}");
         insta::assert_snapshot!(all);
+    }
+
+    #[test]
+    fn an_external_account_with_one_wrong_half_is_one_problem() {
+        for halves in [
+            "eab_kid = 7\neab_key = { env = \"KG_EAB\" }",
+            "eab_kid = \"kid-1\"\neab_key = 7",
+            "eab_key = { env = \"KG_EAB\" }",
+        ] {
+            let report = read(&format!("{LEAST}\n{halves}"), "").unwrap_err();
+            assert!(report.contains("1 problem"), "{halves}: {report}");
+        }
     }
 
     #[test]

@@ -274,7 +274,7 @@ fn settle_path(parts: &mut Parts) -> Result<Option<String>, Refused> {
     let reading =
         target::read_path(parts.uri.path()).map_err(|error| Refused::bad_request(error.to_string()))?;
     let plain = reading.plain;
-    let encoded = parts.uri.query().and_then(target::encode_query);
+    let encoded = parts.uri.query().and_then(target::encode_past_ascii);
     let query = encoded.as_deref().or_else(|| parts.uri.query());
     let rewritten = match (&reading.path, query) {
         (Cow::Borrowed(_), _) if encoded.is_none() => None,

@@ -103,10 +103,10 @@ fn decode_unreserved(path: &str) -> Result<String, PathRefused> {
     Ok(out)
 }
 
-/// A query with what is past ASCII encoded, as in a path; `None` where there is none of it.
-pub fn encode_query(query: &str) -> Option<String> {
+/// A query, or a whole target, with what is past ASCII encoded, as in a path; `None` where there is none of it.
+pub fn encode_past_ascii(text: &str) -> Option<String> {
     let mut out = String::new();
-    for next in query.chars().filter(|_| !query.is_ascii()) {
+    for next in text.chars().filter(|_| !text.is_ascii()) {
         push_encoded(&mut out, next);
     }
     (!out.is_empty()).then_some(out)
@@ -192,8 +192,8 @@ mod tests {
     fn what_is_past_ascii_is_encoded() {
         assert_eq!(path("/caf\u{e9}/\u{1f600}").unwrap(), "/caf%C3%A9/%F0%9F%98%80");
         assert_eq!(path("/\u{ff0f}..").unwrap(), "/%EF%BC%8F..");
-        assert_eq!(encode_query("a=\u{e9}&b=%c3").as_deref(), Some("a=%C3%A9&b=%c3"));
-        assert_eq!(encode_query("a=b"), None);
+        assert_eq!(encode_past_ascii("a=\u{e9}&b=%c3").as_deref(), Some("a=%C3%A9&b=%c3"));
+        assert_eq!(encode_past_ascii("a=b"), None);
     }
 
     #[test]
