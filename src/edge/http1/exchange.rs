@@ -45,6 +45,8 @@ pub(super) struct Sending {
     ending: Ending,
     left: u64,
     switched: bool,
+    /// The body broke off so: what came before it is still said.
+    failed: Option<Ended>,
 }
 
 /// A body that did not come with its head.
@@ -175,7 +177,7 @@ impl<F: Future<Output = Response<Outgoing>>> Exchange<F> {
         write_head(wire.outbox.buffer(scratch), &parts, self.asked, how, scratch);
         let body = (!matches!(ending, Ending::NoBody | Ending::Exact(0))).then_some(body);
         let left = if let Ending::Exact(size) = ending { size } else { 0 };
-        Sending { body, ending, left, switched }
+        Sending { body, ending, left, switched, failed: None }
     }
 
     fn can_go_on(&self, parts: &Parts, finishing: bool) -> bool {
@@ -198,17 +200,26 @@ impl<F: Future<Output = Response<Outgoing>>> Exchange<F> {
 }
 
 impl Sending {
-    /// Sends what is there of the body until all of it has gone. Head and first pieces leave together.
+    /// Sends what is there of the body until all of it has gone. Head and first pieces leave together, and
+    /// leave also if the body then breaks off: a client that saw nothing at all takes the connection for one
+    /// that was closed before its request came, and sends it again.
     fn poll<T: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         wire: &mut Wire<T>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Ended>> {
         loop {
-            let waits = self.fetch(wire, cx)?;
+            let waits = match self.fetch(wire, cx) {
+                Ok(waits) => waits,
+                Err(ended) => {
+                    (self.body, self.failed) = (None, Some(ended));
+                    false
+                }
+            };
             ready!(wire.poll_write(cx))?;
             if self.body.is_none() {
-                return wire.poll_flush(cx).map_err(Ended::Io);
+                ready!(wire.poll_flush(cx))?;
+                return Poll::Ready(self.failed.take().map_or(Ok(()), Err));
             }
             if waits {
                 ready!(wire.poll_flush(cx))?;
