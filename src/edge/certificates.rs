@@ -1,13 +1,13 @@
 //! Which certificate for which name: from PEM files, the local CA or a CA by ACME, looked up by SNI,
-//! replaced while running when files change, a leaf grows old or a new one was issued. Names whose
-//! certificate was not issued yet are answered for by one that is self-signed.
+//! replaced while running when files change, a leaf grows old or a new one was issued.
 
 pub mod book;
+mod issued;
 #[cfg(test)]
 mod tests;
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use self::book::{Book, Origin, Served, validity_and_names};
 use super::acme::challenges::{self, Challenges};
 use super::acme::store::{Kept, Store};
-use super::local_ca::{self, Issued, LocalCa};
+use super::local_ca::{Issued, LocalCa};
 use crate::config::acme::{Acme, Challenge};
 use crate::config::tls::{CertificateFiles, CertificateSource, Tls, is_exposed};
 use crate::model::random::SharedRng;
@@ -251,8 +251,9 @@ impl Certificates {
             }
             (CertificateSource::Acme(acme), _) => {
                 self.stand_ins.lock().retain(|names, _| acme.certificates.contains(names));
+                let former = OnceCell::new();
                 for names in &acme.certificates {
-                    self.enter_issued(&mut book, names)?;
+                    self.enter_issued(&mut book, names, &former)?;
                 }
             }
             (CertificateSource::LocalCa { names }, Some(ca)) => {
@@ -264,54 +265,25 @@ impl Certificates {
         Ok(book)
     }
 
-    /// The certificate that was issued for these names, or one that stands in for it.
-    fn enter_issued(&self, book: &mut Book, names: &[String]) -> Result<(), TlsError> {
-        let found = self.issued.certificate(names).map_err(|error| error.to_string());
-        let entered = found.and_then(|kept| {
-            let entering = kept.map(|kept| self.enter(book, kept, Origin::Acme));
-            entering.transpose().map_err(|error| error.to_string())
-        });
-        match entered {
-            Ok(Some(())) => return Ok(()),
-            Ok(None) => {}
-            Err(reason) => tracing::error!(?names, reason, "a certificate that was issued cannot be used"),
-        }
-        let mut stand_ins = self.stand_ins.lock();
-        let stand_in = match stand_ins.entry(names.to_vec()) {
-            Entry::Occupied(made) => made.into_mut(),
-            Entry::Vacant(place) => {
-                tracing::warn!(?names, "there is no certificate yet: a self-signed one is served");
-                place.insert(local_ca::self_signed(names, self.clock.now(), &*self.rng)?)
-            }
-        };
-        let stand_in = kept(stand_in.chain.clone(), stand_in.key.clone_key());
-        self.enter(book, stand_in, Origin::SelfSigned)
+    fn enter(&self, book: &mut Book, kept: Kept, origin: Origin) -> Result<(), TlsError> {
+        let (served, key) = self.usable(kept, origin)?;
+        book.add(served, key);
+        Ok(())
     }
 
-    fn enter(
+    /// A certificate that can be served.
+    fn usable(
         &self,
-        book: &mut Book,
         Kept { chain, key, directory }: Kept,
         origin: Origin,
-    ) -> Result<(), TlsError> {
+    ) -> Result<(Served, Arc<CertifiedKey>), TlsError> {
         let unusable = |reason: String| TlsError::Unusable { path: origin.path(), reason };
         let leaf = chain.first().cloned().ok_or_else(|| unusable("no certificate in it".to_owned()))?;
         let (life, names) = validity_and_names(&leaf).map_err(unusable)?;
-        let ends = life.until;
         // Refuses a key that is not the certificate's.
         let key = CertifiedKey::from_der(chain, key, &self.provider)
             .map_err(|error| unusable(format!("certificate and key do not go together: {error}")))?;
-        let key = Arc::new(key);
-        book.served.push(Served { names: names.clone(), origin, directory, life, leaf });
-        for name in names {
-            match name.strip_prefix("*.") {
-                Some(parent) => book.wildcards.entry(parent.to_owned()).or_insert_with(|| Arc::clone(&key)),
-                None => book.exact.entry(name).or_insert_with(|| Arc::clone(&key)),
-            };
-        }
-        book.ends = Some(book.ends.map_or(ends, |known| known.min(ends)));
-        book.first.get_or_insert(key);
-        Ok(())
+        Ok((Served { names, origin, directory, life, leaf }, Arc::new(key)))
     }
 }
 

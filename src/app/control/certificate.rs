@@ -10,7 +10,8 @@ use crate::edge::certificates::book::Origin;
 pub struct Certificate {
     /// DNS names and addresses.
     pub names: Vec<String>,
-    /// `file`, `local_ca`, `acme`, or `self_signed` for one that was not issued yet.
+    /// `file`, `local_ca`, `acme`; for one that was not issued yet `self_signed`, or `acme_former`: those of
+    /// its names that were part of another list.
     pub source: String,
     /// The file, of one from a file.
     pub file: Option<String>,
@@ -28,6 +29,7 @@ impl From<Standing> for Certificate {
             Origin::File(path) => ("file", Some(path.display().to_string())),
             Origin::LocalCa => ("local_ca", None),
             Origin::Acme => ("acme", None),
+            Origin::Former => ("acme_former", None),
             Origin::SelfSigned => ("self_signed", None),
         };
         Self {

@@ -290,6 +290,8 @@ impl Command {
             | Self::KeyRotate { .. }
             | Self::KeyRetire { .. }
             | Self::CertificateList
+            | Self::UpstreamList
+            | Self::UpstreamDrain { .. }
             | Self::AuditTail { .. } => Takes::Moments,
         }
     }

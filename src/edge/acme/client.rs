@@ -2,7 +2,8 @@
 //! getaddrinfo), trusted roots by configuration, everything bounded. Neither redirects nor plain HTTP
 //! are followed: what a directory names must be what answers.
 //!
-//! `instant_acme` hands on a CA's error without its `Retry-After`, so that is remembered here.
+//! `instant_acme` hands on a CA's error without its `Retry-After`, so that is remembered here; and it adds
+//! whatever stands there to the time, which panics for what no clock has, so it is given tame ones alone.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -37,6 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(10);
 /// Longest answer, bytes. A chain is a few KiB.
 const LONGEST: usize = 512 * 1024;
+/// Longest that a CA's `Retry-After` is taken for: past what anything here waits for.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Most addresses of a name that are tried.
 const MOST_ADDRESSES: usize = 8;
 
@@ -114,9 +117,9 @@ impl Inner {
         let stream = self.tls.connect(name, stream).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let driver = Driver(tokio::spawn(connection));
-        let (parts, body) = sender.send_request(request).await?.into_parts();
+        let (mut parts, body) = sender.send_request(request).await?.into_parts();
+        let wait = tame_retry_after(&mut parts.headers, self.clock.now());
         if !parts.status.is_success() {
-            let wait = retry_after(&parts.headers, self.clock.now());
             *self.retry_after.lock() = wait;
         }
         let body = Limited::new(body, LONGEST).collect().await?.to_bytes();
@@ -191,6 +194,17 @@ async fn addresses(host: &str) -> Result<Vec<IpAddr>, Failed> {
     Ok(found.iter().collect())
 }
 
+/// How long to wait, and the header so that nobody reads another time out of it: seconds within bounds, or
+/// none at all.
+fn tame_retry_after(headers: &mut HeaderMap, now: Timestamp) -> Option<Duration> {
+    let wait = retry_after(headers, now).map(|wait| wait.min(LONGEST_WAIT));
+    match wait {
+        Some(wait) => drop(headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()))),
+        None => drop(headers.remove(RETRY_AFTER)),
+    }
+    wait
+}
+
 /// RFC 9110 §10.2.3: seconds, or a date.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -233,5 +247,22 @@ mod tests {
         assert_eq!(of("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::from_secs(59)));
         assert_eq!(of("Fri, 31 Dec 1998 23:59:59 GMT"), Some(Duration::ZERO));
         assert_eq!((of("soon"), of("-1")), (None, None));
+    }
+
+    #[test]
+    fn no_retry_after_is_handed_on_that_a_clock_cannot_hold() {
+        let now = Timestamp::from_rfc3339("1999-12-31T23:59:00Z").unwrap();
+        let of = |text: &str| {
+            let mut headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(text).unwrap())]);
+            let wait = tame_retry_after(&mut headers, now);
+            let left = headers.get(RETRY_AFTER).map(|left| left.to_str().unwrap().to_owned());
+            assert_eq!(wait.map(|wait| wait.as_secs().to_string()), left, "{text}");
+            left
+        };
+        assert_eq!(of("120").as_deref(), Some("120"));
+        assert_eq!(of("Fri, 31 Dec 1999 23:59:59 GMT").as_deref(), Some("59"));
+        assert_eq!(of("18446744073709551615").as_deref(), Some("2592000"));
+        assert_eq!(of("Fri, 31 Dec 9999 23:59:59 GMT").as_deref(), Some("2592000"));
+        assert_eq!((of("18446744073709551616"), of("soon")), (None, None));
     }
 }

@@ -9,12 +9,18 @@
 //! What is read back is hostile: bounded, of the right mode, and parsed like anybody's. A file that
 //! will not do is as if it were not there, and the log says so; the next order replaces it. Key and
 //! chain stand in one file, so that no crash leaves one without the other.
+//!
+//! What cannot be written is so all the same, in memory until it can be: a certificate that was issued is
+//! served, and one that was revoked is not. All clones are one store.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::de::DeserializeOwned;
@@ -22,8 +28,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::when::Record;
+use crate::edge::certificates::book::validity_and_names;
 use crate::files;
 use crate::model::email::Email;
+use crate::model::time::Timestamp;
 
 /// Longest file, bytes: a chain and a key are a few KiB.
 const LONGEST: u64 = 256 * 1024;
@@ -31,6 +39,10 @@ const LONGEST: u64 = 256 * 1024;
 const LONGEST_CHAIN: usize = 16;
 /// Before a certificate, which PEM allows (RFC 7468 §2): where it is from.
 const FROM: &str = "# from ";
+/// Most certificates that are looked at beside those of the configuration.
+const MOST: usize = 1000;
+/// What must go into the folder before a CA is asked for anything: more than all that it sends.
+const PROBE: usize = 64 * 1024;
 /// Of a file's name, bytes that a host name makes up.
 const LONGEST_STEM: usize = 100;
 
@@ -94,34 +106,123 @@ impl std::fmt::Debug for Credentials {
 }
 
 /// The folder.
-#[derive(Clone, Debug)]
-pub struct Store(PathBuf);
+#[derive(Clone)]
+pub struct Store {
+    folder: PathBuf,
+    /// By the file's name.
+    ahead: Arc<Mutex<BTreeMap<String, Ahead>>>,
+}
+
+/// What the disk does not know yet of a certificate.
+enum Ahead {
+    /// The file's text, and why it could not be written.
+    Kept(Zeroizing<String>, String),
+    Forgotten,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Store").field(&self.folder).finish()
+    }
+}
 
 impl Store {
     /// In this data folder. Nothing is made before something is kept.
     pub fn new(data_dir: &Path) -> Self {
-        Self(data_dir.join("acme"))
+        Self { folder: data_dir.join("acme"), ahead: Arc::default() }
+    }
+
+    /// Whether what a CA would send can be kept.
+    pub fn probe(&self) -> Result<(), StoreError> {
+        self.write("probe", &" ".repeat(PROBE))?;
+        remove(&self.folder.join("probe"))
     }
 
     /// The last certificate for these names, whichever CA it is from: one that was left serves until
     /// another has issued.
     pub fn certificate(&self, names: &[String]) -> Result<Option<Kept>, StoreError> {
-        let path = self.0.join(certificate_file(names));
-        let Some(text) = read(&path)? else { return Ok(None) };
-        let wrong = |error: &dyn ToString| StoreError::new(&path, error.to_string());
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(text.as_bytes())
-            .take(LONGEST_CHAIN + 1)
-            .collect::<Result<_, _>>()
-            .map_err(|error| wrong(&error))?;
-        if chain.is_empty() || chain.len() > LONGEST_CHAIN {
-            return Err(wrong(&"is not a chain of certificates"));
-        }
-        let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| wrong(&error))?;
-        let directory = text.lines().next().and_then(|line| line.strip_prefix(FROM)).unwrap_or_default();
-        Ok(Some(Kept { chain, key, directory: directory.to_owned() }))
+        self.load(&certificate_file(names))
     }
 
-    /// Keeps a certificate.
+    fn load(&self, name: &str) -> Result<Option<Kept>, StoreError> {
+        let path = self.folder.join(name);
+        let ahead = self.ahead.lock().get(name).map(|ahead| match ahead {
+            Ahead::Kept(text, _) => Some(text.clone()),
+            Ahead::Forgotten => None,
+        });
+        let text = match ahead {
+            Some(text) => text,
+            None => read(&path)?,
+        };
+        text.map(|text| parse(&text, &path)).transpose()
+    }
+
+    /// Every certificate that can be read, whatever names it is for.
+    pub fn every_certificate(&self) -> Vec<Kept> {
+        self.files().iter().filter_map(|name| self.load(name).ok().flatten()).collect()
+    }
+
+    /// The files of certificates, and those that are still to be written.
+    fn files(&self) -> BTreeSet<String> {
+        let listed = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let named = listed.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut files: BTreeSet<_> = named.filter(|name| name.ends_with(".pem")).take(MOST).collect();
+        files.extend(self.ahead.lock().keys().cloned());
+        files
+    }
+
+    /// Removes what ran out and is for names that nobody lists any more: its key is of no use, but to
+    /// whoever finds it.
+    pub fn tidy(&self, listed: &[Vec<String>], now: Timestamp) {
+        let listed: BTreeSet<_> = listed.iter().map(|names| certificate_file(names)).collect();
+        for name in self.files().difference(&listed) {
+            let Ok(Some(kept)) = self.load(name) else { continue };
+            let life = kept.chain.first().and_then(|leaf| validity_and_names(leaf).ok());
+            if life.is_none_or(|(life, _)| life.until > now) {
+                continue;
+            }
+            match remove(&self.folder.join(name)) {
+                Ok(()) => {
+                    self.ahead.lock().remove(name);
+                    tracing::info!(file = name, "a certificate that nobody lists has run out: removed");
+                }
+                Err(error) => tracing::warn!(%error, "a certificate that has run out cannot be removed"),
+            }
+        }
+    }
+
+    /// Why the certificate for these names is not on the disk, if it could not be written.
+    pub fn unwritten(&self, names: &[String]) -> Option<String> {
+        match self.ahead.lock().get(&certificate_file(names)) {
+            Some(Ahead::Kept(_, why)) => Some(why.clone()),
+            Some(Ahead::Forgotten) | None => None,
+        }
+    }
+
+    /// Whether the disk does not know everything.
+    pub fn is_ahead(&self) -> bool {
+        !self.ahead.lock().is_empty()
+    }
+
+    /// Tells the disk what it does not know yet.
+    pub fn catch_up(&self) -> Result<(), StoreError> {
+        let text = |ahead: &Ahead| match ahead {
+            Ahead::Kept(text, _) => Some(text.clone()),
+            Ahead::Forgotten => None,
+        };
+        let waiting: Vec<_> =
+            self.ahead.lock().iter().map(|(name, ahead)| (name.clone(), text(ahead))).collect();
+        for (name, text) in waiting {
+            match text {
+                Some(text) => self.write(&name, &text)?,
+                None => remove(&self.folder.join(&name))?,
+            }
+            self.ahead.lock().remove(&name);
+        }
+        Ok(())
+    }
+
+    /// Keeps a certificate; in memory only, if that fails.
     pub fn keep_certificate(
         &self,
         (names, directory): (&[String], &str),
@@ -129,17 +230,29 @@ impl Store {
         chain_pem: &str,
     ) -> Result<(), StoreError> {
         let text = Zeroizing::new(format!("{FROM}{directory}\n{}\n{chain_pem}", key_pem.trim_end()));
-        self.write(&certificate_file(names), &text)
+        let name = certificate_file(names);
+        let written = self.write(&name, &text);
+        match &written {
+            Ok(()) => drop(self.ahead.lock().remove(&name)),
+            Err(error) => drop(self.ahead.lock().insert(name, Ahead::Kept(text, error.to_string()))),
+        }
+        written
     }
 
-    /// Forgets one: the next order replaces it.
+    /// Forgets one: the next order replaces it. It is forgotten even if its file cannot be removed.
     pub fn forget_certificate(&self, names: &[String]) -> Result<(), StoreError> {
-        remove(&self.0.join(certificate_file(names)))
+        let name = certificate_file(names);
+        let removed = remove(&self.folder.join(&name));
+        match &removed {
+            Ok(()) => drop(self.ahead.lock().remove(&name)),
+            Err(_) => drop(self.ahead.lock().insert(name, Ahead::Forgotten)),
+        }
+        removed
     }
 
     /// What is known of its orders; nothing if it cannot be read.
     pub fn record(&self, id: &Id) -> Record {
-        let found = json(&self.0.join(format!("{}.json", id.0)));
+        let found = json(&self.folder.join(format!("{}.json", id.0)));
         found
             .unwrap_or_else(|error| {
                 tracing::warn!(%error, "what was known of a certificate's orders cannot be read");
@@ -155,7 +268,7 @@ impl Store {
 
     /// The account at a directory.
     pub fn account(&self, directory: &str) -> Result<Option<KeptAccount>, StoreError> {
-        let path = self.0.join(account_file(directory));
+        let path = self.folder.join(account_file(directory));
         let found: Option<KeptAccount> = json(&path)?;
         if found.as_ref().is_some_and(|kept| kept.credentials.directory != directory) {
             return Err(StoreError::new(&path, "is an account at another directory"));
@@ -170,18 +283,18 @@ impl Store {
 
     /// Forgets the account at a directory, which the CA no longer knows.
     pub fn forget_account(&self, directory: &str) -> Result<(), StoreError> {
-        remove(&self.0.join(account_file(directory)))
+        remove(&self.folder.join(account_file(directory)))
     }
 
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), StoreError> {
         let text = serde_json::to_string(value).map(Zeroizing::new);
-        let text = text.map_err(|error| StoreError::new(&self.0.join(name), error))?;
+        let text = text.map_err(|error| StoreError::new(&self.folder.join(name), error))?;
         self.write(name, &text)
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), StoreError> {
-        files::make_folder(&self.0).map_err(|error| StoreError::new(&self.0, error))?;
-        let path = self.0.join(name);
+        files::make_folder(&self.folder).map_err(|error| StoreError::new(&self.folder, error))?;
+        let path = self.folder.join(name);
         files::write(&path, text, 0o600).map_err(|error| StoreError::new(&path, error))
     }
 }
@@ -211,6 +324,20 @@ impl Id {
 
 fn certificate_file(names: &[String]) -> String {
     format!("{}.pem", Id::of(names, "").0)
+}
+
+fn parse(text: &str, path: &Path) -> Result<Kept, StoreError> {
+    let wrong = |error: &dyn ToString| StoreError::new(path, error.to_string());
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(text.as_bytes())
+        .take(LONGEST_CHAIN + 1)
+        .collect::<Result<_, _>>()
+        .map_err(|error| wrong(&error))?;
+    if chain.is_empty() || chain.len() > LONGEST_CHAIN {
+        return Err(wrong(&"is not a chain of certificates"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| wrong(&error))?;
+    let directory = text.lines().next().and_then(|line| line.strip_prefix(FROM)).unwrap_or_default();
+    Ok(Kept { chain, key, directory: directory.to_owned() })
 }
 
 fn account_file(directory: &str) -> String {
@@ -257,100 +384,4 @@ fn remove(path: &Path) -> Result<(), StoreError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-    use crate::model::random::SeededRng;
-    use crate::model::time::Timestamp;
-
-    fn names(names: &[&str]) -> Vec<String> {
-        names.iter().map(|&name| name.to_owned()).collect()
-    }
-
-    fn kept() -> (tempfile::TempDir, Store, Vec<String>) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(folder.path());
-        let these = names(&["a.example.com"]);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let params = rcgen::CertificateParams::new(names(&["a.example.com"])).unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        let from = (these.as_slice(), "https://ca/dir");
-        store.keep_certificate(from, &key.serialize_pem(), &certificate.pem()).unwrap();
-        (folder, store, these)
-    }
-
-    #[test]
-    fn the_same_names_from_the_same_directory_are_one_certificate_and_any_file_name_is_tame() {
-        let id = |these: &[&str], directory: &str| Id::of(&names(these), directory);
-        let one = id(&["a.example.com", "b.example.com"], "https://ca/dir");
-        assert!(one.0.starts_with("a.example.com-"));
-        assert_eq!(one, id(&["b.example.com", "a.example.com"], "https://ca/dir"));
-        assert_ne!(one, id(&["a.example.com"], "https://ca/dir"));
-        assert_ne!(one, id(&["a.example.com", "b.example.com"], "https://other/dir"));
-        for odd in ["../../etc/passwd", ".hidden", "a\0b", &"x".repeat(253)] {
-            let id = id(&[odd], "https://ca/dir");
-            assert!(!id.0.contains(['/', '\0']) && !id.0.starts_with('.') && id.0.len() < 200, "{id:?}");
-        }
-    }
-
-    #[test]
-    fn a_certificate_comes_back_with_its_key_from_one_private_file() {
-        let (folder, store, these) = kept();
-        let found = store.certificate(&these).unwrap().unwrap();
-        assert_eq!((found.chain.len(), found.directory.as_str()), (1, "https://ca/dir"));
-        let files: Vec<_> = std::fs::read_dir(folder.path().join("acme")).unwrap().flatten().collect();
-        assert_eq!(files.len(), 1);
-        assert_eq!(files[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        store.forget_certificate(&these).unwrap();
-        assert!(store.certificate(&these).unwrap().is_none());
-        store.forget_certificate(&these).unwrap();
-    }
-
-    #[test]
-    fn what_is_read_back_is_not_believed() {
-        let (folder, store, these) = kept();
-        let path = folder.path().join("acme").join(certificate_file(&these));
-        let good = std::fs::read_to_string(&path).unwrap();
-        let key_only = good.split("-----BEGIN CERT").next().unwrap();
-        let many = good.repeat(20);
-        for bad in ["", "nonsense", key_only, many.as_str(), &"x".repeat(300_000)] {
-            std::fs::write(&path, bad).unwrap();
-            assert!(store.certificate(&these).is_err(), "{}", bad.len());
-        }
-        std::fs::write(&path, &good).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(store.certificate(&these).unwrap_err().to_string().contains("chmod 600"));
-        std::fs::remove_file(&path).unwrap();
-        std::fs::create_dir(&path).unwrap();
-        assert!(store.certificate(&these).is_err());
-    }
-
-    #[test]
-    fn records_and_accounts_come_back_and_broken_ones_do_not_stop_anything_nor_show_a_key() {
-        let (folder, store, these) = kept();
-        let id = Id::of(&these, "https://ca/dir");
-        let mut record = Record::default();
-        assert_eq!(store.record(&id), record);
-        record.failed("why", None, Timestamp::from_millis(5), &SeededRng::new(1));
-        store.keep_record(&id, &record).unwrap();
-        assert_eq!(store.record(&id), record);
-        std::fs::write(folder.path().join(format!("acme/{}.json", id.0)), "{\"failures\":-1}").unwrap();
-        assert_eq!(store.record(&id), Record::default());
-
-        let credentials = Credentials {
-            id: "https://ca/1".into(),
-            key_pkcs8: "s3cret".into(),
-            directory: "https://ca/dir".into(),
-        };
-        let account = KeptAccount { contact: Vec::new(), credentials };
-        assert!(!format!("{account:?}").contains("s3cret"));
-        store.keep_account(&account).unwrap();
-        assert_eq!(store.account("https://ca/dir").unwrap().unwrap().credentials.id, "https://ca/1");
-        assert!(store.account("https://other/dir").unwrap().is_none());
-        let path = folder.path().join("acme").join(account_file("https://ca/dir"));
-        std::fs::write(&path, "{\"contact\":[],\"credentials\":\"s3cret\"}").unwrap();
-        let error = store.account("https://ca/dir").unwrap_err().to_string();
-        assert!(!error.contains("s3cret"), "{error}");
-    }
-}
+mod tests;

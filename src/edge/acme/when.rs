@@ -5,6 +5,8 @@
 //! - After a failure: 5 minutes, doubled each time up to a day, a quarter more or less; longer if the
 //!   CA says so by Retry-After. At most four failures in any hour, whoever asks for orders: Let's
 //!   Encrypt stops an account after five failed validations of a name within one.
+//! - After a success: a tenth of the life or an hour, whichever is less, and twice as long each time that
+//!   it proves too soon: our clock may be wrong, or a CA's window be over for what it has just issued.
 //! - What is read back may be wrong, and clocks jump: a time further off than a rule ever sets is as
 //!   if it were not there.
 
@@ -29,7 +31,7 @@ const ASK_AT_LEAST: Duration = DAY;
 const ASK_AT_MOST: Duration = Duration::from_secs(60);
 /// After it could not be asked.
 const ASK_AGAIN: Duration = Duration::from_secs(6 * 3600);
-/// Longest reason that is kept, bytes.
+/// Longest reason that is kept, characters.
 const LONGEST_REASON: usize = 1000;
 
 /// From when to when a certificate is valid.
@@ -71,18 +73,39 @@ pub struct Record {
     pub window: Option<Span>,
     /// When it is asked again.
     pub ask_at: Option<Timestamp>,
+    /// When the last certificate was issued.
+    pub issued_at: Option<Timestamp>,
+    /// How many in a row were issued much too soon after the one before.
+    #[serde(default)]
+    pub hasty: u32,
 }
 
 impl Record {
     /// When the next order is due; `life` is that of the certificate in use, if there is one.
     pub fn due(&self, life: Option<Span>, now: Timestamp) -> Timestamp {
-        let wished = match (life, self.renew_at) {
+        let retry = self.retry_at.filter(|at| *at <= now.plus(LONGEST_WAIT));
+        let wished = self.wished(life, now);
+        [retry, self.floor(life, now)].into_iter().flatten().fold(wished, Ord::max).max(self.room(now))
+    }
+
+    /// When it would be due if nothing had gone before.
+    pub fn wished(&self, life: Option<Span>, now: Timestamp) -> Timestamp {
+        match (life, self.renew_at) {
             (None, _) => now,
             (Some(life), Some((at, until))) if until == life.until => at.min(latest(life)),
             (Some(life), _) => two_thirds(life),
+        }
+    }
+
+    /// Not before this, since the last one was issued. It is far below any life: who waits for it has
+    /// something amiss, be it that what was issued is not found again.
+    fn floor(&self, life: Option<Span>, now: Timestamp) -> Option<Timestamp> {
+        let at = self.issued_at.filter(|at| *at <= now.plus(HOUR))?;
+        let (least, most) = match life.map(Span::length) {
+            Some(length) => ((length / 10).min(HOUR), (length / 3).min(DAY)),
+            None => (FIRST_PAUSE, DAY),
         };
-        let retry = self.retry_at.filter(|at| *at <= now.plus(LONGEST_WAIT));
-        retry.map_or(wished, |at| wished.max(at)).max(self.room(now))
+        Some(at.plus(least.saturating_mul(1 << self.hasty.min(10)).min(most)))
     }
 
     /// When one more failure would be within the hourly limit.
@@ -107,13 +130,40 @@ impl Record {
         self.error = why.chars().take(LONGEST_REASON).collect();
     }
 
-    /// A certificate was issued.
+    /// Another order failed for a reason that is not its own: none before this.
+    pub fn hold(&mut self, until: Timestamp) {
+        self.retry_at = Some(self.retry_at.map_or(until, |at| at.max(until)));
+    }
+
+    /// That reason is gone. What failed itself waits on.
+    pub const fn release(&mut self) {
+        if self.failures == 0 {
+            self.retry_at = None;
+        }
+    }
+
+    /// A certificate was issued. The failures of the last hour stay: who counts them counts them all.
     pub fn issued(&mut self, life: Span, now: Timestamp, rng: &dyn Rng) {
         let jitter = part(life.length() / 20, rng);
+        let is_hasty = self.issued_at.is_some_and(|before| before.plus(life.length() / 3) > now);
         *self = Self {
+            recent: std::mem::take(&mut self.recent),
             renew_at: Some((two_thirds(life).plus(jitter), life.until)),
             // The CA needs a moment to know of it.
             ask_at: Some(now.plus(ASK_AT_MOST)),
+            issued_at: Some(now),
+            hasty: if is_hasty { self.hasty.saturating_add(1) } else { 0 },
+            ..Self::default()
+        };
+    }
+
+    /// The certificate that ends then is being revoked: another is due at once, even if nobody should
+    /// learn what came of it, and no window puts it off.
+    pub fn revoking(&mut self, until: Timestamp, now: Timestamp) {
+        *self = Self {
+            recent: std::mem::take(&mut self.recent),
+            renew_at: Some((now, until)),
+            ask_at: Some(now.plus(ASK_AT_LEAST)),
             ..Self::default()
         };
     }
@@ -149,6 +199,12 @@ impl Record {
     }
 }
 
+/// How long a CA is left alone after a failure that is not one certificate's. An hour at most: what a CA
+/// limits for longer, it limits by name.
+pub fn pause_for_all(retry_after: Option<Duration>) -> Duration {
+    retry_after.unwrap_or_default().clamp(FIRST_PAUSE, HOUR)
+}
+
 fn is_young(at: Timestamp, now: Timestamp) -> bool {
     at.plus(HOUR) > now && at <= now.plus(HOUR)
 }
@@ -169,121 +225,4 @@ fn part(of: Duration, rng: &dyn Rng) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::random::SeededRng;
-
-    const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
-    const LIFE: Span =
-        Span { from: START, until: Timestamp::from_millis(1_790_000_000_000 + 90 * 86_400_000) };
-
-    fn day(number: u32) -> Timestamp {
-        START.plus(DAY * number)
-    }
-
-    #[test]
-    fn without_a_certificate_an_order_is_due_at_once() {
-        assert_eq!(Record::default().due(None, START), START);
-    }
-
-    #[test]
-    fn a_renewal_is_due_after_two_thirds_of_the_life_and_not_for_all_at_once() {
-        let mut seen = std::collections::BTreeSet::new();
-        for seed in 0..100 {
-            let mut record = Record::default();
-            record.issued(LIFE, START, &SeededRng::new(seed));
-            let due = record.due(Some(LIFE), START);
-            assert!(due >= day(60) && due < day(65), "{due}");
-            assert_eq!(record.due(Some(LIFE), due), due, "it does not move");
-            seen.insert(due);
-        }
-        assert!(seen.len() > 90);
-        assert_eq!(Record::default().due(Some(LIFE), START), day(60), "what was forgotten is not urgent");
-    }
-
-    #[test]
-    fn failures_wait_longer_and_longer_and_never_come_to_five_an_hour() {
-        for seed in 0..50 {
-            let (rng, mut record, mut now) = (SeededRng::new(seed), Record::default(), START);
-            let mut failures: Vec<Timestamp> = Vec::new();
-            for _ in 0..40 {
-                record.failed("no", None, now, &rng);
-                failures.push(now);
-                let next = record.due(None, now);
-                assert!(next.since(now) >= Duration::from_secs(225) && next.since(now) <= DAY * 5 / 4);
-                now = next;
-            }
-            for window in failures.windows(5) {
-                assert!(window[4].since(window[0]) >= HOUR, "{failures:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn who_asks_for_orders_by_hand_meets_the_hourly_limit() {
-        let (rng, mut record) = (SeededRng::new(1), Record::default());
-        for minute in 0..4 {
-            let now = START.plus(Duration::from_secs(60 * minute));
-            assert_eq!(record.room(now), now);
-            record.failed("no", None, now, &rng);
-        }
-        let now = START.plus(Duration::from_secs(300));
-        assert_eq!(record.room(now), START.plus(HOUR));
-        assert_eq!(record.room(START.plus(HOUR)), START.plus(HOUR));
-    }
-
-    #[test]
-    fn retry_after_is_honoured_up_to_a_week() {
-        let mut record = Record::default();
-        record.failed("no", Some(DAY * 3), START, &SeededRng::new(1));
-        let due = record.due(None, START);
-        assert!(due >= day(3) && due < day(3).plus(FIRST_PAUSE), "{due}");
-        record.failed("no", Some(DAY * 300), START, &SeededRng::new(1));
-        assert!(record.due(None, START) <= day(8));
-    }
-
-    #[test]
-    fn a_success_forgets_the_failures() {
-        let mut record = Record::default();
-        record.failed("no", None, START, &SeededRng::new(1));
-        record.issued(LIFE, START, &SeededRng::new(1));
-        assert_eq!((record.failures, record.retry_at, record.error.as_str()), (0, None, ""));
-    }
-
-    #[test]
-    fn the_cas_window_decides_and_its_point_stays_while_the_window_does() {
-        let (rng, mut record) = (SeededRng::new(1), Record::default());
-        record.issued(LIFE, START, &rng);
-        let window = Span { from: day(30), until: day(32) };
-        record.suggested(window, Duration::from_secs(21_600), (LIFE, day(1)), &rng);
-        let due = record.due(Some(LIFE), day(1));
-        assert!(due >= day(30) && due < day(32), "{due}");
-        assert!(!record.is_asking(day(1)) && record.is_asking(day(2)));
-        record.suggested(window, Duration::ZERO, (LIFE, day(2)), &rng);
-        assert_eq!(record.due(Some(LIFE), day(2)), due);
-        assert!(!record.is_asking(day(2)), "not more often than once a minute");
-        let past = Span { from: day(0), until: day(1) };
-        record.suggested(past, Duration::ZERO, (LIFE, day(2)), &rng);
-        assert!(record.due(Some(LIFE), day(2)) <= day(2), "a window that is over: now");
-    }
-
-    #[test]
-    fn a_window_that_makes_no_sense_or_is_too_late_does_not_let_the_certificate_run_out() {
-        let (rng, mut record) = (SeededRng::new(1), Record::default());
-        record.issued(LIFE, START, &rng);
-        let before = record.due(Some(LIFE), START);
-        record.suggested(Span { from: day(9), until: day(9) }, DAY, (LIFE, START), &rng);
-        assert_eq!(record.due(Some(LIFE), START), before);
-        record.suggested(Span { from: day(900), until: day(901) }, DAY, (LIFE, START), &rng);
-        assert_eq!(record.due(Some(LIFE), START), day(81));
-    }
-
-    #[test]
-    fn a_clock_set_back_or_a_hostile_record_does_not_stop_orders_for_ever() {
-        let far = Record { retry_at: Some(day(10_000)), ask_at: Some(day(10_000)), ..Record::default() };
-        assert_eq!(far.due(None, START), START);
-        assert!(far.is_asking(START));
-        let recent = Record { recent: vec![day(50); 4], ..Record::default() };
-        assert_eq!(recent.due(None, START), START);
-    }
-}
+mod tests;

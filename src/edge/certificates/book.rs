@@ -22,6 +22,8 @@ pub enum Origin {
     LocalCa,
     /// A CA, by ACME.
     Acme,
+    /// The same, but for another list of names: it serves those that have no certificate of their own yet.
+    Former,
     /// Nobody: it stands in for one that was not issued yet.
     SelfSigned,
 }
@@ -29,7 +31,7 @@ pub enum Origin {
 /// One certificate that is served.
 #[derive(Clone, Debug)]
 pub struct Served {
-    /// What it is for, in lower case.
+    /// What it is served for, in lower case.
     pub names: Vec<String>,
     /// Where it comes from.
     pub origin: Origin,
@@ -61,13 +63,28 @@ impl Origin {
         match self {
             Self::File(path) => path.clone(),
             Self::LocalCa => "the local CA's certificate".into(),
-            Self::Acme => "the certificate that was issued".into(),
+            Self::Acme | Self::Former => "the certificate that was issued".into(),
             Self::SelfSigned => "the self-signed certificate".into(),
         }
     }
 }
 
 impl Book {
+    /// Serves one for its names, but for those that another has already.
+    pub(super) fn add(&mut self, served: Served, key: Arc<CertifiedKey>) {
+        for name in &served.names {
+            let (names, name) = match name.strip_prefix("*.") {
+                Some(parent) => (&mut self.wildcards, parent),
+                None => (&mut self.exact, name.as_str()),
+            };
+            names.entry(name.to_owned()).or_insert_with(|| Arc::clone(&key));
+        }
+        let ends = served.life.until;
+        self.ends = Some(self.ends.map_or(ends, |known| known.min(ends)));
+        self.first.get_or_insert(key);
+        self.served.push(served);
+    }
+
     /// Whether every name gets the same chain.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let chain = |key: Option<&Arc<CertifiedKey>>| key.map(|key| key.cert.clone());

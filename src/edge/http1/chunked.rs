@@ -5,7 +5,7 @@ use bytes::{Buf, BytesMut};
 use memchr::memchr;
 
 use super::decode::Step;
-use super::lines::{number, split, without_end};
+use super::lines::{has_control, number, split, without_end};
 use super::refused::FramingRefused;
 
 /// Longest line between chunks, bytes.
@@ -92,9 +92,13 @@ impl Chunked {
 
     fn size(&mut self, line: &[u8]) -> Result<State, FramingRefused> {
         let line = without_end(line)?;
-        let digits = memchr(b';', line).unwrap_or(line.len());
-        self.set_aside(line.len() - digits)?;
-        match number(line.get(..digits).unwrap_or_default(), 16).ok_or(FramingRefused::Chunk)? {
+        let (digits, extension) = line.split_at(memchr(b';', line).unwrap_or(line.len()));
+        self.set_aside(extension.len())?;
+        // Not even in quotes (RFC 9110 §5.6.4): there are readers who end a line, or a text, at one.
+        if has_control(extension) {
+            return Err(FramingRefused::Chunk);
+        }
+        match number(digits, 16).ok_or(FramingRefused::Chunk)? {
             0 => Ok(State::Trailers),
             size => Ok(State::Data(size)),
         }

@@ -84,6 +84,8 @@ fn malformed_chunks_are_breaches() {
         "0x3\r\n",
         "11111111111111111\r\n",
         "3 ;a\r\n",
+        "3;x\0\r\n",
+        "3;x=\"\x7f\"\r\n",
         "1\r\nabc",
         "1\r\na\rb",
         "1\r\na\n",

@@ -44,6 +44,8 @@ pub(super) enum Phase<F> {
 pub(super) struct Sending {
     body: Pump<Outgoing>,
     switched: bool,
+    /// The body broke off so: what came before it is still said.
+    failed: Option<Ended>,
 }
 
 /// A body that did not come with its head.
@@ -172,7 +174,7 @@ impl<F: Future<Output = Response<Outgoing>>> Exchange<F> {
         let scratch = &wire.scratch;
         let how = (ending, size, self.keeps);
         write_head(wire.outbox.buffer(scratch), &parts, self.asked, how, scratch);
-        Sending { body: Pump::new(body, ending), switched }
+        Sending { body: Pump::new(body, ending), switched, failed: None }
     }
 
     fn can_go_on(&self, parts: &Parts, finishing: bool) -> bool {
@@ -195,20 +197,30 @@ impl<F: Future<Output = Response<Outgoing>>> Exchange<F> {
 }
 
 impl Sending {
-    /// Sends what is there of the body until all of it has gone. Head and first pieces leave together.
+    /// Sends what is there of the body until all of it has gone. Head and first pieces leave together, and
+    /// leave also if the body then breaks off: a client that saw nothing at all takes the connection for one
+    /// that was closed before its request came, and sends it again.
     fn poll<T: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         wire: &mut Wire<T>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Ended>> {
         loop {
-            let waits = self.body.fetch(&mut wire.outbox, &wire.scratch, cx).map_err(|why| match why {
-                Unpumped::Body(error) => Ended::Body(error),
-                Unpumped::Length => Ended::Length,
-            })?;
+            let waits = match self.body.fetch(&mut wire.outbox, &wire.scratch, cx) {
+                Ok(waits) => waits,
+                Err(why) => {
+                    self.body = Pump::default();
+                    self.failed = Some(match why {
+                        Unpumped::Body(error) => Ended::Body(error),
+                        Unpumped::Length => Ended::Length,
+                    });
+                    false
+                }
+            };
             ready!(wire.poll_write(cx))?;
             if self.body.is_done() {
-                return wire.poll_flush(cx).map_err(Ended::Io);
+                ready!(wire.poll_flush(cx))?;
+                return Poll::Ready(self.failed.take().map_or(Ok(()), Err));
             }
             if waits {
                 ready!(wire.poll_flush(cx))?;

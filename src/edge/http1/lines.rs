@@ -113,7 +113,7 @@ pub(super) fn split(line: &[u8]) -> Result<(usize, usize, usize), FramingRefused
 }
 
 /// Without a way out in between, so that it runs over many bytes at once.
-fn has_control(value: &[u8]) -> bool {
+pub(super) fn has_control(value: &[u8]) -> bool {
     let control = |byte: u8| ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f);
     value.iter().fold(false, |found, byte| found | control(*byte))
 }
