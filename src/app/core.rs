@@ -98,11 +98,6 @@ impl Core {
             known.follower(),
         ];
         let stores = Stores::open(&config.data_dir, Arc::clone(&clock), &config.store, followers)?;
-        mark::write(&config).map_err(|source| AppError::File {
-            what: "cannot say whose the folder is in",
-            path: config.data_dir.clone(),
-            source,
-        })?;
         floored.raise(stores.opened_at);
         revocations.load(&stores.tokens, clock.now())?;
         stores.tokens.bans()?.iter().for_each(|ban| blacklist.insert(ban));
@@ -131,6 +126,8 @@ impl Core {
         let disk = Disk::of(&config);
         disk.register(&health);
         let started_at = clock.now();
+        // Last: what could not be opened is nobody's yet.
+        mark::write(&config);
         Ok(Self {
             config,
             clock,
@@ -272,7 +269,9 @@ mod tests {
 
     use super::*;
     use crate::audit::draft::Draft;
+    use crate::config::Environment;
     use crate::config::development::Listeners;
+    use crate::config::secret::SecretSource;
     use crate::model::event::{Intent, Outcome};
     use crate::model::time::ManualClock;
 
@@ -291,5 +290,25 @@ mod tests {
         core.close().await.unwrap();
         let core = Core::open_at(config(), machine).await.unwrap();
         assert!(core.clock.now() >= late, "raised by the journal");
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_could_not_be_opened_is_not_marked_and_one_that_cannot_be_marked_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let development = || Config::development(folder.path(), &Listeners::default(), vec![]).unwrap();
+        Core::open(development()).await.unwrap().close().await.unwrap();
+        let mut production = development();
+        production.environment = Environment::Production;
+        let another = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        production.keys.master_key = Some(SecretSource::Value(another.into()));
+        assert!(Core::open(production.clone()).await.is_err(), "the keys are sealed by another");
+        assert_eq!(mark::of(folder.path()), None);
+        production.keys.master_key = None;
+        std::fs::create_dir(folder.path().join("environment.new")).unwrap();
+        Core::open(production.clone()).await.unwrap().close().await.unwrap();
+        assert_eq!(mark::of(folder.path()), None);
+        std::fs::remove_dir(folder.path().join("environment.new")).unwrap();
+        Core::open(production).await.unwrap().close().await.unwrap();
+        assert_eq!(mark::of(folder.path()), Some("production"));
     }
 }
