@@ -3,10 +3,12 @@
 //! A reader sees the old content or the new, never a part; after a power cut, too. Engines with files
 //! of their own (`store`) keep them themselves.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+
+use rustix::process::geteuid;
 
 /// Makes a folder and those above it, each 0700 and durable by name; one that is there stays as it is.
 pub fn make_folder(path: &Path) -> io::Result<()> {
@@ -21,6 +23,19 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
         made => made?,
     }
     File::open(parent)?.sync_all()
+}
+
+/// Keeps others out of a folder of ours that is empty, so that nothing which comes into it was ever theirs to reach.
+/// One that holds anything stays as it is.
+pub fn claim_empty_folder(path: &Path) -> io::Result<()> {
+    let meta = std::fs::metadata(path)?;
+    let is_empty = || std::fs::read_dir(path).map(|mut entries| entries.next().is_none());
+    if meta.mode() & 0o077 == 0 || meta.uid() != geteuid().as_raw() || !is_empty()? {
+        return Ok(());
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    // Only now can nobody fill it any more.
+    if is_empty()? { Ok(()) } else { Err(io::Error::other("others have just put something into it")) }
 }
 
 /// Writes `text` under `path`, in place of what was there, with permissions `mode`.
@@ -43,8 +58,6 @@ pub fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     fn mode(path: &Path) -> u32 {
@@ -78,5 +91,18 @@ mod tests {
         make_folder(&deep).unwrap();
         make_folder(&deep).unwrap();
         assert_eq!((mode(&deep), mode(&folder.path().join("a"))), (0o700, 0o700));
+    }
+
+    #[test]
+    fn an_empty_folder_is_made_private_and_a_filled_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || std::fs::set_permissions(folder.path(), Permissions::from_mode(0o775)).unwrap();
+        open();
+        claim_empty_folder(folder.path()).unwrap();
+        assert_eq!(mode(folder.path()), 0o700);
+        open();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        claim_empty_folder(folder.path()).unwrap();
+        assert_eq!(mode(folder.path()), 0o775);
     }
 }

@@ -163,9 +163,13 @@ impl Core {
     }
 }
 
-fn make_private(folder: &Path) -> Result<(), AppError> {
-    let made = files::make_folder(folder);
-    made.map_err(|source| AppError::File { what: "cannot make the folder", path: folder.to_owned(), source })
+pub(in crate::app) fn make_private(folder: &Path) -> Result<(), AppError> {
+    let made = files::make_folder(folder).and_then(|()| files::claim_empty_folder(folder));
+    made.map_err(|source| AppError::File {
+        what: "cannot make the private folder",
+        path: folder.to_owned(),
+        source,
+    })
 }
 
 /// What was committed at a time has happened: no clock is behind it any more.

@@ -55,6 +55,14 @@ pub struct Orders<S> {
 /// The house, opened.
 pub struct App(Core);
 
+/// Makes the data folder, or an empty one private, before anything comes into it.
+///
+/// # Errors
+/// [`AppError`] with what and where.
+pub fn make_data_folder(config: &Config) -> Result<(), AppError> {
+    core::make_private(&config.data_dir)
+}
+
 impl App {
     /// Opens everything durable and starts the services on it.
     ///

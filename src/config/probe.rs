@@ -161,13 +161,14 @@ fn data_dir(path: &Path) -> Option<Problem> {
         Ok(meta) if !meta.is_dir() => {
             Some(problem("data_dir", Some(path), "is not a folder".to_owned(), remedy))
         }
-        Ok(meta) if meta.mode() & 0o077 != 0 => {
+        // An empty one of ours is made private before anything comes into it.
+        Ok(meta) if meta.mode() & 0o077 != 0 && !(is_ours(&meta) && is_empty(path)) => {
             let can = if meta.mode() & 0o022 != 0 { "written" } else { "entered or listed" };
             let message = format!("can be {can} by others (mode {:03o})", meta.mode() & 0o777);
             Some(problem("data_dir", Some(path), message, "`chmod 700` it, owned by keepgate's user"))
         }
         // Root becomes its owner where it must; anybody else can do nothing with it.
-        Ok(meta) if !geteuid().is_root() && meta.uid() != geteuid().as_raw() => {
+        Ok(meta) if !geteuid().is_root() && !is_ours(&meta) => {
             let message = format!("belongs to user {}, not to you (user {})", meta.uid(), geteuid().as_raw());
             Some(problem(
                 "data_dir",
@@ -181,6 +182,14 @@ fn data_dir(path: &Path) -> Option<Problem> {
         Err(error) => (!path.parent().is_some_and(Path::is_dir))
             .then(|| problem("data_dir", Some(path), format!("cannot be used: {error}"), remedy)),
     }
+}
+
+fn is_ours(meta: &Metadata) -> bool {
+    meta.uid() == geteuid().as_raw()
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 #[cfg(test)]
@@ -271,5 +280,7 @@ mod tests {
             mode(dir.path(), bits);
             assert_eq!(told(), [format!("data_dir: can be {says} by others (mode {bits:o})")]);
         }
+        fs::remove_file(&master).unwrap();
+        assert_eq!(told(), Vec::<String>::new(), "nothing is in it that others could reach");
     }
 }

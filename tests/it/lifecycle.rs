@@ -1,10 +1,13 @@
 //! Coming and going: the doors beside HTTPS, a stop that lets open requests finish, a second that
 //! does not.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::json;
 
 use crate::harness::client::{Client, plain};
-use crate::harness::gate::Gate;
+use crate::harness::gate::{CHEAP, Gate};
 use crate::harness::person::{Person, refresh};
 use crate::harness::upstream::Upstream;
 use crate::proxy::gate_before;
@@ -164,4 +167,21 @@ async fn refusals_that_were_counted_are_in_the_log_before_the_stop_is() {
         .collect();
     assert_eq!(told, [("refresh", 1), ("refresh", 4), ("stop", 1)]);
     gate.verify_audit();
+}
+
+#[test]
+fn an_empty_folder_that_others_could_enter_is_made_private_and_a_filled_one_is_refused() {
+    let mut gate = Gate::prepare(CHEAP);
+    gate.make_data();
+    let open = |gate: &Gate| {
+        std::fs::set_permissions(gate.data(), Permissions::from_mode(0o755)).expect("it is ours");
+    };
+    open(&gate);
+    gate.restart();
+    let mode = gate.data().metadata().expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    gate.stop();
+    open(&gate);
+    let refusal = gate.refuse_start();
+    assert!(refusal.code == Some(3) && refusal.stderr.contains("mode 755"), "{refusal:?}");
 }
