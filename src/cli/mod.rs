@@ -136,10 +136,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Commands to a node need one thread: the daemon does the work, or the stores' own threads.
 fn command(place: &Place, json: bool, what: What) -> anyhow::Result<ExitCode> {
-    let config = place.config()?;
+    let node = Node::at(place)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut console = Console { node: Node::of(config), json };
+        let mut console = Console { node, json };
         let ended = match what {
             What::User(user) => user.run(&mut console).await,
             What::Session(session) => session.run(&mut console).await,

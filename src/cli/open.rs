@@ -12,6 +12,7 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tokio::time::timeout;
 
 use super::output;
+use super::place::{Place, refuse_configured};
 use crate::app::control::client::{SendError, send};
 use crate::app::control::command::{Command, Takes};
 use crate::app::control::reply::Reply;
@@ -57,13 +58,20 @@ async fn reach(data_dir: &Path, command: &Command) -> Result<Reply, SendError> {
 /// One node, reached when the first command is executed.
 pub(super) struct Node {
     config: Config,
+    /// Only for want of another: it opens no folder that has one.
+    assumed: bool,
     /// The stores opened in this process, once no daemon was found.
     app: Option<App>,
 }
 
 impl Node {
     pub(super) const fn of(config: Config) -> Self {
-        Self { config, app: None }
+        Self { config, assumed: false, app: None }
+    }
+
+    /// The node that the arguments name.
+    pub(super) fn at(place: &Place) -> anyhow::Result<Self> {
+        Ok(Self { config: place.config()?, assumed: place.is_assumed(), app: None })
     }
 
     /// Has a command executed.
@@ -71,6 +79,9 @@ impl Node {
         if self.app.is_none() {
             match reach(&self.config.data_dir, &command).await {
                 Err(SendError::NotRunning(_)) => {
+                    if self.assumed {
+                        refuse_configured(&self.config.data_dir)?;
+                    }
                     // Only now: the socket's peer should be who really asks.
                     become_owner(&self.config.data_dir)?;
                     // An open folder stays open: its lock keeps a daemon from starting in between.

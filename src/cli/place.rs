@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::exit::Usage;
+use crate::app::control::reply::{Code, Failure};
+use crate::app::mark;
 use crate::config::development::{self, Listeners};
 use crate::config::probe::probe;
 use crate::config::setting::{Origin, Setting};
@@ -36,9 +38,16 @@ impl Place {
         }
     }
 
+    /// Whether [`Place::config`] is development's for want of a file: good for finding a daemon in the folder,
+    /// whichever configuration that has, and for opening the folder only if no other does.
+    pub(super) const fn is_assumed(&self) -> bool {
+        self.config.is_none() && self.data.is_some()
+    }
+
     /// Every key of [`Place::config`], and where it was set.
     pub(super) fn settings(&self) -> anyhow::Result<Vec<Setting>> {
         if let Some(data) = self.folder_alone()? {
+            refuse_configured(&data)?;
             let mut settings = development::explain(&data, read::environment()?)?;
             set_by_argument(&mut settings, &data);
             return Ok(settings);
@@ -59,7 +68,7 @@ impl Place {
     /// The development folder, if only that was given. It must be one: a mistyped name must not become
     /// a new, empty node.
     fn folder_alone(&self) -> anyhow::Result<Option<PathBuf>> {
-        let (None, Some(data)) = (&self.config, self.absolute_data()?) else { return Ok(None) };
+        let (true, Some(data)) = (self.is_assumed(), self.absolute_data()?) else { return Ok(None) };
         let refuse = |message: String| Usage {
             message,
             remedy: "name the folder that `keepgate serve --dev` was given, or a configuration with --config",
@@ -98,7 +107,8 @@ impl Place {
 
     /// As [`Place::config`], with all that is wrong with it on this machine.
     pub(super) fn surveyed(&self) -> anyhow::Result<Config> {
-        if self.folder_alone()?.is_some() {
+        if let Some(data) = self.folder_alone()? {
+            refuse_configured(&data)?;
             return Ok(with_files(self.config()?, &self.name(), Vec::new(), probe)?);
         }
         let data = self.absolute_data()?;
@@ -109,7 +119,7 @@ impl Place {
 
     /// The configuration file that is meant, if one is; a data folder alone means none.
     pub(super) fn named_file(&self) -> anyhow::Result<Option<PathBuf>> {
-        if self.config.is_none() && self.data.is_some() {
+        if self.is_assumed() {
             return Ok(None);
         }
         Ok(Some(std::path::absolute(self.file_name())?))
@@ -140,6 +150,18 @@ impl Place {
         }
         Ok(config)
     }
+}
+
+/// Development's configuration is nothing for a folder that another one serves.
+pub(super) fn refuse_configured(data: &Path) -> Result<(), Failure> {
+    let Some(kind) = mark::of(data) else { return Ok(()) };
+    let message = format!(
+        "{} is the data folder of a node with a configuration ({kind}), and nothing for development's",
+        data.display()
+    );
+    let remedy = "name its configuration with --config FILE (`keepgate serve --config FILE` starts it), or another \
+                  folder with --data";
+    Err(Failure::new(Code::Refused, message).remedy(remedy))
 }
 
 fn set_by_argument(settings: &mut [Setting], data: &Path) {

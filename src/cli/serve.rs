@@ -3,7 +3,6 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,12 +12,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::exit::FAILED;
-use super::place::Place;
+use super::place::{Place, refuse_configured};
 use super::{address, open, output};
-use crate::app::control::reply::{Code, Failure};
 use crate::app::ready::{FirstAdministrator, Ready};
 use crate::app::reload::{Read, Source};
-use crate::app::{Orders, mark};
+use crate::app::{Orders, make_data_folder};
 use crate::config::development::Listeners;
 use crate::config::probe::needed;
 use crate::config::survey::{survey, with_files};
@@ -47,6 +45,7 @@ impl Serve {
     pub(super) fn run(self, place: &Place) -> anyhow::Result<ExitCode> {
         let (file, read) = self.source(place)?;
         let config = read()?;
+        make_data_folder(&config)?;
         // Made before the runtime's threads, flushed after they are gone.
         let log = logging::init(&config.log, &config.data_dir)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -68,6 +67,7 @@ impl Serve {
         let listeners = Listeners { https: self.https, http: self.http, internal: self.internal };
         if self.dev {
             let (data, name) = (place.development(&listeners)?.data_dir, place.name());
+            // It opens registration to everybody and trusts a CA of its own.
             refuse_configured(&data)?;
             let read = move || {
                 let config = Config::development(&data, &listeners, read::environment()?)?;
@@ -89,18 +89,6 @@ impl Serve {
         };
         Ok((Some(name), Arc::new(read)))
     }
-}
-
-/// Development opens registration to everybody and trusts a CA of its own: nothing for a folder that a
-/// configuration serves.
-fn refuse_configured(data: &Path) -> Result<(), Failure> {
-    let Some(kind) = mark::of(data) else { return Ok(()) };
-    let message = format!(
-        "{} is the data folder of a node with a configuration ({kind}); --dev would open it for development",
-        data.display()
-    );
-    let remedy = "start it with `keepgate serve --config FILE`, or give --dev another folder with --data";
-    Err(Failure::new(Code::Refused, message).remedy(remedy))
 }
 
 /// SIGHUPs; those that come while one is being answered are one.

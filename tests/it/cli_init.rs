@@ -201,3 +201,21 @@ fn development_is_not_served_on_the_folder_of_a_configured_node() {
         assert!(said.stderr.contains(words), "{words} not in {said:?}");
     }
 }
+
+#[test]
+fn a_folder_alone_opens_no_stopped_node_of_a_configuration() {
+    let folder = tempfile::tempdir().expect("a temp dir");
+    init(folder.path(), &["--environment", "stage"]).expect(0);
+    let keys = || run(command(folder.path(), &["key", "list", "--json"]), "").expect(0).json();
+    let before = keys();
+    for arguments in ["user list", "status", "check", "config show"] {
+        let mut by_data = Command::new(binary());
+        by_data.args(arguments.split(' ')).arg("--data").arg(folder.path().join("data"));
+        by_data.env_clear().envs(CHEAP);
+        let said = run(by_data, "").expect(4);
+        for words in ["/data is the data folder of a node with a configuration (stage)", "--config FILE"] {
+            assert!(said.stderr.contains(words), "{arguments}: {words} not in {said:?}");
+        }
+    }
+    assert_eq!(keys(), before);
+}
