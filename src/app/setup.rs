@@ -2,7 +2,8 @@
 //! nothing. What stood there before is never written over and never removed.
 //!
 //! The configuration comes last and whole, so that a start which was cut short leaves none. What it leaves is a data
-//! folder with [`UNFINISHED`] in it, which the next first start clears away.
+//! folder with [`UNFINISHED`] in it, which the next first start clears away; or, between the last two steps, a folder
+//! that is whole with the configuration under its draft's name, which a person renames.
 //!
 //! Whose they are: a data folder that is there already belongs to the user that will run keepgate, and
 //! the configuration can then be read by that user's group.
@@ -15,6 +16,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
 
 use crate::files;
+
+#[cfg(test)]
+mod tests;
 
 /// In a data folder that is being filled: nothing in it has been used by anybody. It is gone before the
 /// configuration is there, by which alone the folder is found.
@@ -38,10 +42,12 @@ pub struct SetupError {
 #[derive(Debug, Default)]
 #[must_use = "what was made is either kept or undone"]
 pub struct Setup {
+    /// The data folder.
+    data: PathBuf,
     /// Files and folders, in the order they were made.
     made: Vec<PathBuf>,
-    /// The data folder, if it was there and empty.
-    emptied: Option<PathBuf>,
+    /// Whether the data folder was there and empty.
+    emptied: bool,
     /// Whose the folder and the configuration will be.
     group: Option<u32>,
     /// [`UNFINISHED`], locked for as long as this process lives. Without it nothing in the data folder is ours.
@@ -67,6 +73,10 @@ pub fn obstacles(config: &Path, data: &Path) -> Vec<String> {
                 }
             } else if !names.is_empty() {
                 found.push(format!("the data folder {} with {}{more}", data.display(), shown.join(", ")));
+                let draft = draft_of(config);
+                if fs::symlink_metadata(&draft).is_ok() {
+                    found.push(format!("{}, left by an `init` that was cut short", draft.display()));
+                }
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -135,6 +145,7 @@ pub fn prepare(config: &Path, data: &Path) -> Result<Setup, SetupError> {
 
 impl Setup {
     fn make(&mut self, config: &Path, data: &Path) -> Result<(), SetupError> {
+        data.clone_into(&mut self.data);
         let failed = |source| SetupError { path: data.to_owned(), source };
         self.group = group_of_another(data);
         let there = data.is_dir();
@@ -144,7 +155,7 @@ impl Setup {
         fs::set_permissions(data, private).map_err(failed)?;
         self.marker = Some(claim(data).map_err(failed)?);
         // Before, it may be another's who was faster.
-        self.emptied = there.then(|| data.to_owned());
+        self.emptied = there;
         clear(data, Some(UNFINISHED));
         File::open(data).and_then(|folder| folder.sync_all()).map_err(failed)?;
         let above = config.parent().unwrap_or(Path::new("/"));
@@ -160,9 +171,16 @@ impl Setup {
             let path = path.to_owned();
             move |source| SetupError { path, source }
         };
-        let settled = fs::remove_file(data.join(UNFINISHED)).and_then(|()| File::open(data)?.sync_all());
-        settled.map_err(failed(data))?;
-        self.file(config, text).map_err(failed(config))
+        let draft = draft_of(config);
+        let finished = self
+            .draft(&draft, text)
+            .map_err(failed(config))
+            .and_then(|()| settle(data).map_err(failed(data)));
+        let finished = finished.and_then(|()| self.place(&draft, config).map_err(failed(config)));
+        if finished.is_err() {
+            let _ = fs::remove_file(&draft);
+        }
+        finished
     }
 
     /// Makes a folder and those above it that are missing.
@@ -179,20 +197,11 @@ impl Setup {
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, text: &str) -> io::Result<()> {
-        let mut draft = path.as_os_str().to_owned();
-        draft.push(".init");
-        let draft = PathBuf::from(draft);
-        let written = self.draft(&draft, text).and_then(|()| {
-            // What came to stand there meanwhile is somebody else's.
-            Ok(renameat_with(CWD, &draft, CWD, path, RenameFlags::NOREPLACE)?)
-        });
-        if written.is_err() {
-            let _ = fs::remove_file(&draft);
-        }
-        written?;
-        self.made.push(path.to_owned());
-        File::open(path.parent().unwrap_or(path))?.sync_all()
+    fn place(&mut self, draft: &Path, config: &Path) -> io::Result<()> {
+        // What came to stand there meanwhile is somebody else's.
+        renameat_with(CWD, draft, CWD, config, RenameFlags::NOREPLACE)?;
+        self.made.push(config.to_owned());
+        sync_above(config)
     }
 
     fn draft(&self, path: &Path, text: &str) -> io::Result<()> {
@@ -206,7 +215,8 @@ impl Setup {
         if let Some(group) = self.group {
             share(path, group, 0o640)?;
         }
-        file.sync_all()
+        file.sync_all()?;
+        sync_above(path)
     }
 
     /// What was made, for who wants to know.
@@ -214,24 +224,50 @@ impl Setup {
         &self.made
     }
 
-    /// Removes what was made, and what came into the data folder since.
+    /// Removes what was made, and what came into the data folder since; from other folders nothing but our own.
     pub fn undo(self) {
         for path in self.made.iter().rev() {
-            let gone = match (path.is_dir(), &self.marker) {
-                (true, Some(_)) => fs::remove_dir_all(path),
-                // Another may have begun to fill it.
-                (true, None) => fs::remove_dir(path),
-                (false, _) => fs::remove_file(path),
+            let gone = if !path.is_dir() {
+                fs::remove_file(path)
+            } else if *path == self.data && self.marker.is_some() {
+                fs::remove_dir_all(path)
+            } else {
+                // Others may have put something there meanwhile.
+                fs::remove_dir(path)
             };
-            if let Err(error) = gone {
-                tracing::warn!(path = %path.display(), %error, "could not be removed again");
+            match gone {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                Err(error) => warn_left(path, &error),
+                Ok(()) => {}
             }
         }
         // It was empty a moment ago, and is used by nobody without the configuration that is gone now.
-        if let Some(data) = &self.emptied {
-            clear(data, None);
+        if self.emptied {
+            clear(&self.data, None);
         }
     }
+}
+
+/// The configuration, until it is one.
+fn draft_of(config: &Path) -> PathBuf {
+    let mut draft = config.as_os_str().to_owned();
+    draft.push(".init");
+    draft.into()
+}
+
+/// From then on the data folder is not cleared away any more.
+fn settle(data: &Path) -> io::Result<()> {
+    fs::remove_file(data.join(UNFINISHED))?;
+    File::open(data)?.sync_all()
+}
+
+/// Makes a name durable.
+fn sync_above(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(path))?.sync_all()
+}
+
+fn warn_left(path: &Path, error: &io::Error) {
+    tracing::warn!(path = %path.display(), %error, "could not be removed again");
 }
 
 /// Removes what is in a folder, but for one name.
@@ -244,7 +280,7 @@ fn clear(folder: &Path, but: Option<&str>) {
         let folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         let gone = if folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         if let Err(error) = gone {
-            tracing::warn!(path = %path.display(), %error, "could not be removed again");
+            warn_left(&path, &error);
         }
     }
 }
@@ -258,141 +294,4 @@ fn share(path: &Path, group: u32, mode: u32) -> io::Result<()> {
 fn group_of_another(data: &Path) -> Option<u32> {
     let found = fs::metadata(data).ok()?;
     (found.uid() != rustix::process::geteuid().as_raw()).then(|| found.gid())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mode(path: &Path) -> u32 {
-        path.metadata().unwrap().mode() & 0o777
-    }
-
-    #[test]
-    fn folders_and_file_are_private_and_gone_again_when_undone() {
-        let folder = tempfile::tempdir().unwrap();
-        let (config, data) = (folder.path().join("etc/keepgate/config.toml"), folder.path().join("var/data"));
-        assert_eq!(obstacles(&config, &data), Vec::<String>::new());
-        let mut setup = prepare(&config, &data).unwrap();
-        assert!(!config.exists(), "it comes last");
-        fs::write(data.join("store"), "").unwrap();
-        setup.finish(&config, "text", &data).unwrap();
-        assert_eq!((mode(&config), mode(&data)), (0o600, 0o700));
-        assert_eq!((setup.made().len(), fs::read_dir(config.parent().unwrap()).unwrap().count()), (5, 1));
-        assert_eq!(obstacles(&config, &data).len(), 2);
-        setup.undo();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-    }
-
-    /// A kill leaves what a dropped setup leaves: nothing is undone.
-    #[test]
-    fn a_start_that_was_cut_short_is_begun_anew_at_every_step() {
-        let folder = tempfile::tempdir().unwrap();
-        let (config, data) = (folder.path().join("etc/config.toml"), folder.path().join("data"));
-        let setup = prepare(&config, &data).unwrap();
-        assert_eq!(obstacles(&config, &data).len(), 1, "another that is at work is not disturbed");
-        drop(setup);
-        assert_eq!(obstacles(&config, &data), Vec::<String>::new());
-        // In the middle of the stores, with a half-written draft beside the place of the configuration.
-        fs::create_dir_all(data.join("store/journal")).unwrap();
-        fs::write(data.join("master.key"), "half").unwrap();
-        fs::write(folder.path().join("etc/config.toml.init"), "half").unwrap();
-        assert_eq!(obstacles(&config, &data), Vec::<String>::new());
-        let mut setup = prepare(&config, &data).unwrap();
-        assert_eq!(fs::read_dir(&data).unwrap().count(), 1, "the marker alone");
-        fs::write(data.join("master.key"), "whole").unwrap();
-        // Stores that are whole are never cleared away, with or without their configuration.
-        fs::remove_file(data.join(UNFINISHED)).unwrap();
-        assert!(obstacles(&config, &data).concat().contains("master.key"));
-        fs::write(data.join(UNFINISHED), "").unwrap();
-        setup.finish(&config, "text", &data).unwrap();
-        drop(setup);
-        assert_eq!(obstacles(&config, &data).len(), 2);
-        assert_eq!(fs::read_to_string(&config).unwrap(), "text");
-        assert_eq!(fs::read_dir(config.parent().unwrap()).unwrap().count(), 1, "no draft is left");
-    }
-
-    /// Whoever looked while the folder was empty, and goes on when another has filled it.
-    #[test]
-    fn a_node_that_another_finished_meanwhile_is_not_cleared_away() {
-        let folder = tempfile::tempdir().unwrap();
-        let (config, data) = (folder.path().join("etc/config.toml"), folder.path().join("data"));
-        let other = folder.path().join("etc/other.toml");
-        assert_eq!(obstacles(&other, &data), Vec::<String>::new());
-        let mut first = prepare(&config, &data).unwrap();
-        fs::create_dir_all(data.join("store/journal")).unwrap();
-        fs::write(data.join("master.key"), "key").unwrap();
-        let late = prepare(&other, &data).unwrap_err();
-        assert_eq!(late.path, data, "while it is at work");
-        first.finish(&config, "text", &data).unwrap();
-        // A marker whose maker was killed before it looked speaks for nothing either.
-        for left in [false, true] {
-            if left {
-                fs::write(data.join(UNFINISHED), "").unwrap();
-            }
-            let late = prepare(&other, &data).unwrap_err();
-            assert!(late.to_string().contains("not empty any more"), "{late}");
-            assert_eq!(obstacles(&other, &data).len(), 1);
-            assert_eq!(fs::read_to_string(data.join("master.key")).unwrap(), "key");
-            assert!(data.join("store/journal").is_dir() && data.join(UNFINISHED).exists() == left);
-        }
-    }
-
-    #[test]
-    fn a_marker_that_is_a_link_a_pipe_or_a_folder_is_not_taken() {
-        let folder = tempfile::tempdir().unwrap();
-        let (data, elsewhere) = (folder.path().join("data"), folder.path().join("elsewhere"));
-        fs::create_dir(&data).unwrap();
-        let marker = data.join(UNFINISHED);
-        fs::write(&elsewhere, SAYS).unwrap();
-        std::os::unix::fs::symlink(&elsewhere, &marker).unwrap();
-        claim(&data).unwrap_err();
-        fs::remove_file(&elsewhere).unwrap();
-        claim(&data).unwrap_err();
-        assert!(!elsewhere.exists());
-        fs::remove_file(&marker).unwrap();
-        rustix::fs::mkfifoat(CWD, &marker, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
-        claim(&data).unwrap_err();
-        fs::remove_file(&marker).unwrap();
-        fs::create_dir(&marker).unwrap();
-        claim(&data).unwrap_err();
-    }
-
-    #[test]
-    fn what_stood_there_before_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let (config, data) = (folder.path().join("config.toml"), folder.path().join("data"));
-        fs::create_dir(&data).unwrap();
-        fs::write(&config, "mine").unwrap();
-        let mut setup = prepare(&config, &data).unwrap();
-        let error = setup.finish(&config, "text", &data).unwrap_err();
-        assert!(error.to_string().contains("config.toml"), "{error}");
-        setup.undo();
-        assert_eq!(fs::read_to_string(&config).unwrap(), "mine");
-        assert_eq!(fs::read_dir(&data).unwrap().count(), 0, "an empty folder that was there");
-        fs::remove_file(&config).unwrap();
-        std::os::unix::fs::symlink(folder.path().join("elsewhere"), &config).unwrap();
-        assert_eq!(obstacles(&config, &data).len(), 1);
-        let mut setup = prepare(&config, &data).unwrap();
-        setup.finish(&config, "text", &data).unwrap_err();
-        setup.undo();
-        assert!(!folder.path().join("elsewhere").exists(), "a link is not followed");
-    }
-
-    #[test]
-    fn the_owner_of_a_data_folder_can_read_the_configuration() {
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let (config, data) = (folder.path().join("etc/config.toml"), folder.path().join("data"));
-        fs::create_dir(&data).unwrap();
-        chown(&data, Some(65534), Some(65533)).unwrap();
-        let mut setup = prepare(&config, &data).unwrap();
-        setup.finish(&config, "text", &data).unwrap();
-        setup.made().iter().for_each(|path| {
-            assert_eq!(path.metadata().unwrap().gid(), 65533, "{}", path.display());
-        });
-        assert_eq!((mode(&config), mode(config.parent().unwrap())), (0o640, 0o750));
-    }
 }
