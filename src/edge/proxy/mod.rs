@@ -23,7 +23,7 @@ use http_body::Body;
 
 use self::answer::UpstreamBody;
 use self::connect::ConnectError;
-use self::headers::Said;
+use self::headers::{Said, Told};
 use self::pool::{Group, Lease, Pool};
 use self::send::{Failed, Outbound, Rest};
 use self::switch::Asking;
@@ -60,6 +60,7 @@ pub struct Proxy<'a> {
 /// A request as the upstream is to get it.
 struct Prepared {
     request: Request<RequestBody>,
+    told: Told,
     grounds: Grounds,
     asking: Option<Asking>,
 }
@@ -81,12 +82,13 @@ impl Proxy<'_> {
         vetted: Vetted,
         request_id: &HeaderValue,
     ) -> Result<Response<Outgoing>, Stopped> {
-        let Prepared { mut request, grounds, asking } = self.prepare(vetted, request_id)?;
+        let Prepared { mut request, told, grounds, asking } = self.prepare(vetted, request_id)?;
         let watched = Watched::new(self.watchlist, grounds);
+        let upload = (!request.body().is_end_stream()).then(|| request.body_mut().watched());
+        let request = Outbound::new(request, told);
         if let Some(asking) = asking {
             return Box::pin(self.switch(group, request, asking, watched)).await;
         }
-        let upload = (!request.body().is_end_stream()).then(|| request.body_mut().watched());
         let (response, lease) = self.exchange(group, request, upload.as_ref()).await?;
         // Nothing was asked for, so there is nothing to switch to.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -129,41 +131,41 @@ impl Proxy<'_> {
             }
             Who::Anonymous(_) => (None, None),
         };
-        if route.auth != RouteAuth::None {
-            parts.headers.remove(http::header::AUTHORIZATION);
-        }
-        let said = Said { client: &client, host: host.value(), request_id, identity: identity.as_ref() };
-        headers::for_upstream(&mut parts.headers, hop_by_hop, &said);
-        if let Some(asking) = &asking {
-            asking.offer.write(&mut parts.headers);
-        }
+        let said = Said {
+            client: &client,
+            host: host.value(),
+            request_id,
+            identity,
+            offer: asking.as_ref().map(|asking| asking.offer.value()),
+            authorized_here: route.auth != RouteAuth::None,
+        };
+        let told = Told::new(&mut parts.headers, hop_by_hop, said);
         parts.version = Version::HTTP_11;
         // hyper's own notes on an HTTP/2 connection are of no use to the next one.
         parts.extensions.clear();
         let request = Request::from_parts(parts, body);
         let grounds = Grounds::new(verified, &client, self.limits.tunnel_lifetime);
-        Ok(Prepared { request, grounds, asking })
+        Ok(Prepared { request, told, grounds, asking })
     }
 
     async fn exchange(
         self,
         group: &Group,
-        request: Request<RequestBody>,
+        mut request: Outbound,
         upload: Option<&Arc<Upload>>,
     ) -> Result<(Response<Rest>, Lease), Refused> {
-        let mut outbound = Outbound::new(request);
         let pool = group.next().ok_or_else(|| self.broken("the upstream has no servers"))?;
         if let Some(lease) = pool.take() {
             self.counters.upstream_reuses.up();
-            match self.send(lease, &mut outbound, upload).await {
+            match self.send(lease, &mut request, upload).await {
                 Ok(answered) => return Ok(answered),
-                Err(failed) if !outbound.may_go_again(&failed) => return Err(self.failed(&failed)),
+                Err(failed) if !request.may_go_again(&failed) => return Err(self.failed(&failed)),
                 Err(_) => self.counters.upstream_retries.up(),
             }
         }
         // Boxed, as all that is rare: every request would have room for it otherwise.
         let lease = Box::pin(self.connect(group, pool)).await?;
-        self.send(lease, &mut outbound, upload).await.map_err(|failed| self.failed(&failed))
+        self.send(lease, &mut request, upload).await.map_err(|failed| self.failed(&failed))
     }
 
     /// Connects to `first`, or, once, to the server after it.
