@@ -8,17 +8,16 @@
 
 use std::fmt::Write as _;
 
-use http::header::{FORWARDED, HeaderName, VIA};
+use http::header::{HeaderName, VIA};
 use http::{HeaderMap, HeaderValue, Version};
 
 use super::guard::Client;
-use super::guard::address::FORWARDED_FOR;
 use super::guard::host::Host;
+use super::http1::encode::write_line;
 use crate::config::forwarding as config;
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// A request that has passed so many gates of our name goes round in circles. More than one, because gates may
 /// stand behind one another and have been given no names.
@@ -80,45 +79,86 @@ impl Forwarding {
         entries.filter(ours).count() >= ROUNDS
     }
 
-    /// Tells it. `host`: as the client sent it; `version`: in which the request came.
-    pub fn write(&self, headers: &mut HeaderMap, client: &Client, host: &HeaderValue, version: Version) {
+    /// What is told of a request. `host`: as the client sent it; `version`: in which it came.
+    pub fn tell(&self, headers: &HeaderMap, client: &Client, host: &HeaderValue, version: Version) -> Whence {
         // Left over only from a trusted proxy, which knows what the client really used. If it passes on what
         // clients make up beside that, nobody can tell which is which.
         let scheme = |value: &HeaderValue| matches!(value.as_bytes(), b"http" | b"https");
-        if !is_one(headers, &FORWARDED_PROTO, scheme) {
-            headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
-        }
-        if !is_one(headers, &FORWARDED_HOST, |value| Host::parse(value.clone()).is_ok()) {
-            headers.insert(FORWARDED_HOST, host.clone());
-        }
-        if self.forwarded
-            && let Some(told) = forwarded(headers, client)
-        {
-            headers.insert(FORWARDED, told);
-        }
-        if self.x_forwarded {
-            headers.insert(FORWARDED_FOR, client.forwarded_for.clone());
-            headers.insert(REAL_IP, client.real_ip.clone());
-        } else {
-            headers.remove(FORWARDED_PROTO);
-            headers.remove(FORWARDED_HOST);
-        }
-        if let Some(via) = &self.via {
-            headers.append(VIA, via.entry(version).clone());
+        let proto = the_one(headers, &FORWARDED_PROTO, scheme);
+        let named = the_one(headers, &FORWARDED_HOST, |value| Host::parse(value.clone()).is_ok());
+        let forwarded =
+            || forwarded(proto.map_or("https", as_text), named.map_or(as_text(host), as_text), client);
+        Whence {
+            x_forwarded: self.x_forwarded.then(|| (client.forwarded_for.clone(), client.real_ip.clone())),
+            keeps_proto: proto.is_some(),
+            keeps_host: named.is_some(),
+            forwarded: self.forwarded.then(forwarded).flatten(),
+            via: self.via.as_ref().map(|via| via.entry(version).clone()),
         }
     }
 }
 
-/// Whether there is one line of this name, and a good one.
-fn is_one(headers: &HeaderMap, name: &HeaderName, good: impl Fn(&HeaderValue) -> bool) -> bool {
+/// What one request's application is told.
+#[derive(Debug)]
+pub struct Whence {
+    /// The chain of addresses, and the client's own.
+    x_forwarded: Option<(HeaderValue, HeaderValue)>,
+    keeps_proto: bool,
+    keeps_host: bool,
+    forwarded: Option<HeaderValue>,
+    via: Option<HeaderValue>,
+}
+
+impl Whence {
+    /// Writes its lines, after those of the client's that it does not replace.
+    pub fn write(&self, host: &[u8], out: &mut Vec<u8>) {
+        if let Some((chain, real_ip)) = &self.x_forwarded {
+            write_line(out, b"x-forwarded-for", chain.as_bytes());
+            write_line(out, b"x-real-ip", real_ip.as_bytes());
+            if !self.keeps_proto {
+                out.extend_from_slice(b"x-forwarded-proto: https\r\n");
+            }
+            if !self.keeps_host {
+                write_line(out, b"x-forwarded-host", host);
+            }
+        }
+        if let Some(told) = &self.forwarded {
+            write_line(out, b"forwarded", told.as_bytes());
+        }
+        if let Some(entry) = &self.via {
+            write_line(out, b"via", entry.as_bytes());
+        }
+    }
+
+    /// Whether a client's header of this name does not go on.
+    pub fn replaces(&self, name: &str) -> bool {
+        match name {
+            "x-forwarded-for" | "x-real-ip" => true,
+            "x-forwarded-proto" => !self.keeps_proto || self.x_forwarded.is_none(),
+            "x-forwarded-host" => !self.keeps_host || self.x_forwarded.is_none(),
+            "forwarded" => self.forwarded.is_some(),
+            _ => false,
+        }
+    }
+}
+
+/// The line of this name, if there is one alone, and a good one.
+fn the_one<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    good: impl Fn(&HeaderValue) -> bool,
+) -> Option<&'a HeaderValue> {
     let mut lines = headers.get_all(name).iter();
-    lines.next().is_some_and(good) && lines.next().is_none()
+    lines.next().filter(|line| good(line) && lines.next().is_none())
+}
+
+/// What was checked to be ASCII.
+fn as_text(value: &HeaderValue) -> &str {
+    value.to_str().unwrap_or_default()
 }
 
 /// The chain as `Forwarded` spells it: `for=203.0.113.9;host="h:8443";proto=https, for="[2001:db8::1]"`.
-fn forwarded(headers: &HeaderMap, client: &Client) -> Option<HeaderValue> {
-    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let (proto, host) = (text(&FORWARDED_PROTO)?, text(&FORWARDED_HOST)?);
+fn forwarded(proto: &str, host: &str, client: &Client) -> Option<HeaderValue> {
     let mut told = String::new();
     for hop in client.forwarded_for.to_str().ok()?.split(", ") {
         let first = told.is_empty();
@@ -158,10 +198,11 @@ mod tests {
     }
 
     fn written(forwarding: &Forwarding, chain: &'static str, host: &'static str) -> Vec<String> {
-        let mut headers = HeaderMap::new();
-        forwarding.write(&mut headers, &client(chain), &HeaderValue::from_static(host), Version::HTTP_2);
-        let mut lines: Vec<String> =
-            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        let mut out = Vec::new();
+        let said = HeaderValue::from_static(host);
+        let whence = forwarding.tell(&HeaderMap::new(), &client(chain), &said, Version::HTTP_2);
+        whence.write(host.as_bytes(), &mut out);
+        let mut lines: Vec<String> = String::from_utf8(out).unwrap().lines().map(str::to_owned).collect();
         lines.sort_unstable();
         lines
     }

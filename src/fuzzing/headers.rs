@@ -2,13 +2,14 @@
 //! nothing of one hop reaches the next, and no client can nominate our headers away.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HeaderName};
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use super::input::Input;
 use crate::config;
 use crate::edge::forwarding::Forwarding;
 use crate::edge::guard::{Client, headers};
-use crate::edge::proxy::headers::{Said, for_upstream};
+use crate::edge::http1::encode::{Ending, write_request};
+use crate::edge::proxy::headers::{Said, Told};
 
 /// What no client may set, as prefixes and whole names.
 const OURS: [&str; 5] = ["x-auth-", "x-keepgate-", "x-forwarded-", "x-real-ip", "x-request-id"];
@@ -82,15 +83,19 @@ fn send(mut headers: HeaderMap, seen: &headers::Seen) {
         .collect();
     let cookies: Vec<Vec<u8>> = headers.get_all(COOKIE).iter().map(|line| line.as_bytes().to_vec()).collect();
     let forwarding = Forwarding::new(&config::forwarding::Forwarding::default());
+    let (host_said, request_id) = (&host, &id);
     let said = Said {
         client: &client,
-        host: &host,
+        host: host_said,
         forwarding: &forwarding,
         version: Version::HTTP_11,
-        request_id: &id,
+        request_id,
         identity: None,
+        offer: None,
+        authorized_here: false,
     };
-    for_upstream(&mut headers, seen.hop_by_hop, &said);
+    let told = Told::new(&mut headers, seen.hop_by_hop, said);
+    let headers = arrives(&told, &headers);
     let ours =
         [("host", &host), ("x-forwarded-for", &address), ("x-real-ip", &address), ("x-request-id", &id)];
     for (name, value) in ours {
@@ -113,6 +118,22 @@ fn send(mut headers: HeaderMap, seen: &headers::Seen) {
     if !named.contains(&COOKIE) {
         check_cookies(&cookies, headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect());
     }
+}
+
+/// What an application reads of a request with these headers.
+fn arrives(told: &Told, headers: &HeaderMap) -> HeaderMap {
+    let mut out = Vec::new();
+    let line = (&Method::GET, &Uri::from_static("/"));
+    write_request(&mut out, line, Ending::NoBody, |out| told.write(headers, out));
+    let mut lines = vec![httparse::EMPTY_HEADER; headers.len() + 16];
+    let mut request = httparse::Request::new(&mut lines);
+    assert_eq!(request.parse(&out), Ok(httparse::Status::Complete(out.len())));
+    request.headers.iter().fold(HeaderMap::new(), |mut headers, line| {
+        let value = HeaderValue::from_bytes(line.value).unwrap_or_else(|error| panic!("a value: {error}"));
+        let name = HeaderName::from_bytes(line.name.as_bytes());
+        headers.append(name.unwrap_or_else(|error| panic!("a name: {error}")), value);
+        headers
+    })
 }
 
 /// Applications get every cookie but Keepgate's own, in order, and in one line; one line without ours as

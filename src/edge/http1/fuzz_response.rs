@@ -111,7 +111,7 @@ pub fn target(bytes: &[u8]) {
     assert_eq!((cut.left(), cut.keeps()), (whole.left(), whole.keeps()), "in pieces of {size}");
     assert_eq!(told(&cut), told(&whole), "in pieces of {size}");
     let Some(head) = &whole.head else { return };
-    if head.parts.status == StatusCode::SWITCHING_PROTOCOLS {
+    if whole.refused.is_some() || head.parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
     says_nothing_twice(head);

@@ -15,13 +15,13 @@
 use std::sync::Arc;
 
 use http::header::RETRY_AFTER;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 
 use super::Proxy;
 use super::connect::{self, ConnectError};
 use super::pool::Lease;
 use super::send::{Failed, Outbound, Rest};
-use crate::edge::body::{RequestBody, Upload};
+use crate::edge::body::Upload;
 use crate::edge::respond::Refused;
 use crate::edge::upstream::local::{Flight, Group, NoServer};
 use crate::observe::metrics::UpstreamFailure;
@@ -60,10 +60,9 @@ impl Proxy<'_> {
     pub(super) async fn exchange(
         self,
         asked: Asked<'_>,
-        request: Request<RequestBody>,
+        mut outbound: Outbound,
     ) -> Result<Exchanged, Refused> {
         let flight = asked.group.begin(asked.key).await.map_err(|none| self.no_server(none))?;
-        let mut outbound = Outbound::new(request);
         match self.attempt(asked, &flight, &mut outbound).await {
             Ok((response, lease)) => Ok((response, lease, flight)),
             // Boxed, as all that is rare: every request would have room for it otherwise.

@@ -1,19 +1,22 @@
 //! Headers at the hop: what ends here is dropped, what Keepgate says is set after it, so that no
 //! client can nominate our headers away with `Connection` (RFC 9110 §7.6.1).
+//!
+//! A request's are not put together in a map, which would cost a look-up and a place for each of ours: the client's
+//! are written as they are, but for those that ours take the place of, and then ours.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, COOKIE, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Method, Version};
 use http_body::Body;
 use memchr::memmem;
 
-use crate::edge::forwarding::Forwarding;
+use crate::edge::forwarding::{Forwarding, Whence};
 use crate::edge::guard::Client;
-use crate::edge::http1::encode::Ending;
+use crate::edge::http1::encode::{Ending, write_line};
+use crate::edge::http1::response::ends_here;
 use crate::edge::identity::Identity;
-use crate::edge::respond::REQUEST_ID;
 
 /// `TE: trailers` goes too: the next hop is HTTP/1.1, where trailers need more than that.
 const HOP_BY_HOP: [HeaderName; 10] = [
@@ -31,19 +34,19 @@ const HOP_BY_HOP: [HeaderName; 10] = [
 
 /// Drops every header that ends at this hop, and those that `Connection` names.
 pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            // Framing is written anew from the body; `close` and `keep-alive` name no header.
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-    }
+    drop_named(headers);
     for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Drops the headers that `Connection` names, but for those that end here anyway.
+fn drop_named(headers: &mut HeaderMap) {
+    let members = |line| HeaderValue::as_bytes(line).split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let named = headers.get_all(CONNECTION).iter().flat_map(members);
+    let named = named.filter(|name| !ends_here(name) && !name.eq_ignore_ascii_case(b"close"));
+    let named: Vec<HeaderName> = named.filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
+    for name in named {
         headers.remove(name);
     }
 }
@@ -61,23 +64,73 @@ pub struct Said<'a> {
     /// The request's id.
     pub request_id: &'a HeaderValue,
     /// The caller, if somebody.
-    pub identity: Option<&'a Identity>,
+    pub identity: Option<Identity>,
+    /// What is offered to switch to.
+    pub offer: Option<&'a HeaderValue>,
+    /// Whether the client's `Authorization` was for us, and goes no further.
+    pub authorized_here: bool,
 }
 
-/// Makes the client's headers the upstream's. `hop_by_hop`: the guard saw headers that end here.
-pub fn for_upstream(headers: &mut HeaderMap, hop_by_hop: bool, said: &Said<'_>) {
-    if hop_by_hop {
-        drop_hop_by_hop(headers);
+/// A request's header lines beside those of the client's that go on.
+#[derive(Debug)]
+pub struct Told {
+    host: HeaderValue,
+    whence: Whence,
+    request_id: HeaderValue,
+    identity: Option<Identity>,
+    offer: Option<HeaderValue>,
+    authorized_here: bool,
+}
+
+impl Told {
+    /// What is told with these headers of a client's, which lose what only a map can tell: headers that `Connection`
+    /// names, and cookies. `hop_by_hop`: the guard saw headers that end here.
+    pub fn new(headers: &mut HeaderMap, hop_by_hop: bool, said: Said<'_>) -> Self {
+        if hop_by_hop {
+            drop_named(headers);
+        }
+        pass_on_cookies(headers);
+        let Said { client, host, forwarding, version, request_id, identity, offer, authorized_here } = said;
+        Self {
+            host: host.clone(),
+            whence: forwarding.tell(headers, client, host, version),
+            request_id: request_id.clone(),
+            identity,
+            offer: offer.cloned(),
+            authorized_here,
+        }
     }
-    // Framing is written from the parsed body; the 100-continue was ours to answer.
-    headers.remove(CONTENT_LENGTH);
-    headers.remove(EXPECT);
-    pass_on_cookies(headers);
-    headers.insert(HOST, said.host.clone());
-    said.forwarding.write(headers, said.client, said.host, said.version);
-    headers.insert(REQUEST_ID, said.request_id.clone());
-    if let Some(identity) = said.identity {
-        identity.write(headers);
+
+    /// Writes all of them.
+    pub fn write(&self, headers: &HeaderMap, out: &mut Vec<u8>) {
+        let host = self.host.as_bytes();
+        write_line(out, b"host", host);
+        for (name, value) in headers {
+            if !self.replaces(name.as_str()) {
+                write_line(out, name.as_str().as_bytes(), value.as_bytes());
+            }
+        }
+        self.whence.write(host, out);
+        write_line(out, b"x-request-id", self.request_id.as_bytes());
+        if let Some(identity) = &self.identity {
+            out.extend_from_slice(identity.lines());
+        }
+        if let Some(offer) = &self.offer {
+            out.extend_from_slice(b"connection: upgrade\r\n");
+            write_line(out, b"upgrade", offer.as_bytes());
+        }
+    }
+
+    /// Whether a client's header of this name does not go on.
+    fn replaces(&self, name: &str) -> bool {
+        match name {
+            // Framing is written from the parsed body; the 100-continue was ours to answer.
+            "host" | "content-length" | "expect" => true,
+            "x-request-id" => true,
+            "authorization" => self.authorized_here,
+            // The guard has deleted them already; they are never anybody else's to say.
+            _ => self.whence.replaces(name) || name.starts_with("x-auth-") || ends_here(name.as_bytes()),
+        }
     }
 }
 
@@ -115,7 +168,8 @@ fn pass_on_cookies(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edge::http1::response::ends_here;
+    use crate::config::forwarding as config;
+    use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, VIA};
 
     fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().fold(HeaderMap::new(), |mut map, (name, value)| {
@@ -159,44 +213,50 @@ mod tests {
     #[test]
     fn a_client_cannot_nominate_our_headers_away() {
         let mut headers = map(&[
-            ("connection", "x-auth-subject, x-forwarded-for, host, x-request-id"),
+            ("connection", "x-auth-subject, x-forwarded-for, host, x-request-id, keep-alive, x-own"),
+            ("x-own", "1"),
             ("host", "app"),
             ("content-length", "9"),
+            ("x-auth-roles", "forged"),
+            ("authorization", "Bearer x"),
+            ("accept", "*/*"),
         ]);
         let host = HeaderValue::from_static("app");
         let id = HeaderValue::from_static("id");
-        let forwarding = Forwarding::new(&crate::config::forwarding::Forwarding::default());
-        let (client, version) = (client(), Version::HTTP_11);
-        let said = Said {
-            client: &client,
-            host: &host,
-            forwarding: &forwarding,
-            version,
-            request_id: &id,
-            identity: None,
+        let offer = HeaderValue::from_static("websocket");
+        let told = |authorized_here: bool, headers: &mut HeaderMap| {
+            let client = &client();
+            let (host, request_id, offer) = (&host, &id, authorized_here.then_some(&offer));
+            let (forwarding, version) = (&Forwarding::new(&config::Forwarding::default()), Version::HTTP_11);
+            let said = Said {
+                client,
+                host,
+                forwarding,
+                version,
+                request_id,
+                identity: None,
+                offer,
+                authorized_here,
+            };
+            let mut out = Vec::new();
+            Told::new(headers, true, said).write(headers, &mut out);
+            String::from_utf8(out).unwrap()
         };
-        for_upstream(&mut headers, true, &said);
+        let ours = "x-forwarded-for: 203.0.113.9\r\nx-real-ip: 203.0.113.9\r\nx-forwarded-proto: https\r\n\
+            x-forwarded-host: app\r\nvia: 1.1 keepgate\r\nx-request-id: id\r\n";
         assert_eq!(
-            names(&headers),
-            [
-                "host",
-                "via",
-                "x-forwarded-for",
-                "x-forwarded-host",
-                "x-forwarded-proto",
-                "x-real-ip",
-                "x-request-id"
-            ]
+            told(true, &mut headers.clone()),
+            format!("host: app\r\naccept: */*\r\n{ours}connection: upgrade\r\nupgrade: websocket\r\n")
         );
-        assert_eq!(headers["x-forwarded-for"], "203.0.113.9");
+        let passed_on = told(false, &mut headers);
+        assert_eq!(passed_on, format!("host: app\r\nauthorization: Bearer x\r\naccept: */*\r\n{ours}"));
     }
 
     #[test]
     fn what_ends_here_is_left_out_of_answers_too() {
         assert!(HOP_BY_HOP.iter().all(|name| ends_here(name.as_str().to_ascii_uppercase().as_bytes())));
-        let goes_on = [CONTENT_LENGTH, COOKIE, EXPECT, HOST, REQUEST_ID];
+        let goes_on = [CONTENT_LENGTH, COOKIE, EXPECT, HOST, AUTHORIZATION, FORWARDED, VIA];
         assert!(!goes_on.iter().any(|name| ends_here(name.as_str().as_bytes())));
-        assert!(!ends_here(b"x-forwarded-for") && !ends_here(b"via"));
     }
 
     #[test]

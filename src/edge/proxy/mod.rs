@@ -21,9 +21,9 @@ use http_body::Body;
 
 use self::answer::UpstreamBody;
 use self::exchange::Asked;
-use self::headers::Said;
+use self::headers::{Said, Told};
 use self::pool::Lease;
-use self::send::{Failed, Rest};
+use self::send::{Failed, Outbound, Rest};
 use self::switch::Asking;
 use super::authenticate::{Stopped, Vetted, Who};
 use super::body::{BodyError, Outgoing, RequestBody};
@@ -62,6 +62,7 @@ pub struct Proxy<'a> {
 /// A request as the upstream is to get it.
 struct Prepared {
     request: Request<RequestBody>,
+    told: Told,
     grounds: Grounds,
     asking: Option<Asking>,
     /// What the group tells requests apart by.
@@ -85,12 +86,13 @@ impl Proxy<'_> {
         vetted: Vetted,
         request_id: &HeaderValue,
     ) -> Result<Response<Outgoing>, Stopped> {
-        let Prepared { mut request, grounds, asking, key } = self.prepare(group, vetted, request_id)?;
+        let Prepared { mut request, told, grounds, asking, key } = self.prepare(group, vetted, request_id)?;
         let watched = Watched::new(self.watchlist, grounds);
+        let upload = (!request.body().is_end_stream()).then(|| request.body_mut().watched());
+        let request = Outbound::new(request, told);
         if let Some(asking) = asking {
             return Box::pin(self.switch(group, (request, key), asking, watched)).await;
         }
-        let upload = (!request.body().is_end_stream()).then(|| request.body_mut().watched());
         let asked = Asked { group, key, upload: upload.as_ref() };
         let (response, lease, flight) = self.exchange(asked, request).await?;
         // Nothing was asked for, so there is nothing to switch to.
@@ -140,22 +142,23 @@ impl Proxy<'_> {
             }
             Who::Anonymous(_) => (None, None),
         };
-        if route.auth != RouteAuth::None {
-            parts.headers.remove(http::header::AUTHORIZATION);
-        }
-        let (forwarding, version) = (self.forwarding, parts.version);
-        let identity = identity.as_ref();
-        let said = Said { client: &client, host: host.value(), forwarding, version, request_id, identity };
-        headers::for_upstream(&mut parts.headers, hop_by_hop, &said);
-        if let Some(asking) = &asking {
-            asking.offer.write(&mut parts.headers);
-        }
+        let said = Said {
+            client: &client,
+            host: host.value(),
+            forwarding: self.forwarding,
+            version: parts.version,
+            request_id,
+            identity,
+            offer: asking.as_ref().map(|asking| asking.offer.value()),
+            authorized_here: route.auth != RouteAuth::None,
+        };
+        let told = Told::new(&mut parts.headers, hop_by_hop, said);
         parts.version = Version::HTTP_11;
         // hyper's own notes on an HTTP/2 connection are of no use to the next one.
         parts.extensions.clear();
         let request = Request::from_parts(parts, body);
         let grounds = Grounds::new(verified, &client, self.limits.tunnel_lifetime);
-        Ok(Prepared { request, grounds, asking, key })
+        Ok(Prepared { request, told, grounds, asking, key })
     }
 
     fn timed_out(self) -> Refused {

@@ -24,9 +24,10 @@ use bytes::BytesMut;
 use http::request::Parts;
 use http::{Method, Request, Response};
 
+use super::Proxy;
+use super::headers::{Told, ending};
 use super::line::Line;
 use super::pool::Lease;
-use super::{Proxy, headers};
 use crate::edge::body::{BodyError, RequestBody, Upload};
 use crate::edge::http1::decode::Decoder;
 use crate::edge::http1::encode::{Ending, write_request};
@@ -73,18 +74,19 @@ pub enum Broke {
 /// A request on its way to an application.
 pub(super) struct Outbound {
     parts: Parts,
+    told: Told,
     ending: Ending,
     encoded: bool,
     upload: Uplink,
 }
 
 impl Outbound {
-    /// This request.
-    pub(super) fn new(request: Request<RequestBody>) -> Self {
+    /// This request, with what is told beside its headers.
+    pub(super) fn new(request: Request<RequestBody>, told: Told) -> Self {
         let (parts, body) = request.into_parts();
-        let ending = headers::ending(&parts.method, &body);
+        let ending = ending(&parts.method, &body);
         let upload = Uplink { outbox: Outbox::default(), body: Pump::proving(body, ending) };
-        Self { parts, ending, encoded: false, upload }
+        Self { parts, told, ending, encoded: false, upload }
     }
 
     /// After a failure: whether it may be sent over another connection, and is ready for that.
@@ -267,7 +269,7 @@ impl Exchange<'_> {
 
     /// Sends what can be sent.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), Failed> {
-        let Outbound { parts, ending, encoded, upload } = &mut *self.outbound;
+        let Outbound { parts, told, ending, encoded, upload } = &mut *self.outbound;
         if !*encoded {
             // Over HTTP/2 a body may be said to be empty and come all the same. The head alone would be the whole
             // request to the application, so it waits for the proof.
@@ -275,7 +277,9 @@ impl Exchange<'_> {
                 return Ok(());
             }
             *encoded = true;
-            write_request(upload.outbox.buffer(self.scratch), parts, *ending);
+            let line = (&parts.method, &parts.uri);
+            let lines = |out: &mut Vec<u8>| told.write(&parts.headers, out);
+            write_request(upload.outbox.buffer(self.scratch), line, *ending, lines);
         }
         match upload.poll(self.line, self.scratch, cx) {
             Poll::Pending => return Ok(()),

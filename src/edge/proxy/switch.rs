@@ -5,13 +5,14 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use http::header::CONTENT_LENGTH;
-use http::{Request, Response, StatusCode, Version};
+use http::{Response, StatusCode, Version};
 use keepgate_guard::refusal::Refusal;
 
 use super::exchange::Asked;
+use super::send::Outbound;
 use super::{Proxy, headers};
 use crate::edge::authenticate::{Stopped, bad_token};
-use crate::edge::body::{Outgoing, RequestBody};
+use crate::edge::body::Outgoing;
 use crate::edge::decisions::Denied;
 use crate::edge::guard;
 use crate::edge::upgrade::Offer;
@@ -34,7 +35,7 @@ impl Proxy<'_> {
     pub(super) async fn switch(
         self,
         group: &Group,
-        (request, key): (Request<RequestBody>, u64),
+        (request, key): (Outbound, u64),
         asking: Asking,
         mut watched: Watched,
     ) -> Result<Response<Outgoing>, Stopped> {

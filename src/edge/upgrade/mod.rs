@@ -44,9 +44,9 @@ impl Offer {
         HeaderValue::from_bytes(&left.join(&b", "[..])).ok().filter(|_| !left.is_empty()).map(Self)
     }
 
-    /// Says it in a request's headers, after what the client said there is gone.
-    pub fn write(&self, headers: &mut HeaderMap) {
-        say(headers, self.0.clone());
+    /// As it is said to the upstream.
+    pub const fn value(&self) -> &HeaderValue {
+        &self.0
     }
 
     /// What an upstream's 101 chose; `None` if that is not one protocol that was offered.
@@ -66,13 +66,9 @@ pub struct Chosen(HeaderValue);
 impl Chosen {
     /// Says it in a response's headers, after what the upstream said there is gone.
     pub fn write(self, headers: &mut HeaderMap) {
-        say(headers, self.0);
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, self.0);
     }
-}
-
-fn say(headers: &mut HeaderMap, protocols: HeaderValue) {
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, protocols);
 }
 
 fn names_upgrade(headers: &HeaderMap) -> bool {
