@@ -182,16 +182,19 @@ impl Group {
         };
         let mut ticket = line.join(bounds.queue).ok_or_else(refuse)?;
         // Room that was made before there was a line; see `queue`. Only the first may look for it.
-        if ticket.is_first() {
-            match self.pick(key, &[]) {
-                Err(NoServer::Busy) => {}
-                picked => return picked,
+        let at_once = if ticket.is_first() { self.pick(key, &[]) } else { Err(NoServer::Busy) };
+        let flight = match at_once {
+            Err(NoServer::Busy) => {
+                let slot = tokio::time::timeout(bounds.queue_timeout, &mut ticket.room).await;
+                let slot = slot.ok().and_then(Result::ok).ok_or_else(refuse)?;
+                self.board(slot).ok_or(NoServer::Nobody)?
             }
-        }
-        let slot = tokio::time::timeout(bounds.queue_timeout, &mut ticket.room).await;
-        let slot = slot.ok().and_then(Result::ok).ok_or_else(refuse)?;
-        let flight = self.board(slot).ok_or(NoServer::Nobody)?;
+            picked => picked?,
+        };
         drop(ticket);
+        // Whoever gets in leaves the door open: there may be room that nobody's end tells of, at a server
+        // that has come back.
+        self.shared.servers.iter().for_each(|server| queue::serve(&self.shared, server));
         Ok(flight)
     }
 
