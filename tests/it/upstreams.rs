@@ -335,3 +335,12 @@ async fn a_canary_gets_whoever_asks_for_it_and_nobody_while_it_is_out() {
     gate.cli(&["upstream", "undrain", "new", &address]).expect(0);
     assert_eq!(ask("x-canary", "no").await, "new");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_may_be_written_by_its_name() {
+    let node = Node::start("named", Way::Answer).await;
+    let by_name = file(&[&node], "").replace("127.0.0.1:", "localhost:");
+    let gate = Gate::start_from_file(&by_name);
+    assert_eq!(get(&gate.client(), "/x").await.expect(200).text(), "named");
+    assert_eq!(told(&gate, &node)["upstream"], "app");
+}
