@@ -64,7 +64,7 @@ const LIVES_IN: &[(&str, &str)] = &[
     ("anyhow", "src/cli"),
     ("rcgen", "src/edge"),
     ("instant_acme", "src/edge/acme"),
-    ("hickory_resolver", "src/edge/acme"),
+    ("hickory_resolver", "src/edge"),
     ("argon2", "src/auth"),
     ("tracing_appender", "src/observe"),
 ];

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,6 +25,9 @@ use crate::model::event::{Intent, Outcome};
 use crate::model::id::RequestId;
 use crate::observe::internal::{self, Encode};
 use crate::observe::metrics::Metrics;
+
+/// Longest that a start waits for the addresses of application servers. Without them it goes on.
+const NAMES: Duration = Duration::from_secs(2);
 
 /// Serves until `shutdown` resolves, then drains and closes.
 pub(in crate::app) async fn serve(
@@ -72,7 +76,7 @@ struct Doors {
     keeper: Arc<Keeper>,
     /// Lets the upkeep come to rest.
     rest: watch::Sender<bool>,
-    /// The control socket, the internal listener, and the checks of upstreams.
+    /// The control socket, the internal listener, and what looks after upstreams: names and checks.
     side: JoinSet<()>,
     /// Ends them.
     stop: watch::Sender<bool>,
@@ -102,6 +106,10 @@ async fn open(core: &Arc<Core>, source: Source) -> Result<Doors, AppError> {
     let _ = core.upstreams.set(edge.upstreams());
     let (stop, stopped) = watch::channel(false);
     let mut side = JoinSet::new();
+    let mut names = edge.names();
+    // So that the first request finds servers, if a name server answers at once.
+    let _ = tokio::time::timeout(NAMES, names.look(Instant::now())).await;
+    side.spawn(names.run(until(stopped.clone())));
     side.spawn(edge.checker().run(until(stopped.clone())));
     side.spawn(server::serve(socket, core.clone(), until(stopped.clone())));
     if let Some(internal) = internal {

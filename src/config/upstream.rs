@@ -44,6 +44,19 @@ pub struct Member {
     pub backup: bool,
 }
 
+/// Servers by their name, as many as it leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// In its lower-case ASCII (IDNA) form.
+    pub host: String,
+    /// Their port.
+    pub port: u16,
+    /// The weight of each of them.
+    pub weight: u32,
+    /// Likewise.
+    pub backup: bool,
+}
+
 impl From<Server> for Member {
     fn from(server: Server) -> Self {
         Self { server, weight: 1, backup: false }
@@ -132,8 +145,10 @@ pub struct Bounds {
 /// A group of servers that answer alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// At least one that is no backup.
+    /// At least one, here or in `names`, that is no backup.
     pub servers: Vec<Member>,
+    /// Those of `servers` that are written by name.
+    pub names: Vec<Named>,
     /// `balance`, `hash_by`
     pub balance: Balance,
     /// `max_fails`, `fail_timeout`, `slow_start`, `panic`
@@ -160,6 +175,7 @@ impl Upstream {
     pub fn with(servers: Vec<Member>) -> Self {
         Self {
             servers,
+            names: Vec::new(),
             balance: Balance::default(),
             passive: Passive {
                 max_fails: 3,

@@ -17,6 +17,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use ipnet::IpNet;
+use parking_lot::Mutex;
 
 use super::EdgeError;
 use super::accept::Budget;
@@ -83,7 +84,8 @@ pub struct Plan {
     pub cors: Option<Cors>,
     /// Routes; their targets are places in `upstreams`.
     pub routes: Table,
-    upstreams: Vec<Arc<Shared>>,
+    /// Apart from the rest, because names lead elsewhere without a new plan.
+    upstreams: ArcSwap<Vec<Arc<Shared>>>,
     number: u64,
 }
 
@@ -104,7 +106,9 @@ impl Plan {
             routes,
             upstreams,
         } = settings;
-        if let Some((name, _)) = upstreams.iter().find(|(_, group)| group.servers.is_empty()) {
+        if let Some((name, _)) =
+            upstreams.iter().find(|(_, group)| group.servers.is_empty() && group.names.is_empty())
+        {
             return Err(EdgeError::NoServers { name: name.clone() });
         }
         let group = |(name, config)| groups.group(name, config);
@@ -121,14 +125,14 @@ impl Plan {
             cors: Cors::new(&cors),
             forwarding: Forwarding::new(&forwarding),
             routes,
-            upstreams,
+            upstreams: ArcSwap::from_pointee(upstreams),
             number,
         })
     }
 
-    /// The upstream groups, in the order of their names.
-    pub fn upstreams(&self) -> &[Arc<Shared>] {
-        &self.upstreams
+    /// The upstream groups, in the order of their names, with what their servers' names lead to.
+    pub fn upstreams(&self) -> Arc<Vec<Arc<Shared>>> {
+        self.upstreams.load_full()
     }
 
     /// Tells this plan from every other of the process.
@@ -156,6 +160,8 @@ pub struct Plans {
     upstream_connections: Arc<Connections>,
     limiters: Arc<Limiters>,
     groups: Registry,
+    /// Held by whoever changes which groups are in force.
+    changing: Mutex<()>,
 }
 
 impl Plans {
@@ -172,6 +178,7 @@ impl Plans {
             made: AtomicU64::new(1),
             limiters,
             groups,
+            changing: Mutex::default(),
         })
     }
 
@@ -187,8 +194,26 @@ impl Plans {
         self.budget.resize(plan.limits.connections, plan.limits.connections_per_address);
         self.upstream_connections.resize(plan.limits.connections);
         let plan = Arc::new(plan);
+        let _changing = self.changing.lock();
         self.current.store(Arc::clone(&plan));
-        self.groups.keep(&plan.upstreams);
+        self.groups.keep(&plan.upstreams());
+    }
+
+    /// Has the groups in force follow what their servers' names lead to.
+    pub fn follow_names(&self) {
+        let _changing = self.changing.lock();
+        let plan = self.current();
+        let groups = plan.upstreams();
+        if !groups.iter().any(|group| self.groups.is_stale(group)) {
+            return;
+        }
+        let next = |group: &Arc<Shared>| match self.groups.is_stale(group) {
+            true => self.groups.group(group.name.clone(), group.config.clone()),
+            false => Arc::clone(group),
+        };
+        let next: Arc<Vec<_>> = Arc::new(groups.iter().map(next).collect());
+        plan.upstreams.store(Arc::clone(&next));
+        self.groups.keep(&next);
     }
 
     /// The plan in force.
@@ -217,6 +242,8 @@ impl Plans {
 pub struct LocalPlan {
     /// What it follows.
     pub plan: Arc<Plan>,
+    /// Its groups, as they were when it was laid out.
+    upstreams: Arc<Vec<Arc<Shared>>>,
     /// The pools of each upstream group, in the plan's order.
     pub groups: Vec<Group>,
     /// What new connections speak.
@@ -252,7 +279,7 @@ impl Follow {
     pub fn now(&self) -> Rc<LocalPlan> {
         let local = Rc::clone(&self.local.borrow());
         let current = self.plans.current.load();
-        if Arc::ptr_eq(&current, &local.plan) {
+        if Arc::ptr_eq(&current, &local.plan) && Arc::ptr_eq(&current.upstreams.load(), &local.upstreams) {
             return local;
         }
         let next = Rc::new(lay_out(&self.plans, Arc::clone(&current), Some(&local), self.worker));
@@ -264,13 +291,14 @@ impl Follow {
 fn lay_out(plans: &Plans, plan: Arc<Plan>, before: Option<&LocalPlan>, worker: usize) -> LocalPlan {
     let known = |name: &str| {
         before.and_then(|local| {
-            let at = local.plan.upstreams.iter().position(|known| known.name == name)?;
+            let at = local.upstreams.iter().position(|known| known.name == name)?;
             local.groups.get(at)
         })
     };
     let group =
         |shared: &Arc<Shared>| Group::new(shared, worker, &plans.upstream_connections, known(&shared.name));
-    let groups = plan.upstreams.iter().map(group).collect();
+    let upstreams = plan.upstreams();
+    let groups = upstreams.iter().map(group).collect();
     let protocols = Protocols::new(&plan.limits);
-    LocalPlan { plan, groups, protocols }
+    LocalPlan { plan, upstreams, groups, protocols }
 }

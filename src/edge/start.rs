@@ -20,6 +20,7 @@ use super::rates::limiter::{Limiters, Ticks};
 use super::rates::measures::Crowd;
 use super::upstream::checker::Checker;
 use super::upstream::measures::Groups;
+use super::upstream::names::{self, Names};
 use super::upstream::standing::Upstreams;
 use super::watch::Stir;
 use super::worker::{self, Setup};
@@ -220,9 +221,20 @@ impl Running {
         Checker::new(Arc::clone(&self.site.plans), Arc::clone(&self.site.rng))
     }
 
+    /// Looks up the names of application servers.
+    pub fn names(&self) -> Names {
+        Names::new(Arc::clone(&self.site.plans), names::system())
+    }
+
     /// How the application servers stand.
     pub fn upstreams(&self) -> Upstreams {
         Upstreams::new(Arc::clone(&self.site.plans), Arc::clone(&self.site.clock))
+    }
+
+    /// What its names and checks go by.
+    #[cfg(test)]
+    pub fn plans(&self) -> Arc<Plans> {
+        Arc::clone(&self.site.plans)
     }
 
     /// For keeping house while it runs.

@@ -132,6 +132,8 @@ labelled!(
         Busy => "busy",
         /// All servers are drained.
         Drained => "drained",
+        /// No name of its servers leads to an address.
+        Unresolved => "unresolved",
         /// It broke off, or did not speak HTTP.
         Broken => "broken",
         /// No response in time.

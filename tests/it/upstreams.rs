@@ -131,6 +131,59 @@ async fn a_dying_group_is_asked_little_more_often_than_it_is_given_requests() {
     assert!(metric(&gate, "keepgate_upstream_retries_denied_total").await >= 40);
 }
 
+/// A connection that is half closed looks alive to whoever writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_half_closes_under_load_costs_no_get_and_has_no_post_done_twice() {
+    let nodes = [Node::start("a", Way::Mute).await, Node::start("b", Way::Answer).await];
+    let gate = gate(&[&nodes[0], &nodes[1]], "retry_floor = 1000");
+    let mut load = tokio::task::JoinSet::new();
+    for worker in 0..4 {
+        let client = gate.client();
+        load.spawn(async move {
+            let mut link = client.open().await.expect("the gate accepts");
+            let mut posts = Vec::new();
+            for number in 0..40 {
+                let path = format!("/{worker}/{number}");
+                link.send(client.get(&path)).await.expect("answered").expect(200);
+                let answer = link.send(client.post(&path, json!({}))).await.expect("answered");
+                posts.push((format!("POST {path}"), answer.status.as_u16()));
+            }
+            posts
+        });
+    }
+    let posts: Vec<_> = load.join_all().await.concat();
+    let seen = [nodes[0].seen(), nodes[1].seen()].concat();
+    for (post, status) in &posts {
+        let times = seen.iter().filter(|request| *request == post).count();
+        assert!(times == 1 || (times == 0 && *status == 502), "{post}: {status}, seen {times} times");
+    }
+    assert_eq!(posts.len(), 160);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_server_is_passed_over_while_it_is_busy_where_the_fewest_requests_count() {
+    let mut slow = Node::start("slow", Way::Wait).await;
+    let fast = Node::start("fast", Way::Answer).await;
+    let gate = gate(&[&slow, &fast], "balance = \"least_connections\"");
+    let client = gate.client();
+    // By lot: the first that meets the slow one stays there.
+    let mut held = tokio::task::JoinSet::new();
+    while slow.seen().is_empty() {
+        let client = gate.client();
+        held.spawn(async move { get(&client, "/x").await });
+        tokio::select! {
+            _ = slow.next() => break,
+            Some(answer) = held.join_next() => drop(answer.expect("no panic").expect(200)),
+        }
+    }
+    for _ in 0..10 {
+        assert_eq!(get(&client, "/y").await.expect(200).text(), "fast");
+    }
+    slow.release();
+    held.join_all().await;
+    assert_eq!(slow.seen(), ["GET /x"]);
+}
+
 /// One of three servers is killed in the middle of it, and comes back.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_under_load_no_get_fails_and_no_post_is_done_twice() {
@@ -334,4 +387,13 @@ async fn a_canary_gets_whoever_asks_for_it_and_nobody_while_it_is_out() {
     gate.cli_json(&["reload"]);
     gate.cli(&["upstream", "undrain", "new", &address]).expect(0);
     assert_eq!(ask("x-canary", "no").await, "new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_may_be_written_by_its_name() {
+    let node = Node::start("named", Way::Answer).await;
+    let by_name = file(&[&node], "").replace("127.0.0.1:", "localhost:");
+    let gate = Gate::start_from_file(&by_name);
+    assert_eq!(get(&gate.client(), "/x").await.expect(200).text(), "named");
+    assert_eq!(told(&gate, &node)["upstream"], "app");
 }

@@ -13,9 +13,11 @@ use super::section::Section;
 use super::sections::host;
 use super::tree::{Node, Value};
 use crate::config::problem::legible;
-use crate::config::upstream::{Active, Balance, HEAVIEST, HashBy, MOST_SERVERS, Member, Server, Upstream};
+use crate::config::upstream::{
+    Active, Balance, HEAVIEST, HashBy, MOST_SERVERS, Member, Named, Server, Upstream,
+};
 
-const SERVER: &str = "write an IP address and port such as \"127.0.0.1:3000\", \"unix:/run/app.sock\", or \
+const SERVER: &str = "write an address and port such as \"127.0.0.1:3000\" or \"app.internal:3000\", \"unix:/run/app.sock\", or \
                       { address = \"127.0.0.1:3000\", weight = 2, backup = false }";
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -35,7 +37,8 @@ pub(super) fn upstreams(section: Section<'_>) -> BTreeMap<String, Upstream> {
 }
 
 fn upstream(mut section: Section<'_>) -> Upstream {
-    let mut upstream = Upstream::with(servers(&mut section));
+    let (members, names) = servers(&mut section);
+    let mut upstream = Upstream { names, ..Upstream::with(members) };
     upstream.balance = balance(&mut section);
     let passive = &mut upstream.passive;
     section.set("max_fails", count(0, 1000), &mut passive.max_fails);
@@ -57,12 +60,42 @@ fn upstream(mut section: Section<'_>) -> Upstream {
     upstream
 }
 
-fn servers(section: &mut Section<'_>) -> Vec<Member> {
+/// A server, or as many as a name leads to.
+enum Listed {
+    At(Member),
+    Named(Named),
+}
+
+impl Listed {
+    fn name(&self) -> String {
+        match self {
+            Self::At(member) => member.server.to_string(),
+            Self::Named(Named { host, port, .. }) => format!("{host}:{port}"),
+        }
+    }
+
+    const fn parts(&mut self) -> (&mut u32, &mut bool) {
+        match self {
+            Self::At(Member { weight, backup, .. }) | Self::Named(Named { weight, backup, .. }) => {
+                (weight, backup)
+            }
+        }
+    }
+
+    const fn is_backup(&self) -> bool {
+        match self {
+            Self::At(Member { backup, .. }) | Self::Named(Named { backup, .. }) => *backup,
+        }
+    }
+}
+
+fn servers(section: &mut Section<'_>) -> (Vec<Member>, Vec<Named>) {
     let remedy = "write servers = [\"127.0.0.1:3000\"]";
-    let Some(servers) = section.required("servers", remedy, list(member)) else { return Vec::new() };
+    let Some(servers) = section.required("servers", remedy, list(member)) else {
+        return (Vec::new(), Vec::new());
+    };
     let mut seen = BTreeSet::new();
-    let twice =
-        servers.iter().map(|member| member.server.to_string()).find(|name| !seen.insert(name.clone()));
+    let twice = servers.iter().map(Listed::name).find(|name| !seen.insert(name.clone()));
     if servers.is_empty() {
         section.problem("servers", None, "is empty", remedy);
     } else if let Some(name) = twice {
@@ -71,44 +104,64 @@ fn servers(section: &mut Section<'_>) -> Vec<Member> {
     } else if servers.len() > MOST_SERVERS {
         let message = format!("has more than {MOST_SERVERS} servers");
         section.problem("servers", None, &message, "make several groups of them");
-    } else if servers.iter().all(|member| member.backup) {
+    } else if servers.iter().all(Listed::is_backup) {
         let remedy = "let at least one be none";
         section.problem("servers", None, "has backups only", remedy);
     }
-    servers
+    let (mut members, mut names) = (Vec::new(), Vec::new());
+    for server in servers {
+        match server {
+            Listed::At(member) => members.push(member),
+            Listed::Named(named) => names.push(named),
+        }
+    }
+    (members, names)
 }
 
 /// A server as a text, or as a table with its weight.
-fn member(node: &Node) -> kind::Read<Member> {
-    let Value::Table(table) = &node.value else { return server(node).map(Member::from) };
+fn member(node: &Node) -> kind::Read<Listed> {
+    let Value::Table(table) = &node.value else { return server(node) };
     if let Some(unknown) = table.keys().find(|key| !["address", "weight", "backup"].contains(&key.as_str())) {
         return wrong(node, format!("has the key `{}`, which servers do not have", legible(unknown)), SERVER);
     }
     let Some(address) = table.get("address") else { return wrong(node, "has no address", SERVER) };
-    let mut member = Member::from(server(address)?);
-    if let Some(weight) = table.get("weight") {
-        member.weight = count(1, HEAVIEST)(weight)?;
+    let mut listed = server(address)?;
+    let (weight, backup) = listed.parts();
+    if let Some(node) = table.get("weight") {
+        *weight = count(1, HEAVIEST)(node)?;
     }
-    if let Some(backup) = table.get("backup") {
-        member.backup = kind::flag(backup)?;
+    if let Some(node) = table.get("backup") {
+        *backup = kind::flag(node)?;
     }
-    Ok(member)
+    Ok(listed)
 }
 
-fn server(node: &Node) -> kind::Read<Server> {
+fn server(node: &Node) -> kind::Read<Listed> {
     let Ok(address) = text(node) else { return wrong(node, "is not a server", SERVER) };
     if let Some(path) = address.strip_prefix("unix:") {
         // 107 bytes is what a socket's address holds.
         return if path.starts_with('/') && path.len() <= 107 {
-            Ok(Server::Unix(PathBuf::from(path)))
+            Ok(Listed::At(Server::Unix(PathBuf::from(path)).into()))
         } else {
             wrong(node, "is not a socket's path of at most 107 bytes", SERVER)
         };
     }
     match address.parse::<std::net::SocketAddr>() {
-        Ok(address) if address.port() > 0 => Ok(Server::Tcp(address)),
-        _ => wrong(node, "is not a server", SERVER),
+        Ok(address) if address.port() > 0 => Ok(Listed::At(Server::Tcp(address).into())),
+        Ok(_) => wrong(node, "is not a server", SERVER),
+        Err(_) => named(&address).map_or_else(|| wrong(node, "is not a server", SERVER), Ok),
     }
+}
+
+/// `name:port`. What ends in a number is an address that was miswritten, and no name.
+fn named(text: &str) -> Option<Listed> {
+    let (host, port) = text.rsplit_once(':')?;
+    let plain = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    let port = port.parse::<u16>().ok().filter(|port| plain && *port > 0)?;
+    let host = idna::domain_to_ascii_strict(host).ok().filter(|host| !host.is_empty())?;
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let name = !last.is_empty() && !last.bytes().all(|b| b.is_ascii_digit());
+    name.then_some(Listed::Named(Named { host, port, weight: 1, backup: false }))
 }
 
 fn balance(section: &mut Section<'_>) -> Balance {
@@ -197,6 +250,29 @@ mod tests {
         let group = app("servers = [\"127.0.0.1:1\", { address = \"unix:/s\", weight = 5, backup = true }]");
         let told: Vec<_> = group.servers.iter().map(|m| (m.server.to_string(), m.weight, m.backup)).collect();
         assert_eq!(told, [("127.0.0.1:1".to_owned(), 1, false), ("unix:/s".to_owned(), 5, true)]);
+    }
+
+    #[test]
+    fn a_name_with_a_port_is_a_server_and_a_miswritten_address_is_none() {
+        let group = app("servers = [\"127.0.0.1:1\", { address = \"App.Internal:3000\", weight = 2 }]");
+        let named = Named { host: "app.internal".to_owned(), port: 3000, weight: 2, backup: false };
+        assert_eq!((group.servers.len(), group.names), (1, vec![named]));
+        assert_eq!(app("servers = [\"localhost:1\"]").servers, []);
+        for wrong in [
+            "300.1.1.1:80",
+            "app",
+            "app:0",
+            "app:+1",
+            "app:70000",
+            ":80",
+            "a b:80",
+            "::1:80",
+            "http://app:80",
+            "app/x:80",
+        ] {
+            let said = report(&format!("{LEAST}[upstreams.app]\nservers = [\"{wrong}\"]\n"), &[]);
+            assert!(said.contains("is not a server"), "{wrong}: {said}");
+        }
     }
 
     #[test]

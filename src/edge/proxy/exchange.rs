@@ -187,6 +187,12 @@ impl Proxy<'_> {
                 "Application busy",
                 "every server of the application has as many requests as it may; try again later",
             ),
+            NoServer::Nowhere => (
+                UpstreamFailure::Unresolved,
+                "upstream-unresolved",
+                "Application not found",
+                "no name of the application's servers leads to an address yet; try again later",
+            ),
             NoServer::Nobody => (
                 UpstreamFailure::Drained,
                 "upstream-drained",

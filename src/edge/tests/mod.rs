@@ -7,7 +7,7 @@ mod connections;
 mod cors;
 mod cutting;
 mod forwarding;
-mod harness;
+pub mod harness;
 mod hostile;
 mod plans;
 mod rates;

@@ -82,6 +82,10 @@ const AGREED: &[u8] =
 #[tokio::test]
 async fn a_websocket_passes_with_the_callers_identity_and_nothing_forged() {
     let (server, mut told) = sockets().await;
+    let in_flight = {
+        let name = format!("keepgate_upstream_server_in_flight{{upstream=\"app\",server=\"{server}\"}}");
+        move |count| format!("{name} {count}")
+    };
     let gate = Gate::start(open(), vec![server]);
     let token = token(&["staff"], "");
     let headers = [
@@ -100,11 +104,14 @@ async fn a_websocket_passes_with_the_callers_identity_and_nothing_forged() {
         assert!(is_alive(&mut socket, &"x".repeat(size)).await);
     }
     counted(&gate, "keepgate_tunnels_open 1").await;
+    // A request under way at its server for as long as it is open.
+    counted(&gate, &in_flight(1)).await;
     socket.close(None).await.unwrap();
     while socket.next().await.is_some() {}
     assert_eq!(told.recv().await.unwrap(), "end");
     drop(socket);
     counted(&gate, "keepgate_tunnels_open 0").await;
+    counted(&gate, &in_flight(0)).await;
     let metrics = gate.metrics.encode();
     assert!(metrics.contains("keepgate_tunnels_total 1"), "{metrics}");
     assert!(metrics.contains(r#"keepgate_requests_total{status="1xx"} 1"#), "{metrics}");

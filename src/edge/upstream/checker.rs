@@ -65,7 +65,7 @@ impl Checker {
     fn begin(&self, running: &mut JoinSet<Done>) -> Duration {
         let now = self.plans.groups().ticks().millis();
         let mut pause = LOOK;
-        for group in self.plans.current().upstreams() {
+        for group in self.plans.current().upstreams().iter() {
             let Some(rule) = &group.config.active else { continue };
             for server in &group.servers {
                 if server.due() == 0 {

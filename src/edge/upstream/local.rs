@@ -55,6 +55,8 @@ pub enum NoServer {
     Busy,
     /// There is none to ask: all are drained, or were tried.
     Nobody,
+    /// There is none at all: no name of the group leads anywhere.
+    Nowhere,
 }
 
 impl Group {
@@ -70,12 +72,12 @@ impl Group {
             pool.configure(config.idle_connections, config.idle_timeout);
             Rc::new(Member { place, pool, state: Arc::clone(state), group: Arc::clone(shared) })
         };
-        let members: Vec<_> = config.servers.iter().zip(&shared.servers).enumerate().map(member).collect();
+        let members: Vec<_> = shared.members.iter().zip(&shared.servers).enumerate().map(member).collect();
         let lots = Lots::new(hash(shared.name.as_bytes()) ^ start as u64);
         let turns = vec![0; members.len()];
         let mut choice = Choice { turns, weights: Vec::with_capacity(members.len()), lots };
         // Where the threads begin to go round is staggered.
-        let weights: Vec<u32> = config.servers.iter().map(|member| member.weight).collect();
+        let weights: Vec<u32> = shared.members.iter().map(|member| member.weight).collect();
         for _ in 0..start % members.len().max(1) {
             balance::round_robin(&weights, &mut choice.turns);
         }
@@ -136,6 +138,9 @@ impl Group {
     }
 
     fn pick(&self, key: u64, tried: &[usize]) -> Result<Flight, NoServer> {
+        if self.members.is_empty() {
+            return Err(NoServer::Nowhere);
+        }
         let most = self.shared.config.bounds.max_connections;
         let mut choice = self.choice.borrow_mut();
         let Choice { turns, weights, lots } = &mut *choice;
@@ -182,16 +187,19 @@ impl Group {
         };
         let mut ticket = line.join(bounds.queue).ok_or_else(refuse)?;
         // Room that was made before there was a line; see `queue`. Only the first may look for it.
-        if ticket.is_first() {
-            match self.pick(key, &[]) {
-                Err(NoServer::Busy) => {}
-                picked => return picked,
+        let at_once = if ticket.is_first() { self.pick(key, &[]) } else { Err(NoServer::Busy) };
+        let flight = match at_once {
+            Err(NoServer::Busy) => {
+                let slot = tokio::time::timeout(bounds.queue_timeout, &mut ticket.room).await;
+                let slot = slot.ok().and_then(Result::ok).ok_or_else(refuse)?;
+                self.board(slot).ok_or(NoServer::Nobody)?
             }
-        }
-        let slot = tokio::time::timeout(bounds.queue_timeout, &mut ticket.room).await;
-        let slot = slot.ok().and_then(Result::ok).ok_or_else(refuse)?;
-        let flight = self.board(slot).ok_or(NoServer::Nobody)?;
+            picked => picked?,
+        };
         drop(ticket);
+        // Whoever gets in leaves the door open: there may be room that nobody's end tells of, at a server
+        // that has come back.
+        self.shared.servers.iter().for_each(|server| queue::serve(&self.shared, server));
         Ok(flight)
     }
 

@@ -83,8 +83,8 @@ fn checks(to: &mut DescriptorEncoder<'_>, groups: &[Arc<Shared>]) -> fmt::Result
 
 impl Collector for Groups {
     fn encode(&self, mut to: DescriptorEncoder<'_>) -> fmt::Result {
-        let (to, plan) = (&mut to, self.0.current());
-        let all = plan.upstreams();
+        let (to, all) = (&mut to, self.0.current().upstreams());
+        let all = &*all;
         let (counter, gauge) = (|name| (MetricType::Counter, name), |name| (MetricType::Gauge, name));
         let in_service = |group: &Shared, server: &ServerState| {
             u64::from(server.share(group.config.passive.slow_start, || group.now()) > 0)

@@ -14,6 +14,7 @@ pub mod checker;
 pub mod key;
 pub mod local;
 pub mod measures;
+pub mod names;
 mod probe;
 pub mod queue;
 pub mod shared;

@@ -2,6 +2,7 @@
 //! outlives plans: the state of its servers, its retry budget, its line.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +11,7 @@ use parking_lot::Mutex;
 use super::budget::Budget;
 use super::queue::Line;
 use super::state::{ServerState, WHOLE};
-use crate::config::upstream::{Member, Upstream};
+use crate::config::upstream::{MOST_SERVERS, Member, Named, Server, Upstream};
 use crate::edge::rates::limiter::Ticks;
 
 /// What outlives plans, by the group's name.
@@ -18,6 +19,8 @@ use crate::edge::rates::limiter::Ticks;
 pub struct Registry {
     ticks: Ticks,
     groups: Mutex<BTreeMap<String, Arc<Lasting>>>,
+    /// What names lead to, as far as that is known.
+    names: Mutex<BTreeMap<String, Vec<IpAddr>>>,
 }
 
 #[derive(Debug)]
@@ -36,7 +39,9 @@ pub struct Shared {
     pub name: String,
     /// Its configuration.
     pub config: Upstream,
-    /// Its servers, in the configuration's order.
+    /// Its servers: in the configuration's order, and after them what its names lead to.
+    pub members: Vec<Member>,
+    /// How each of them stands.
     pub servers: Vec<Arc<ServerState>>,
     lasting: Arc<Lasting>,
     ticks: Ticks,
@@ -45,7 +50,7 @@ pub struct Shared {
 impl Registry {
     /// Without any group, in this time.
     pub fn new(ticks: Ticks) -> Self {
-        Self { ticks, groups: Mutex::default() }
+        Self { ticks, groups: Mutex::default(), names: Mutex::default() }
     }
 
     /// The time that groups go by.
@@ -77,14 +82,44 @@ impl Registry {
             known.push(Arc::clone(&state));
             state
         };
-        let servers = config.servers.iter().map(state).collect();
+        let members = self.members(&config);
+        let servers = members.iter().map(state).collect();
         drop(known);
-        Arc::new(Shared { name, config, servers, lasting, ticks: self.ticks.clone() })
+        Arc::new(Shared { name, config, members, servers, lasting, ticks: self.ticks.clone() })
+    }
+
+    /// A name leads here now.
+    pub fn learn(&self, host: &str, addresses: Vec<IpAddr>) {
+        self.names.lock().insert(host.to_owned(), addresses);
+    }
+
+    /// Whether a group's names lead elsewhere since it was made.
+    pub fn is_stale(&self, group: &Shared) -> bool {
+        !group.config.names.is_empty() && self.members(&group.config) != group.members
+    }
+
+    fn members(&self, config: &Upstream) -> Vec<Member> {
+        let mut members = config.servers.clone();
+        let names = self.names.lock();
+        for Named { host, port, weight, backup } in &config.names {
+            for address in names.get(host).into_iter().flatten() {
+                let server = Server::Tcp(SocketAddr::new(*address, *port));
+                let known = members.iter().any(|member| member.server == server);
+                if !known && members.len() < MOST_SERVERS {
+                    members.push(Member { server, weight: *weight, backup: *backup });
+                }
+            }
+        }
+        members
     }
 
     /// Forgets what is in no group any more, once these are the ones in force.
     pub fn keep(&self, groups: &[Arc<Shared>]) {
         self.groups.lock().retain(|name, _| groups.iter().any(|group| group.name == *name));
+        let named = |host: &String| {
+            groups.iter().flat_map(|group| &group.config.names).any(|named| named.host == *host)
+        };
+        self.names.lock().retain(|host, _| named(host));
         for group in groups {
             let stays =
                 |state: &Arc<ServerState>| group.servers.iter().any(|other| Arc::ptr_eq(state, other));
@@ -118,7 +153,7 @@ impl Shared {
     pub fn weigh(&self, tried: &[usize], weights: &mut Vec<u32>) {
         weights.clear();
         let passive = &self.config.passive;
-        let members = || self.config.servers.iter().zip(&self.servers).enumerate();
+        let members = || self.members.iter().zip(&self.servers).enumerate();
         let (mut known, mut well, mut backups) = (0_usize, 0_usize, false);
         for (at, (member, state)) in members() {
             backups |= member.backup;
@@ -145,7 +180,7 @@ impl Shared {
 
     /// Weighs the backups too. Returns whether any of them is in service: few of the others are enough then.
     fn weigh_backups(&self, tried: &[usize], weights: &mut [u32]) -> bool {
-        let members = self.config.servers.iter().zip(&self.servers).zip(weights).enumerate();
+        let members = self.members.iter().zip(&self.servers).zip(weights).enumerate();
         let mut any = false;
         for (at, ((member, state), weight)) in members {
             if member.backup && !tried.contains(&at) {
@@ -158,8 +193,7 @@ impl Shared {
 
     fn panic(&self, weights: &mut [u32], others: bool) {
         self.lasting.panics.fetch_add(1, Ordering::Relaxed);
-        for (weight, (member, state)) in weights.iter_mut().zip(self.config.servers.iter().zip(&self.servers))
-        {
+        for (weight, (member, state)) in weights.iter_mut().zip(self.members.iter().zip(&self.servers)) {
             let asked = !state.is_drained() && member.backup != others;
             *weight = if asked { member.weight * WHOLE } else { 0 };
         }

@@ -57,9 +57,9 @@ impl Upstreams {
     pub fn standing(&self) -> Vec<Standing> {
         let wall = self.clock.now();
         let mut standing = Vec::new();
-        for group in self.plans.current().upstreams() {
+        for group in self.plans.current().upstreams().iter() {
             let now = group.now();
-            for (member, state) in group.config.servers.iter().zip(&group.servers) {
+            for (member, state) in group.members.iter().zip(&group.servers) {
                 let told = state.told(group.config.passive.slow_start, now);
                 let ago = |since: u64| wall.minus(Duration::from_millis(now.saturating_sub(since)));
                 standing.push(Standing {
@@ -94,7 +94,8 @@ impl Upstreams {
 
     fn find(&self, name: &str, server: &str) -> Result<(Arc<Shared>, Arc<ServerState>), Unknown> {
         let plan = self.plans.current();
-        let group = plan.upstreams().iter().find(|group| group.name == name);
+        let groups = plan.upstreams();
+        let group = groups.iter().find(|group| group.name == name);
         let group = group.ok_or_else(|| Unknown::Upstream { name: name.to_owned() })?;
         let state = group.servers.iter().find(|state| state.label() == server);
         let unknown = || Unknown::Server { name: name.to_owned(), server: server.to_owned() };

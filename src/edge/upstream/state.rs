@@ -180,13 +180,18 @@ impl ServerState {
 
     /// One more request under way, if there are fewer than `most` (0: in any case).
     pub fn take_off(&self, most: u32) -> bool {
-        // Ordered with whoever waits: see `queue`.
-        if self.in_flight.fetch_add(1, Ordering::SeqCst) >= most && most > 0 {
-            self.in_flight.fetch_sub(1, Ordering::SeqCst);
-            return false;
-        }
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        true
+        // Ordered with whoever waits: see `queue`. Counted only if there is room: a count that is taken
+        // back would look like a full server to somebody, who would then wait for nobody's end.
+        let room = |under_way: u32| (under_way < most).then_some(under_way + 1);
+        let taken = match most {
+            0 => {
+                self.in_flight.fetch_add(1, Ordering::SeqCst);
+                true
+            }
+            _ => self.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, room).is_ok(),
+        };
+        self.requests.fetch_add(u64::from(taken), Ordering::Relaxed);
+        taken
     }
 
     /// One fewer.

@@ -27,9 +27,11 @@ pub enum Way {
     Half,
     /// Waits for the test before it answers.
     Wait,
+    /// Answers and says that it will say no more, but goes on reading.
+    Mute,
 }
 
-const WAYS: [Way; 6] = [Way::Answer, Way::Unwell, Way::Hang, Way::Break, Way::Half, Way::Wait];
+const WAYS: [Way; 7] = [Way::Answer, Way::Unwell, Way::Hang, Way::Break, Way::Half, Way::Wait, Way::Mute];
 
 /// A server, killed with all its connections when dropped.
 pub struct Node {
@@ -113,8 +115,9 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         shared.seen.lock().push(request.clone());
         let _ = shared.arrive.send(request);
         let name = &shared.name;
-        let (status, body) = match WAYS[usize::from(shared.way.load(Ordering::SeqCst))] {
-            Way::Answer => ("200 OK", name.as_str()),
+        let way = WAYS[usize::from(shared.way.load(Ordering::SeqCst))];
+        let (status, body) = match way {
+            Way::Answer | Way::Mute => ("200 OK", name.as_str()),
             Way::Unwell => ("503 Service Unavailable", "unwell"),
             Way::Hang => std::future::pending().await,
             Way::Break => return,
@@ -129,6 +132,9 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         };
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         if stream.write_all(head.as_bytes()).await.is_err() {
+            return;
+        }
+        if way == Way::Mute && stream.shutdown().await.is_err() {
             return;
         }
     }

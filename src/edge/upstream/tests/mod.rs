@@ -3,6 +3,7 @@
 mod balance;
 mod health;
 mod line;
+mod names;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

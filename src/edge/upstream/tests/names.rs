@@ -1,0 +1,66 @@
+//! Servers by name: followed when they move, kept while nobody knows where they are.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::config::route::RouteAuth;
+use crate::config::upstream::{Named, Upstream};
+use crate::edge::tests::harness::{Echo, Gate, route};
+use crate::edge::upstream::names::{Found, Names, Resolve};
+
+type Zone = Arc<Mutex<BTreeMap<String, Vec<IpAddr>>>>;
+
+/// A resolver that knows this zone; everything is good for a minute.
+fn of(zone: &Zone, asked: &Arc<Mutex<u32>>) -> Resolve {
+    let (zone, asked) = (Arc::clone(zone), Arc::clone(asked));
+    Arc::new(move |host| {
+        *asked.lock() += 1;
+        let addresses = zone.lock().get(&host).cloned().ok_or_else(|| "no such name".to_owned());
+        Box::pin(async move { Ok(Found { addresses: addresses?, good_for: Duration::from_secs(60) }) })
+    })
+}
+
+#[tokio::test]
+async fn a_name_is_followed_when_it_is_due_and_what_was_known_is_kept_while_nobody_answers() {
+    let app = Echo::start().await;
+    let port = match &app.server {
+        crate::config::upstream::Server::Tcp(address) => address.port(),
+        crate::config::upstream::Server::Unix(_) => unreachable!("it listens on TCP"),
+    };
+    let gate = Gate::with(vec![route("/", RouteAuth::None)], Vec::new(), |parts| {
+        let named = Named { host: "app.internal".to_owned(), port, weight: 1, backup: false };
+        let group = Upstream { names: vec![named], ..Upstream::of(Vec::new()) };
+        parts.settings.upstreams.insert("app".to_owned(), group);
+    });
+    let (zone, asked) = (Zone::default(), Arc::new(Mutex::new(0)));
+    let mut names = Names::new(gate.running.plans(), of(&zone, &asked));
+    let servers =
+        || gate.running.upstreams().standing().into_iter().map(|one| one.server).collect::<Vec<_>>();
+    let mut now = Instant::now();
+    names.look(now).await;
+    let refused = gate.get("/", &[]).await;
+    assert_eq!((refused.status.as_u16(), refused.problem().as_str()), (503, "upstream-unresolved"));
+
+    zone.lock().insert("app.internal".to_owned(), vec!["127.0.0.1".parse().unwrap()]);
+    names.look(now + Duration::from_secs(4)).await;
+    assert_eq!((servers(), *asked.lock()), (Vec::new(), 1), "not due yet");
+    now += Duration::from_secs(5);
+    names.look(now).await;
+    assert_eq!(servers(), [format!("127.0.0.1:{port}")]);
+    assert_eq!(gate.get("/", &[]).await.status, 200);
+
+    zone.lock().clear();
+    now += Duration::from_secs(60);
+    names.look(now).await;
+    assert_eq!((gate.get("/", &[]).await.status.as_u16(), *asked.lock()), (200, 3));
+    zone.lock()
+        .insert("app.internal".to_owned(), vec!["127.0.0.2".parse().unwrap(), "127.0.0.1".parse().unwrap()]);
+    now += Duration::from_secs(5);
+    names.look(now).await;
+    assert_eq!(servers(), [format!("127.0.0.1:{port}"), format!("127.0.0.2:{port}")]);
+    assert_eq!(app.connections(), 1, "the pool of a server that stays is kept");
+}
