@@ -93,8 +93,13 @@ impl Chunked {
     fn size(&mut self, line: &[u8]) -> Result<State, FramingRefused> {
         let line = without_end(line)?;
         let digits = memchr(b';', line).unwrap_or(line.len());
-        self.set_aside(line.len() - digits)?;
-        match number(line.get(..digits).unwrap_or_default(), 16).ok_or(FramingRefused::Chunk)? {
+        let (size, extension) = line.split_at_checked(digits).unwrap_or((line, &[]));
+        // Nobody reads it here; whoever stands before might, and end it at a byte that ends a text elsewhere.
+        if extension.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+            return Err(FramingRefused::Chunk);
+        }
+        self.set_aside(extension.len())?;
+        match number(size, 16).ok_or(FramingRefused::Chunk)? {
             0 => Ok(State::Trailers),
             size => Ok(State::Data(size)),
         }
