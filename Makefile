@@ -4,7 +4,7 @@
 CARGO ?= cargo
 TARGET := x86_64-unknown-linux-gnu
 
-.PHONY: help test setup schemathesis lint static dist bench bench-full bench-setup storm torture fuzz month deny docs fmt
+.PHONY: help test setup scan schemathesis lint static dist bench bench-full bench-setup storm torture fuzz month deny docs fmt
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,11 @@ setup: ## Install the peers that tests speak to (Debian packages; needs root onl
 schemathesis: ## Ask a running gate all that docs/openapi.json allows, and more (Python 3; installs schemathesis)
 	$(CARGO) build
 	tests/schemathesis.sh
+
+scan: ## slowhttptest, sslscan and testssl.sh judge a running gate (Debian packages; about five minutes)
+	sh tests/tools/setup.sh
+	$(CARGO) build
+	tests/tools/scan.py target/$(TARGET)/debug/keepgate
 
 lint: ## Formatting, clippy without warnings, the house rules
 	$(CARGO) fmt --all --check

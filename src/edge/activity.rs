@@ -63,6 +63,11 @@ impl Activity {
         }
     }
 
+    /// No head is under way any more, whatever became of it.
+    pub fn head_ends(&self) {
+        self.head_since.set(None);
+    }
+
     /// Until when something must happen; `None` while a request is under way.
     pub fn deadline(&self, limits: &Limits) -> Option<Instant> {
         if self.requests.get() > 0 {

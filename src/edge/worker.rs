@@ -215,7 +215,7 @@ impl Worker {
                     Rc::clone(&worker).request(Rc::clone(&peer), busy, arrived).map(Ok::<_, Infallible>)
                 })
             };
-            let io = TokioIo::new(Watched::new(io, Arc::clone(self.counters())));
+            let io = TokioIo::new(Watched::new(io, Rc::clone(&activity), Arc::clone(self.counters())));
             let connection = Box::pin(local.protocols.http2.serve_connection(io, service));
             let finish = |connection: Pin<&mut http2::Connection<_, _, _>>, _| connection.graceful_shutdown();
             return Box::pin(async move {

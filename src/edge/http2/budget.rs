@@ -123,10 +123,11 @@ impl Budget {
 
     /// A frame went to the client.
     pub fn sent(&mut self, frame: &Frame) {
-        let ends = matches!(frame.kind, DATA | HEADERS) && frame.ends_stream();
-        if ends {
+        // By an answer's head: who breaks off a download after it does as people do.
+        if frame.kind == HEADERS {
             self.resets.earn(1);
         }
+        let ends = matches!(frame.kind, DATA | HEADERS) && frame.ends_stream();
         if ends || (frame.kind == DATA && frame.length >= FULL) {
             self.control.earn(EARNED);
         }
@@ -206,7 +207,7 @@ mod tests {
         let mut budget = begun(start);
         for _ in 0..10 * RESETS {
             budget.received(&RESET, || start).unwrap();
-            budget.sent(&frame(HEADERS, 20, 1, 3));
+            budget.sent(&frame(HEADERS, 20, 4, 3));
         }
     }
 

@@ -27,6 +27,8 @@ pub const CONTINUATION: u8 = 0x9;
 
 /// END_STREAM of DATA and HEADERS, ACK of SETTINGS and PING.
 const FIRST_FLAG: u8 = 0x1;
+/// END_HEADERS of HEADERS and CONTINUATION.
+const END_HEADERS: u8 = 0x4;
 /// PADDED
 const PADDED: u8 = 0x8;
 
@@ -69,23 +71,44 @@ impl Frame {
     }
 }
 
+const fn carries_fields(kind: u8) -> bool {
+    matches!(kind, HEADERS | CONTINUATION)
+}
+
 /// Where in its frames a stream of bytes stands.
 #[derive(Debug)]
 pub struct Scanner {
     seen: [u8; HEAD + START],
     have: usize,
     skip: usize,
+    /// Whether what is passed over belongs to a head: fields, or the preface.
+    passes_head: bool,
+    /// Whether the fields go on in the next frame.
+    head_goes_on: bool,
 }
 
 impl Scanner {
     /// A stream that begins with so many bytes that are no frames.
     pub const fn after(preface: usize) -> Self {
-        Self { seen: [0; HEAD + START], have: 0, skip: preface }
+        Self {
+            seen: [0; HEAD + START],
+            have: 0,
+            skip: preface,
+            passes_head: preface > 0,
+            head_goes_on: false,
+        }
     }
 
     /// Whether the last byte seen was a frame's last.
     pub const fn is_between_frames(&self) -> bool {
         self.have == 0 && self.skip == 0
+    }
+
+    /// Whether a head has begun and is not complete: the connection's, a frame's, or a request's.
+    pub const fn is_within_head(&self) -> bool {
+        let [_, _, _, kind, ..] = self.seen;
+        let frame = self.have > 0 && (self.have < HEAD || carries_fields(kind));
+        frame || (self.skip > 0 && self.passes_head) || self.head_goes_on
     }
 
     /// Goes over the next bytes and shows each frame as soon as its head and the start of its payload are there.
@@ -130,6 +153,10 @@ impl Scanner {
         let [_, _, _, kind, flags, a, b, c, d, start @ ..] = std::mem::take(&mut self.seen);
         self.have = 0;
         self.skip = length.saturating_sub(START);
+        self.passes_head = carries_fields(kind);
+        if self.passes_head {
+            self.head_goes_on = flags & END_HEADERS == 0;
+        }
         let stream = u32::from_be_bytes([a, b, c, d]) & 0x7fff_ffff;
         Frame { length, kind, flags, stream, start }
     }
@@ -164,6 +191,36 @@ mod tests {
     fn the_reserved_bit_of_a_stream_is_nobodys() {
         let bytes = frame(0, DATA, 0x8000_0003);
         assert_eq!(seen(&mut Scanner::after(0), [bytes])[0].stream, 3);
+    }
+
+    #[test]
+    fn a_head_is_under_way_until_its_last_byte() {
+        let flagged = |kind, flags| {
+            let mut bytes = frame(20, kind, 1);
+            bytes[4] = flags;
+            bytes
+        };
+        let mut scanner = Scanner::after(3);
+        let mut within = |bytes: &[u8]| {
+            seen(&mut scanner, [bytes.to_vec()]);
+            scanner.is_within_head()
+        };
+        assert!(within(b"PR"));
+        assert!(!within(b"I"));
+        for (whole, goes_on) in [
+            (flagged(HEADERS, END_HEADERS), false),
+            (flagged(HEADERS, 0), true),
+            (flagged(CONTINUATION, 0), true),
+            (flagged(CONTINUATION, END_HEADERS), false),
+        ] {
+            let (last, rest) = whole.split_last().unwrap();
+            assert!(rest.chunks(3).all(&mut within), "{whole:?}");
+            assert_eq!(within(&[*last]), goes_on, "{whole:?}");
+        }
+        let data = frame(20, DATA, 1);
+        assert!(within(&data[..8]));
+        assert!(!within(&data[8..15]));
+        assert!(!within(&data[15..]));
     }
 
     #[test]

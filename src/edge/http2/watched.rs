@@ -2,10 +2,12 @@
 //!
 //! A connection past its budget gets a GOAWAY of ours at the next frame's end, and then nothing more: hyper is told
 //! that its stream broke, once the client had its chance to read why. What h2 itself ends for a client's fault
-//! is counted by the code of its GOAWAY.
+//! is counted by the code of its GOAWAY. The connection's activity hears of a head that has begun, so that it has as long
+//! to arrive as in HTTP/1.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -14,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::budget::{Breach, Budget};
 use super::frames::{Frame, GOAWAY, HEADERS, Scanner};
+use crate::edge::activity::Activity;
 use crate::observe::metrics::EdgeCounters;
 use crate::observe::metrics::http2::Ended;
 
@@ -30,6 +33,7 @@ pub struct Watched<T> {
     /// The newest stream of the client's.
     newest: u32,
     ending: Option<Ending>,
+    activity: Rc<Activity>,
     counters: Arc<EdgeCounters>,
 }
 
@@ -42,20 +46,26 @@ struct Ending {
 
 impl<T> Watched<T> {
     /// Watches a stream from its first byte.
-    pub fn new(inner: T, counters: Arc<EdgeCounters>) -> Self {
+    pub fn new(inner: T, activity: Rc<Activity>, counters: Arc<EdgeCounters>) -> Self {
         let budget = Budget::new(Instant::now());
         let (from_client, to_client) = (Scanner::after(PREFACE), Scanner::after(0));
-        Self { inner, from_client, to_client, budget, newest: 0, ending: None, counters }
+        Self { inner, from_client, to_client, budget, newest: 0, ending: None, activity, counters }
     }
 
     fn received(&mut self, bytes: &[u8]) -> Result<(), Breach> {
-        let Self { from_client, budget, newest, .. } = self;
-        from_client.feed(bytes, |frame| {
+        let Self { from_client, budget, newest, activity, .. } = self;
+        let judged = from_client.feed(bytes, |frame| {
             if frame.kind == HEADERS {
                 *newest = frame.stream.max(*newest);
             }
             budget.received(frame, Instant::now)
-        })
+        });
+        if from_client.is_within_head() {
+            activity.head_begins();
+        } else {
+            activity.head_ends();
+        }
+        judged
     }
 
     fn sent(&mut self, bytes: &[u8]) {

@@ -257,6 +257,55 @@ async fn every_flood_ends_its_own_connection_and_holds_up_nobody_else() {
     assert!(grown < 64 * 1024, "memory grew by {grown} KiB");
 }
 
+/// The slower form of rapid reset: each stream has begun, and an upstream heard of it, before it is reset.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_are_reset_once_they_have_begun_run_out_too() {
+    const AT_ONCE: u32 = 50;
+    let (upstream, stuck) = (Recorder::start().await, stuck());
+    let gate = gate_before(&upstream, &stuck);
+    let mut tls = gate.client().stream_http2().await.expect("the gate speaks HTTP/2");
+    let (mut seen, mut bytes, mut piece) = (Seen::default(), Vec::new(), vec![0; 16384]);
+    let mut said = Wire::begun().bytes;
+    for round in 0..20 {
+        let streams = round * AT_ONCE..(round + 1) * AT_ONCE;
+        let open = streams.clone().fold(Wire::default(), |wire, number| wire.post(stream(number)));
+        said.extend(open.frame(PING, 0, 0, &[0; 8]).bytes);
+        if tls.write_all(&said).await.is_err() {
+            break;
+        }
+        // What was said before the answer to PING was heard.
+        let answered = seen.pongs.len();
+        while seen.pongs.len() == answered && !seen.closed {
+            match tls.read(&mut piece).await {
+                Ok(size @ 1..) => bytes.extend_from_slice(&piece[..size]),
+                _ => seen.closed = true,
+            }
+            seen.take(&mut bytes);
+        }
+        let reset = |wire: Wire, number| wire.frame(RST_STREAM, 0, stream(number), &CANCEL);
+        said = streams.fold(Wire::default(), reset).bytes;
+    }
+    assert_eq!((seen.goaway, seen.closed), (Some(CALM), true));
+    assert_eq!(ended(&gate, "resets").await, 1);
+}
+
+/// A head that does not come to its end holds the connection no longer than in HTTP/1.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_does_not_arrive_in_time_ends_the_connection() {
+    let (upstream, stuck) = (Recorder::start().await, stuck());
+    let gate = gate_before(&upstream, &stuck);
+    let half = coded(&[(":method", "GET")]);
+    let block = Wire::begun().frame(HEADERS, END_STREAM, 1, &half);
+    let frame = Wire::begun().raw(&[0, 0, 40, HEADERS, END_STREAM | END_HEADERS, 0, 0, 0, 1]).raw(&half);
+    let head = Wire::begun().raw(&[0, 0, 40, HEADERS]);
+    let after = Wire::begun().get(1).until(1).frame(HEADERS, END_STREAM, 3, &half);
+    for late in [block, frame, head, after] {
+        let tls = gate.client().stream_http2().await.expect("the gate speaks HTTP/2");
+        let seen = late.converse(tls, u32::MAX).await;
+        assert!(seen.closed, "{seen:?}");
+    }
+}
+
 /// A client that opens no window is waited for as long as one that takes no bytes (CVE-2019-9517).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_that_nobody_takes_is_held_for_no_longer_than_the_limit() {

@@ -25,6 +25,7 @@ fn gate_before(upstream: &Recorder, stuck: &std::net::TcpListener) -> Gate {
         workers = 1
         [limits]
         stall_timeout = "2s"
+        head_timeout = "2s"
         body_bytes = "1GiB"
         [upstreams.app]
         servers = ["{}"]
