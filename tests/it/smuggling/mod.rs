@@ -39,13 +39,11 @@ fn gate_before(address: &str) -> Gate {
 }
 
 /// Cases that do not come out as they should, and why that can wait. One that does is to be taken off.
-const KNOWN_GAPS: [(&str, &str, &str); 1] = [
-    (
-        "HTTP/2: length",
-        "pseudo-header fields among trailers",
-        "the h2 crate does not refuse them, and keeps them to itself; no trailer is passed on",
-    ),
-];
+const KNOWN_GAPS: [(&str, &str, &str); 1] = [(
+    "HTTP/2: length",
+    "pseudo-header fields among trailers",
+    "the h2 crate does not refuse them, and keeps them to itself; no trailer is passed on",
+)];
 
 fn is_known_gap(group: &str, case: &Case) -> bool {
     KNOWN_GAPS.iter().any(|(of, name, _)| *of == group && *name == case.name)
