@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use super::core::Core;
-use crate::edge::acme::keeper::{Keeper, Work};
+use crate::edge::acme::keeper::Keeper;
 use crate::edge::acme::measures::Measures;
+use crate::edge::acme::work::Work;
 use crate::edge::certificates::book::Origin;
 use crate::edge::tls::Terminator;
 use crate::observe::metrics::Metrics;
@@ -20,14 +21,25 @@ pub(in crate::app) fn keeper(core: &Core, terminator: &Terminator, metrics: &Met
     metrics.register(|registry| registry.register_collector(Box::new(measured)));
     if certificates.acme().is_some() {
         let certificates = Arc::clone(certificates);
+        let keeper = Arc::downgrade(&keeper);
         // A node without its certificates yet is ready all the same: whoever balances by readiness
         // would keep the CA from seeing the challenge.
         core.health.register("certificates", move || {
+            if keeper.upgrade().is_some_and(|keeper| keeper.is_over()) {
+                return Err(
+                    "none is renewed any more: restart the node, and tell us what its log says".to_owned()
+                );
+            }
             let served = certificates.served();
-            let missing = served.iter().filter(|served| served.origin == Origin::SelfSigned).count();
-            Ok(match missing {
-                0 => format!("all {} issued", served.len()),
-                _ => format!("{missing} of {} not issued yet: self-signed ones are served", served.len()),
+            let of = |origin: &Origin| served.iter().filter(|served| served.origin == *origin).count();
+            Ok(match (of(&Origin::SelfSigned), of(&Origin::Former), served.len()) {
+                (0, 0, all) => format!("all {all} issued"),
+                (0, former, all) => {
+                    format!("{former} of {all} not issued yet: those of other lists of names are served")
+                }
+                (missing, _, all) => {
+                    format!("{missing} of {all} not issued yet: self-signed ones are served")
+                }
             })
         });
     }

@@ -253,7 +253,7 @@ impl Certificates {
                 self.stand_ins.lock().retain(|names, _| acme.certificates.contains(names));
                 let former = OnceCell::new();
                 for names in &acme.certificates {
-                    self.enter_issued(&mut book, names, &former)?;
+                    self.enter_issued(&mut book, (names, &acme.directory), &former)?;
                 }
             }
             (CertificateSource::LocalCa { names }, Some(ca)) => {

@@ -140,8 +140,55 @@ async fn a_certificate_is_renewed_by_command_and_those_who_come_then_see_the_new
 async fn a_certificate_is_renewed_by_itself_after_two_thirds_of_its_life() {
     let pebble = Pebble::start_with(&json!({ "certificateValidityPeriod": 15 })).await;
     let gate = gate_with_one(&pebble);
+    let first = pebble.issued(&gate, "a.example.test").await.expect("issued");
     gate.until_it_says("a certificate was renewed");
-    assert!(pebble.issued(&gate, "a.example.test").await.is_some());
+    let issued = metric(&gate, "keepgate_certificate_orders_total{outcome=\"issued\"}").await;
+    let last = pebble.issued(&gate, "a.example.test").await.expect("issued");
+    // By the CA's clock, which shows whole seconds: two thirds of a life between any two, however long this
+    // test was held up.
+    let renewals = issued.parse::<i64>().expect("a number") - 1;
+    let ((begin, end), (last, _)) = (validity(&first), validity(&last));
+    assert!(
+        renewals >= 1 && last - begin >= (end - begin) * 2 / 3 * renewals,
+        "{renewals}: {begin} to {last}"
+    );
+}
+
+/// Its beginning and end, in seconds.
+fn validity(leaf: &[u8]) -> (i64, i64) {
+    let (_, parsed) = x509_parser::parse_x509_certificate(leaf).expect("a certificate");
+    let validity = parsed.validity();
+    (validity.not_before.timestamp(), validity.not_after.timestamp())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_cannot_be_had_does_not_cost_the_others_their_certificate() {
+    let pebble = Pebble::start().await;
+    let mut gate = gate_with_one(&pebble);
+    let before = pebble.issued(&gate, "a.example.test").await;
+    assert!(before.is_some());
+    pebble.look_away();
+    let names = json!([["a.example.test", "b.example.test"]]);
+    gate.rewrite(&pebble.config("http-01", &names, ""));
+    gate.cli(&["reload"]).expect(0);
+    gate.until_it_says(FAILED);
+    for start in ["after a reload", "after a restart"] {
+        assert_eq!(pebble.issued(&gate, "a.example.test").await, before, "{start}");
+        assert_eq!(pebble.issued(&gate, "b.example.test").await, None);
+        let listed = list(&gate);
+        let sources: Vec<_> = listed.iter().map(|one| (&one["names"][0], &one["source"])).collect();
+        let (a, b) = (json!("a.example.test"), json!("b.example.test"));
+        assert_eq!(sources, [(&a, &json!("acme_former")), (&b, &json!("self_signed"))]);
+        assert!(listed.iter().all(|one| one["error"] != ""), "{listed:?}");
+        if start == "after a reload" {
+            gate.restart();
+        }
+    }
+    pebble.look_at(&gate);
+    gate.cli(&["certificate", "renew", "b.example.test"]).expect(0);
+    let after = pebble.issued(&gate, "a.example.test").await;
+    assert!(after.is_some() && after != before);
+    assert_eq!(pebble.issued(&gate, "b.example.test").await, after);
 }
 
 #[tokio::test(flavor = "multi_thread")]

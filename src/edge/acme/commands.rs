@@ -1,12 +1,15 @@
 //! What an operator asks of the keeper: each waits for its turn, after whatever is due.
 
+use std::sync::Arc;
+
 use rustls_pki_types::CertificateDer;
 use tokio::sync::oneshot;
 
-use super::failure::Failure;
-use super::keeper::{Closing, Keeper, Stopped, conversation};
+use super::account::on_disk;
+use super::failure::{Failure, Why};
+use super::keeper::Keeper;
 use super::store::Id;
-use super::when::Record;
+use super::work::{Closing, Stopped, conversation};
 use crate::audit::draft::Draft;
 use crate::config::acme::Acme;
 use crate::model::caller::Actor;
@@ -120,6 +123,11 @@ impl Keeper {
         let Some(served) = self.current(names, &acme.directory) else {
             return Ok(Err(Refusal::NotIssued { name }));
         };
+        // Before the CA is asked: whatever then happens to this node, what is revoked will be replaced.
+        let before = self.record(id);
+        let mut record = before.clone();
+        record.revoking(served.life.until, self.clock.now());
+        self.keep(id, record).await;
         let revoked = conversation(stopped, self.revoke_at_ca(acme, &served.leaf, reason)).await?;
         let draft = Draft::new(
             Intent::CertificateRevoke,
@@ -129,13 +137,28 @@ impl Keeper {
         self.put_on_record(draft.by(actor).target(names.first().map_or("", String::as_str)).reason(reason))
             .await;
         if let Err(failure) = revoked {
+            // If the answer was lost it may be revoked: another is ordered then.
+            if !matches!(failure.why, Why::Unreachable | Why::Unusable) {
+                self.keep(id, before).await;
+            }
             return Ok(Err(Refusal::Failed(failure.to_string())));
         }
         tracing::warn!(?names, reason, "a certificate was revoked; another is ordered");
-        let forgotten = self.store().forget_certificate(names).map_err(|error| error.to_string());
-        self.keep(id, Record::default());
-        let reread = forgotten.and_then(|()| self.certificates.reread().map_err(|error| error.to_string()));
-        Ok(reread.map_err(Refusal::Failed))
+        let (store, certificates) = (self.store().clone(), Arc::clone(&self.certificates));
+        let forgetting = names.to_vec();
+        let forgotten = on_disk(move || store.forget_certificate(&forgetting)).await;
+        // It is served no longer, even if its file could not be removed.
+        let reread = tokio::task::spawn_blocking(move || certificates.reread()).await;
+        let failed = [
+            forgotten
+                .err()
+                .map(|error| format!("it is revoked, and served no longer, but still on disk: {error}")),
+            reread.map_or_else(
+                |error| Some(error.to_string()),
+                |reread| reread.err().map(|error| error.to_string()),
+            ),
+        ];
+        Ok(failed.into_iter().flatten().next().map_or(Ok(()), |why| Err(Refusal::Failed(why))))
     }
 
     async fn revoke_at_ca(

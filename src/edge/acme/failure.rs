@@ -53,6 +53,7 @@ pub struct Failure {
     text: String,
     /// How long the CA wants us to wait.
     pub retry_after: Option<Duration>,
+    for_all: bool,
 }
 
 impl Failure {
@@ -60,13 +61,25 @@ impl Failure {
     pub fn new(why: Why, text: impl ToString) -> Self {
         let tame = |c: char| if c.is_control() { ' ' } else { c };
         let text = text.to_string().chars().take(LONGEST).map(tame).collect();
-        Self { why, text, retry_after: None }
+        Self { why, text, retry_after: None, for_all: false }
     }
 
     /// With what the CA said of waiting.
     pub fn after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = self.retry_after.or(retry_after);
         self
+    }
+
+    /// It is about the account.
+    pub const fn for_all(mut self) -> Self {
+        self.for_all = true;
+        self
+    }
+
+    /// Whether any other order at this CA would fail like this one: it need not be asked to know.
+    pub const fn is_for_all(&self) -> bool {
+        let of_a_name = matches!(self.why, Why::Challenge | Why::Refused | Why::Unusable);
+        self.for_all || !of_a_name || self.retry_after.is_some()
     }
 }
 

@@ -1,25 +1,26 @@
-//! The keeper of certificates: looks when an order is due, makes it, puts what was issued in place, and
-//! remembers what went wrong. One order at a time, over all certificates: a CA sees one polite client.
+//! The keeper of certificates: has one ordered, puts what was issued in place, and remembers what went
+//! wrong. When that is done is [`super::work`]'s business.
 //!
 //! Only the conversation with the CA is cut when the node closes; what was issued is kept, put in place
 //! and on record before anything else happens.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
+use super::account::on_disk;
 use super::commands::Ask;
 use super::failure::{Failure, Why};
 use super::order::{Desk, Issued};
 use super::store::{Id, Store};
-use super::when::{Record, Span};
+use super::when::{Record, Span, pause_for_all};
+use super::work::{Closing, Stopped, Work, conversation};
 use crate::audit::draft::Draft;
 use crate::config::acme::Acme;
 use crate::edge::certificates::Certificates;
-use crate::edge::certificates::book::Served;
+use crate::edge::certificates::book::{Origin, Served};
 use crate::edge::decisions::AuditSink;
 use crate::model::caller::Actor;
 use crate::model::event::{Intent, Outcome};
@@ -27,12 +28,6 @@ use crate::model::random::SharedRng;
 use crate::model::time::{SharedClock, Timestamp};
 use crate::observe::metrics::Count;
 
-/// Longest sleep: clocks are set.
-const NAP: Duration = Duration::from_secs(60);
-/// Shortest: whatever is wrong, it costs no processor.
-const BREATH: Duration = Duration::from_millis(200);
-/// Longest conversation with a CA.
-const CONVERSATION: Duration = Duration::from_secs(600);
 /// Commands that wait for their turn.
 const WAITING: usize = 16;
 
@@ -51,7 +46,7 @@ pub struct Keeper {
     pub(super) desk: Desk,
     audit: Arc<dyn AuditSink>,
     records: Mutex<BTreeMap<Id, Record>>,
-    counts: Counts,
+    pub(super) counts: Counts,
     pub(super) asks: mpsc::Sender<Ask>,
     pub(super) clock: SharedClock,
     rng: SharedRng,
@@ -68,18 +63,6 @@ pub struct Standing {
     pub error: String,
 }
 
-/// Raised when the node closes; a sender that is gone counts as raised.
-pub(super) type Stopped = watch::Receiver<bool>;
-
-/// The node closes.
-pub(super) struct Closing;
-
-/// The keeper's work, to be run once.
-pub struct Work {
-    keeper: Arc<Keeper>,
-    asks: mpsc::Receiver<Ask>,
-}
-
 impl Keeper {
     /// A keeper of these certificates.
     pub fn new(
@@ -93,12 +76,13 @@ impl Keeper {
             provider: Arc::clone(certificates.provider()),
             clock: Arc::clone(&clock),
             rng: Arc::clone(&rng),
+            making: Arc::default(),
         };
         let (asks, asked) = mpsc::channel(WAITING);
         let certificates = Arc::clone(certificates);
         let (records, counts) = (Mutex::default(), Counts::default());
         let keeper = Arc::new(Self { certificates, desk, audit, records, counts, asks, clock, rng });
-        let work = Work { keeper: Arc::clone(&keeper), asks: asked };
+        let work = Work::new(Arc::clone(&keeper), asked);
         (keeper, work)
     }
 
@@ -107,16 +91,25 @@ impl Keeper {
         &self.counts
     }
 
+    /// Whether its work has ended: nothing is renewed any more.
+    pub fn is_over(&self) -> bool {
+        self.asks.is_closed()
+    }
+
     /// Every certificate that is served, in the order of the configuration.
     pub fn standing(&self) -> Vec<Standing> {
         let (acme, now) = (self.certificates.acme(), self.clock.now());
         let ordered = |served: &Served| {
-            let names =
-                acme.iter().flat_map(|acme| &acme.certificates).find(|names| is_for(served, names))?;
-            let directory = &acme.as_ref()?.directory;
-            let record = self.record(&Id::of(names, directory));
-            let life = (served.directory == *directory).then_some(served.life);
-            Some((record.due(life, now), record.error))
+            let acme = acme.as_ref()?;
+            // What stands in for a part of a list waits for the order of the whole.
+            let is_part = |names: &&Vec<String>| names.iter().any(|name| served.names.contains(name));
+            let whole = acme.certificates.iter().find(|names| is_for(served, names));
+            let names = whole.or_else(|| acme.certificates.iter().find(is_part))?;
+            let record = self.record(&Id::of(names, &acme.directory));
+            let life = is_from(served, &acme.directory).then_some(served.life);
+            let unwritten = self.store().unwritten(names);
+            let error = unwritten.map(|why| format!("issued and served, but not written: {why}"));
+            Some((record.due(life, now), error.unwrap_or(record.error)))
         };
         let told = self.certificates.served().into_iter().map(|served| {
             let (due, error) = ordered(&served).unzip();
@@ -135,46 +128,23 @@ impl Keeper {
     }
 
     /// In memory first: a disk that is full must not make us forget that the CA was asked.
-    pub(super) fn keep(&self, id: &Id, record: Record) {
-        if let Err(error) = self.store().keep_record(id, &record) {
+    pub(super) async fn keep(&self, id: &Id, record: Record) {
+        self.records.lock().insert(id.clone(), record.clone());
+        let (store, id) = (self.store().clone(), id.clone());
+        if let Err(error) = on_disk(move || store.keep_record(&id, &record)).await {
             tracing::error!(%error, "what is known of a certificate's orders could not be kept");
         }
-        self.records.lock().insert(id.clone(), record);
     }
 
     /// The certificate for these names, if this CA has issued one. One of a CA before it is served until
     /// then, and is nothing that orders depend on.
     pub(super) fn current(&self, names: &[String], directory: &str) -> Option<Served> {
-        let mut served =
-            self.certificates.served().into_iter().filter(|served| served.directory == directory);
+        let mut served = self.certificates.served().into_iter().filter(|served| is_from(served, directory));
         served.find(|served| is_for(served, names))
     }
 
-    /// Does what is due and says how long nothing will be.
-    async fn pass(&self, stopped: &Stopped) -> Result<Duration, Closing> {
-        let Some(acme) = self.certificates.acme() else { return Ok(NAP) };
-        let mut pause = NAP;
-        for names in &acme.certificates {
-            let id = Id::of(names, &acme.directory);
-            let mut current = self.current(names, &acme.directory);
-            if let Some(served) = current.as_ref().filter(|_| self.record(&id).is_asking(self.clock.now())) {
-                self.suggestion(&acme, &id, served, stopped).await?;
-            }
-            let now = self.clock.now();
-            if self.record(&id).due(current.as_ref().map(|served| served.life), now) <= now {
-                // What came of it is on record; the next try has its time.
-                let _ = self.order(&acme, (names, &id), Actor::System, stopped).await?;
-                current = self.current(names, &acme.directory);
-            }
-            let now = self.clock.now();
-            pause =
-                pause.min(self.record(&id).due(current.as_ref().map(|served| served.life), now).since(now));
-        }
-        Ok(pause.max(BREATH))
-    }
-
     /// Asks the CA when it would have a certificate renewed.
-    async fn suggestion(
+    pub(super) async fn suggestion(
         &self,
         acme: &Acme,
         id: &Id,
@@ -199,7 +169,7 @@ impl Keeper {
                 record.unasked(true, now);
             }
         }
-        self.keep(id, record);
+        self.keep(id, record).await;
         Ok(())
     }
 
@@ -218,7 +188,7 @@ impl Keeper {
         });
         let ordered = ordered.await?;
         let placed = match ordered {
-            Ok(issued) => self.place(names, &acme.directory, issued).await,
+            Ok(issued) => self.place(acme, names, issued).await,
             Err(failure) => Err(failure),
         };
         let (mut record, now) = (self.record(id), self.clock.now());
@@ -229,6 +199,12 @@ impl Keeper {
                 record.issued(life, now, &*self.rng);
                 self.counts.issued.up();
                 let renewal = record.due(Some(life), now);
+                if record.wished(Some(life), now) <= now {
+                    tracing::error!(
+                        ?names,
+                        "what was issued just now would be renewed at once: check this machine's clock"
+                    );
+                }
                 let until = life.until;
                 let reason = if before.is_some() {
                     tracing::info!(?names, %until, %renewal, "a certificate was renewed");
@@ -250,22 +226,63 @@ impl Keeper {
                 (draft(Outcome::Failed).reason(failure.why.word()), Err(failure))
             }
         };
-        self.keep(id, record);
+        self.keep(id, record).await;
+        self.tell_others(acme, id, &result).await;
         self.put_on_record(draft).await;
         Ok(result)
     }
 
-    /// Writes it to disk, then serves it.
-    async fn place(&self, names: &[String], directory: &str, issued: Issued) -> Result<Span, Failure> {
+    /// What the other certificates learn of an order: a CA that is away, or wants to be left alone, is not
+    /// asked once more for each of them.
+    async fn tell_others(&self, acme: &Acme, id: &Id, result: &Result<(), Failure>) {
+        let until = match result {
+            Err(failure) if failure.is_for_all() => {
+                Some(self.clock.now().plus(pause_for_all(failure.retry_after)))
+            }
+            Err(_) => return,
+            Ok(()) => None,
+        };
+        for other in acme.certificates.iter().map(|names| Id::of(names, &acme.directory)) {
+            let before = self.record(&other);
+            let mut record = before.clone();
+            match until {
+                Some(until) => record.hold(until),
+                None => record.release(),
+            }
+            if other != *id && record != before {
+                self.keep(&other, record).await;
+            }
+        }
+    }
+
+    /// Writes it to disk, then serves it; and serves it also if it cannot be written yet, for it cannot be
+    /// had again at will.
+    async fn place(&self, acme: &Acme, names: &[String], issued: Issued) -> Result<Span, Failure> {
         let (store, certificates) = (self.store().clone(), Arc::clone(&self.certificates));
-        let (names, directory) = (names.to_vec(), directory.to_owned());
+        let (acme, names, now) = (acme.clone(), names.to_vec(), self.clock.now());
         let placing = tokio::task::spawn_blocking(move || {
-            let kept = store.keep_certificate((&names, &directory), &issued.key, &issued.chain);
-            kept.map_err(|error| Failure::new(Why::Setup, error))?;
+            match store.keep_certificate((&names, &acme.directory), &issued.key, &issued.chain) {
+                Ok(()) => store.tidy(&acme.certificates, now),
+                Err(error) => tracing::error!(
+                    ?names, %error,
+                    "a certificate was issued and is served, but could not be written: that is tried every minute, and a restart before it succeeds loses it"
+                ),
+            }
             certificates.reread().map_err(|error| Failure::new(Why::Setup, error))?;
             Ok(issued.life)
         });
         placing.await.unwrap_or_else(|error| Err(Failure::new(Why::Setup, error)))
+    }
+
+    /// Has the disk told what it could not be told before.
+    pub(super) async fn catch_up(&self) {
+        if self.store().is_ahead() {
+            let store = self.store().clone();
+            match on_disk(move || store.catch_up()).await {
+                Ok(()) => tracing::info!("what could not be written of certificates has been written"),
+                Err(error) => tracing::error!(%error, "what is known of certificates cannot be written"),
+            }
+        }
     }
 
     fn forget_account(&self, acme: &Acme) {
@@ -282,42 +299,9 @@ impl Keeper {
     }
 }
 
-impl Work {
-    /// Keeps the certificates until the flag is raised.
-    pub async fn run(mut self, stopped: Stopped) {
-        while let Ok(()) = self.turn(&stopped).await {}
-    }
-
-    async fn turn(&mut self, stopped: &Stopped) -> Result<(), Closing> {
-        let keeper = Arc::clone(&self.keeper);
-        let pause = keeper.pass(stopped).await?;
-        tokio::select! {
-            biased;
-            () = until(stopped.clone()) => Err(Closing),
-            // Before commands, which may be about what is new.
-            () = keeper.certificates.changed() => Ok(()),
-            Some(ask) = self.asks.recv() => keeper.answer(ask, stopped).await,
-            () = tokio::time::sleep(pause) => Ok(()),
-        }
-    }
-}
-
-/// Speaks with a CA until it is done, takes too long, or the node closes.
-pub(super) async fn conversation<T>(
-    stopped: &Stopped,
-    speaking: impl Future<Output = Result<T, Failure>>,
-) -> Result<Result<T, Failure>, Closing> {
-    tokio::select! {
-        biased;
-        () = until(stopped.clone()) => Err(Closing),
-        spoken = tokio::time::timeout(CONVERSATION, speaking) => {
-            Ok(spoken.unwrap_or_else(|_| Err(Failure::new(Why::Unreachable, "the CA did not finish in time"))))
-        }
-    }
-}
-
-async fn until(mut stopped: Stopped) {
-    let _ = stopped.wait_for(|stop| *stop).await;
+/// Whether it was ordered there, for the list that it serves.
+fn is_from(served: &Served, directory: &str) -> bool {
+    served.origin == Origin::Acme && served.directory == directory
 }
 
 fn is_for(served: &Served, names: &[String]) -> bool {

@@ -1,7 +1,8 @@
 //! One order from the account to the chain (RFC 8555 §7.1): account → order → challenges → finalize →
 //! certificate. What the CA sends is checked against what was asked for before anybody sees it.
 //!
-//! It keeps nothing but the account: what becomes of a certificate is [`super::keeper`]'s business.
+//! It keeps nothing: the account is [`super::account`]'s business, and what becomes of a certificate
+//! [`super::keeper`]'s.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,8 +12,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error,
-    ExternalAccountKey, Identifier, NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier, NewOrder, Order,
+    OrderStatus, Problem, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls::crypto::CryptoProvider;
@@ -20,10 +21,10 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
+use super::account::Customer;
 use super::challenges::{Challenges, Shown};
-use super::client::Client;
 use super::failure::{Failure, Why};
-use super::store::{Credentials, KeptAccount, Store};
+use super::store::Store;
 use super::when::Span;
 use crate::config::acme::{Acme, Challenge};
 use crate::edge::certificates::book::validity_and_names;
@@ -59,63 +60,11 @@ pub struct Desk {
     pub clock: SharedClock,
     /// Randomness.
     pub rng: SharedRng,
-}
-
-/// An account at a CA, and the client that speaks for it.
-pub struct Customer {
-    account: Account,
-    client: Client,
+    /// Held while an account is made and written down.
+    pub making: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Desk {
-    /// Opens the account at the configured directory, or makes one there.
-    pub async fn customer(&self, acme: &Acme) -> Result<Customer, Failure> {
-        let ca = acme.directory_ca.as_deref();
-        let client = Client::new(ca, Arc::clone(&self.provider), Arc::clone(&self.clock))
-            .map_err(|error| Failure::new(Why::Setup, error))?;
-        let opened = self.open(acme, &client).await;
-        match opened {
-            Ok(account) => Ok(Customer { account, client }),
-            Err(failure) => Err(failure.after(client.take_retry_after())),
-        }
-    }
-
-    async fn open(&self, acme: &Acme, client: &Client) -> Result<Account, Failure> {
-        let builder = Account::builder_with_http(Box::new(client.clone()));
-        let kept = self.store.account(&acme.directory).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the account at the CA cannot be read; another is made");
-            None
-        });
-        let contact: Vec<_> = acme.contact.iter().map(|address| format!("mailto:{address}")).collect();
-        let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
-        if let Some(mut kept) = kept {
-            let account = builder.from_credentials(credentials(&kept.credentials)?).await?;
-            if kept.contact != acme.contact {
-                account.update_contacts(&contact).await?;
-                kept.contact.clone_from(&acme.contact);
-                self.keep(&kept)?;
-            }
-            return Ok(account);
-        }
-        let new =
-            NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-        let external = acme.external_account.as_ref().map(|external| {
-            let key = external.mac_key().map_err(|error| Failure::new(Why::Setup, error))?;
-            Ok::<_, Failure>(ExternalAccountKey::new(external.kid.clone(), &key))
-        });
-        let external = external.transpose()?;
-        let (account, credentials) = builder.create(&new, acme.directory.clone(), external.as_ref()).await?;
-        let written = Zeroizing::new(serde_json::to_string(&credentials).map_err(Error::Json)?);
-        let credentials: Credentials = serde_json::from_str(&written).map_err(Error::Json)?;
-        self.keep(&KeptAccount { contact: acme.contact.clone(), credentials })?;
-        tracing::info!(directory = acme.directory, account = account.id(), "an account was made at the CA");
-        Ok(account)
-    }
-
-    fn keep(&self, account: &KeptAccount) -> Result<(), Failure> {
-        self.store.keep_account(account).map_err(|error| Failure::new(Why::Setup, error))
-    }
-
     /// Orders a certificate for these names in place of that one, if there is one and the CA wants to
     /// know (RFC 9773 §5).
     pub async fn order(
@@ -125,6 +74,7 @@ impl Desk {
         names: &[String],
         replaces: Option<&CertificateDer<'_>>,
     ) -> Result<Issued, Failure> {
+        self.probe().await?;
         let ordered = self.run(acme, &customer.account, names, replaces).await;
         ordered.map_err(|failure| failure.after(customer.client.take_retry_after()))
     }
@@ -210,19 +160,22 @@ impl Desk {
         reason: instant_acme::RevocationReason,
     ) -> Result<(), Failure> {
         let request = instant_acme::RevocationRequest { certificate, reason: Some(reason) };
-        let revoked = customer.account.revoke(&request).await;
+        let revoked = match customer.account.revoke(&request).await {
+            // By us, and the answer was lost, or by somebody else who has its key.
+            Err(Error::Api(problem)) if kind(&problem) == "alreadyRevoked" => Ok(()),
+            revoked => revoked,
+        };
         revoked.map_err(|error| Failure::from(error).after(customer.client.take_retry_after()))
     }
 
     /// When the CA would have a certificate renewed, and how long that holds; `None` if it does not say
-    /// such things at all.
+    /// such things at all, or cannot be asked about this one, which does not name its issuer's key.
     pub async fn suggestion(
         &self,
         customer: &Customer,
         certificate: &CertificateDer<'_>,
     ) -> Result<Option<(Span, Duration)>, Failure> {
-        let id = CertificateIdentifier::try_from(certificate)
-            .map_err(|reason| Failure::new(Why::Unusable, reason))?;
+        let Ok(id) = CertificateIdentifier::try_from(certificate) else { return Ok(None) };
         let (info, wait) = match customer.account.renewal_info(&id).await {
             Err(Error::Unsupported(_)) => return Ok(None),
             asked => asked?,
@@ -235,6 +188,12 @@ impl Desk {
     }
 }
 
+/// The last word of a problem's type (RFC 8555 §6.7).
+fn kind(problem: &Problem) -> &str {
+    let kind = problem.r#type.as_deref().unwrap_or_default();
+    kind.strip_prefix("urn:ietf:params:acme:error:").unwrap_or_default()
+}
+
 async fn begin(
     account: &Account,
     identifiers: &[Identifier],
@@ -243,18 +202,16 @@ async fn begin(
     let replaced = replaces.and_then(|certificate| CertificateIdentifier::try_from(certificate).ok());
     if let Some(replaced) = replaced {
         match account.new_order(&NewOrder::new(identifiers).replaces(replaced)).await {
-            // It knows no such thing, or no such certificate any more (RFC 9773 §5, alreadyReplaced):
-            // the order is as good without.
-            Err(Error::Unsupported(_) | Error::Api(_) | Error::Other(_)) => {}
+            // It knows no such thing, or no such certificate of this account, or has replaced it (RFC 9773
+            // §5): the order is as good without. Whatever else it refuses, it would refuse again.
+            Err(Error::Unsupported(_)) => {}
+            Err(Error::Api(problem))
+                if ["alreadyReplaced", "malformed", "unauthorized"].contains(&kind(&problem)) => {}
+            Err(Error::Other(error)) if error.to_string().starts_with("replaces field mismatch") => {}
             begun => return Ok(begun?),
         }
     }
     Ok(account.new_order(&NewOrder::new(identifiers)).await?)
-}
-
-fn credentials(kept: &Credentials) -> Result<AccountCredentials, Failure> {
-    let text = Zeroizing::new(serde_json::to_string(kept).map_err(Error::Json)?);
-    Ok(serde_json::from_str(&text).map_err(Error::Json)?)
 }
 
 fn signing_request(names: &[String], key: &KeyPair) -> Result<Vec<u8>, Failure> {

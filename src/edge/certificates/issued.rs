@@ -3,6 +3,7 @@
 //! changed with the site in full traffic; only names without any are answered for by a self-signed one.
 
 use std::cell::OnceCell;
+use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::book::{Book, Origin, Served};
 use super::{Certificates, TlsError, kept};
 use crate::edge::local_ca;
 
-/// Certificates of other lists, the one that lives longest first.
+/// Certificates of other lists, those of the same CA and those that live longest first.
 pub(super) type Former = OnceCell<Vec<(Served, Arc<CertifiedKey>)>>;
 
 impl Certificates {
@@ -20,7 +21,7 @@ impl Certificates {
     pub(super) fn enter_issued(
         &self,
         book: &mut Book,
-        names: &[String],
+        (names, directory): (&[String], &str),
         former: &Former,
     ) -> Result<(), TlsError> {
         let found = self.issued.certificate(names).map_err(|error| error.to_string());
@@ -34,7 +35,7 @@ impl Certificates {
             Err(reason) => tracing::error!(?names, reason, "a certificate that was issued cannot be used"),
         }
         let mut open = names.to_vec();
-        for (served, key) in former.get_or_init(|| self.former()) {
+        for (served, key) in former.get_or_init(|| self.former(directory)) {
             let (has, left) = open.into_iter().partition(|name| served.names.contains(name));
             open = left;
             let has: Vec<String> = has;
@@ -45,13 +46,13 @@ impl Certificates {
         if open.is_empty() { Ok(()) } else { self.enter_stand_in(book, names, open) }
     }
 
-    /// Whatever was issued and has not run out.
-    fn former(&self) -> Vec<(Served, Arc<CertifiedKey>)> {
+    /// Whatever was issued and has not run out; last what is from another CA, which may be one for tests.
+    fn former(&self, directory: &str) -> Vec<(Served, Arc<CertifiedKey>)> {
         let now = self.clock.now();
         let every = self.issued.every_certificate().into_iter();
         let usable = every.filter_map(|kept| self.usable(kept, Origin::Former).ok());
         let mut former: Vec<_> = usable.filter(|(served, _)| served.life.until > now).collect();
-        former.sort_by_key(|(served, _)| std::cmp::Reverse(served.life.until));
+        former.sort_by_key(|(served, _)| (served.directory != directory, Reverse(served.life.until)));
         former
     }
 

@@ -18,7 +18,7 @@ Where a message's end or target could be read in two ways, it is answered with 4
 written anew: its path as it was matched, its framing from the body as it was read, its headers without what ends at a hop.
 
 An HTTP/1 client that closes its side while it waits for an answer is taken for one that has left: the work on its request ends, and it gets none.
-Half-closed clients (`nc -N`) are rare, clients who leave are not, and over TLS most tell the two apart no better.
+Half-closed clients (`nc -N`) are rare, and clients who leave are not.
 ";
 
 /// One section.
