@@ -71,15 +71,22 @@ pub fn target(bytes: &[u8]) {
     let request = Request::post(*path).header(CONTENT_TYPE, &content_type).body(Body::from(body.to_vec()));
     let Ok(request) = request else { return };
     let (status, answer) = ask(request);
-    let is_json = content_type.to_str().is_ok_and(|text| {
-        let media_type = text.split(';').next().unwrap_or_default();
-        media_type.trim().eq_ignore_ascii_case("application/json")
-    });
-    let good = is_json && is_good(body, known);
+    let good = content_type.to_str().is_ok_and(is_json) && is_good(body, known);
     assert_eq!(status == StatusCode::OK, good, "{status} for {:?}", String::from_utf8_lossy(body));
     if !good {
         refused(status, &answer, body);
     }
+}
+
+/// JSON, and in no other charset than UTF-8.
+fn is_json(content_type: &str) -> bool {
+    let lower = content_type.to_ascii_lowercase();
+    let mut parts = lower.split(';').map(str::trim);
+    let media_type = parts.next() == Some("application/json");
+    media_type
+        && parts
+            .filter_map(|part| part.split_once('='))
+            .all(|(name, value)| name.trim() != "charset" || value.trim().trim_matches('"') == "utf-8")
 }
 
 fn ask(request: Request<Body>) -> (StatusCode, Vec<u8>) {
