@@ -225,14 +225,16 @@ async fn a_master_key_that_is_gone_exposed_or_another_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_others_can_write_is_refused() {
+async fn a_folder_with_something_in_it_that_others_can_write_is_refused() {
     let mut gate = Gate::prepare(crate::harness::gate::CHEAP);
     gate.make_data();
+    // An empty one would be made private.
+    fs::write(gate.data().join("theirs"), "").expect("it is ours");
     fs::set_permissions(gate.data(), fs::Permissions::from_mode(0o777)).expect("it is ours");
     let refusal = gate.refuse_start();
     assert_eq!(refusal.code, Some(3));
     assert!(refusal.stderr.contains("can be written by others (mode 777)"), "{refusal:?}");
-    assert_eq!(fs::read_dir(gate.data()).expect("readable").count(), 0);
+    assert_eq!(fs::read_dir(gate.data()).expect("readable").count(), 1, "nothing was written");
 }
 
 #[tokio::test(flavor = "multi_thread")]
