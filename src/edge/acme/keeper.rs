@@ -197,6 +197,8 @@ impl Keeper {
         let (draft, result) = match placed {
             Ok(life) => {
                 record.issued(life, now, &*self.rng);
+                // Before the log says so: whoever reads it finds the list in accord with it.
+                self.keep(id, record.clone()).await;
                 self.counts.issued.up();
                 let renewal = record.due(Some(life), now);
                 if record.wished(Some(life), now) <= now {
@@ -220,13 +222,13 @@ impl Keeper {
                     self.forget_account(acme);
                 }
                 record.failed(&failure.to_string(), failure.retry_after, now, &*self.rng);
+                self.keep(id, record.clone()).await;
                 self.counts.failed.up();
                 let again = record.due(None, now);
                 tracing::error!(?names, reason = %failure, %again, "a certificate could not be had");
                 (draft(Outcome::Failed).reason(failure.why.word()), Err(failure))
             }
         };
-        self.keep(id, record).await;
         self.tell_others(acme, id, &result).await;
         self.put_on_record(draft).await;
         Ok(result)

@@ -28,9 +28,10 @@ impl Said {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Standard error as JSON: how a command with `--json` failed.
+    /// The last line of standard error as JSON: how a command with `--json` failed. Before it may stand that it waited.
     pub fn failure(&self) -> Value {
-        serde_json::from_str(&self.stderr).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        serde_json::from_str(self.stderr.lines().last().unwrap_or_default())
+            .unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
