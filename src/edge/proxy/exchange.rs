@@ -129,7 +129,7 @@ impl Proxy<'_> {
                 }
                 // Nothing was asked of the server: it had closed what was idle, as it may.
                 Err(Failed::Unsent(back)) => request = *back,
-                Err(failed) => return Err(missed(flight, failed, replay, true)),
+                Err(failed) => return Err(missed(flight, failed, (replay, upload), true)),
             }
             self.counters.upstream_retries.up();
         }
@@ -147,7 +147,7 @@ impl Proxy<'_> {
                 flight.answered();
                 Ok(answered)
             }
-            Err(failed) => Err(missed(flight, failed, replay, false)),
+            Err(failed) => Err(missed(flight, failed, (replay, upload), false)),
         }
     }
 
@@ -221,7 +221,12 @@ impl Proxy<'_> {
 }
 
 /// It was sent, at least in part, and there is no answer.
-fn missed(flight: &Flight, failed: Failed, replay: Option<Replay>, kept: bool) -> Miss {
+fn missed(
+    flight: &Flight,
+    failed: Failed,
+    (replay, upload): (Option<Replay>, Option<&Arc<Upload>>),
+    kept: bool,
+) -> Miss {
     match failed {
         // What the client did is not the server's fault.
         Failed::Lost(error) if cause::<BodyError>(&error).is_some() => Miss::last(Why::Lost(error)),
@@ -239,9 +244,12 @@ fn missed(flight: &Flight, failed: Failed, replay: Option<Replay>, kept: bool) -
             flight.failed(CLOSED);
             Miss { why: Why::Closed, again: Some(*back), stale: false }
         }
-        // It may be at work on it.
+        // It may be at work on it. While the client has not sent all, the delay may be the client's: nobody
+        // may put a server out of service by being slow.
         Failed::TimedOut => {
-            flight.failed("no answer in time");
+            if upload.is_none_or(|upload| upload.is_over()) {
+                flight.failed("no answer in time");
+            }
             Miss::last(Why::TimedOut)
         }
     }
