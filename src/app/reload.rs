@@ -30,6 +30,9 @@ use crate::model::time::Timestamp;
 use crate::observe::logging;
 use crate::store::error::CommitError;
 
+/// Longest that a start or a reload waits for the addresses of application servers. Without them it goes on.
+pub(in crate::app) const NAMES: Duration = Duration::from_secs(2);
+
 /// Reads the configuration that the node was started with anew, and checks it with the files it names: the same
 /// file, arguments and environment variables.
 pub type Read = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
@@ -160,10 +163,13 @@ impl Reloader {
         // Files are read and keys parsed: not on a thread that others wait for.
         let prepared = tokio::task::spawn_blocking(move || this.prepare(&config)).await;
         let refused = match prepared {
-            Ok(Ok(prepared)) => match core.trail.record(draft(Outcome::Granted)).await {
-                Ok(()) => return Ok(self.put(core, prepared, &mut running)),
-                Err(error) => Refused::Unrecorded(error),
-            },
+            Ok(Ok(prepared)) => {
+                self.changer.look_ahead(&prepared.changes.next.upstreams, NAMES).await;
+                match core.trail.record(draft(Outcome::Granted)).await {
+                    Ok(()) => return Ok(self.put(core, prepared, &mut running)),
+                    Err(error) => Refused::Unrecorded(error),
+                }
+            }
             Ok(Err(problems)) => Refused::Wrong(problems),
             Err(_) => Refused::Broken,
         };

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -13,7 +13,7 @@ use super::core::Core;
 use super::doors;
 use super::error::AppError;
 use super::ready::{Listeners, Ready};
-use super::reload::{Reloader, Source};
+use super::reload::{NAMES, Reloader, Source};
 use super::upkeep::{self, steps};
 use super::{Orders, certificates, first_administrator, measures};
 use crate::audit::draft::Draft;
@@ -25,9 +25,6 @@ use crate::model::event::{Intent, Outcome};
 use crate::model::id::RequestId;
 use crate::observe::internal::{self, Encode};
 use crate::observe::metrics::Metrics;
-
-/// Longest that a start waits for the addresses of application servers. Without them it goes on.
-const NAMES: Duration = Duration::from_secs(2);
 
 /// Serves until `shutdown` resolves, then drains and closes.
 pub(in crate::app) async fn serve(

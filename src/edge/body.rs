@@ -4,7 +4,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -109,17 +109,24 @@ pub fn size<E>(polled: &Option<Result<Frame<Bytes>, E>>) -> u64 {
 pub struct Upload {
     started: Instant,
     moved_after: AtomicU64,
+    over: AtomicBool,
 }
 
 impl Upload {
     /// An upload that starts now.
     pub fn start() -> Arc<Self> {
-        Arc::new(Self { started: Instant::now(), moved_after: AtomicU64::new(0) })
+        let (moved_after, over) = (AtomicU64::new(0), AtomicBool::new(false));
+        Arc::new(Self { started: Instant::now(), moved_after, over })
     }
 
     fn moved(&self) {
         let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.moved_after.store(millis, Ordering::Relaxed);
+    }
+
+    /// Whether all of it has been sent: who waits now waits for the application alone.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     /// The last movement.
@@ -182,6 +189,9 @@ impl Body for RequestBody {
         self.stall.progress(size(&frame));
         if let Some(upload) = &self.upload {
             upload.moved();
+            if frame.is_none() || self.is_end_stream() {
+                upload.over.store(true, Ordering::Relaxed);
+            }
         }
         Poll::Ready(match frame {
             None => None,

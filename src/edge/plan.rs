@@ -195,6 +195,7 @@ impl Plans {
         self.upstream_connections.resize(plan.limits.connections);
         let plan = Arc::new(plan);
         let _changing = self.changing.lock();
+        self.refresh(&plan);
         self.current.store(Arc::clone(&plan));
         self.groups.keep(&plan.upstreams());
     }
@@ -203,17 +204,23 @@ impl Plans {
     pub fn follow_names(&self) {
         let _changing = self.changing.lock();
         let plan = self.current();
+        if self.refresh(&plan) {
+            self.groups.keep(&plan.upstreams());
+        }
+    }
+
+    /// Makes those of a plan's groups anew whose names lead elsewhere. Returns whether there were any.
+    fn refresh(&self, plan: &Plan) -> bool {
         let groups = plan.upstreams();
         if !groups.iter().any(|group| self.groups.is_stale(group)) {
-            return;
+            return false;
         }
         let next = |group: &Arc<Shared>| match self.groups.is_stale(group) {
             true => self.groups.group(group.name.clone(), group.config.clone()),
             false => Arc::clone(group),
         };
-        let next: Arc<Vec<_>> = Arc::new(groups.iter().map(next).collect());
-        plan.upstreams.store(Arc::clone(&next));
-        self.groups.keep(&next);
+        plan.upstreams.store(Arc::new(groups.iter().map(next).collect()));
+        true
     }
 
     /// The plan in force.

@@ -1,5 +1,6 @@
 //! Starting and stopping the edge: sockets bound, threads started, and drained at the end.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -27,6 +28,7 @@ use super::worker::{self, Setup};
 use super::{EdgeError, Site, listen};
 use crate::audit::folded::GivenUp;
 use crate::config::listen::Listen;
+use crate::config::upstream::Upstream;
 use crate::model::random::SharedRng;
 use crate::model::time::SharedClock;
 use crate::observe::metrics::{EdgeCounters, Metrics};
@@ -135,6 +137,11 @@ impl Changer {
     /// Makes and checks a plan. Nothing changes yet.
     pub fn prepare(&self, settings: Settings) -> Result<Prepared, EdgeError> {
         self.0.plans.prepare(settings)
+    }
+
+    /// Looks up names of application servers that are not known yet, for so long at most.
+    pub async fn look_ahead(&self, upstreams: &BTreeMap<String, Upstream>, patience: Duration) {
+        names::look_ahead(&self.0.plans, upstreams, &names::system(), patience).await;
     }
 
     /// Puts it in place: for every request that begins from now on. Nobody is cut.

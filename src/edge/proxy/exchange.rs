@@ -117,7 +117,7 @@ impl Proxy<'_> {
                 }
                 // Nothing was asked of the server: it had closed what was idle, as it may.
                 Err(Failed::Unsent(_)) => self.counters.upstream_retries.up(),
-                Err(failed) => return Err(missed(flight, failed, outbound, true)),
+                Err(failed) => return Err(missed(flight, failed, (outbound, upload), true)),
             }
         }
         let lease = match Box::pin(self.connect(flight)).await {
@@ -136,7 +136,7 @@ impl Proxy<'_> {
                 flight.answered();
                 Ok(answered)
             }
-            Err(failed) => Err(missed(flight, failed, outbound, false)),
+            Err(failed) => Err(missed(flight, failed, (outbound, upload), false)),
         }
     }
 
@@ -208,7 +208,12 @@ impl Proxy<'_> {
 }
 
 /// It did not come to an answer; `kept` says whether over a connection that had been idle.
-fn missed(flight: &Flight, failed: Failed, outbound: &mut Outbound, kept: bool) -> Miss {
+fn missed(
+    flight: &Flight,
+    failed: Failed,
+    (outbound, upload): (&mut Outbound, Option<&Arc<Upload>>),
+    kept: bool,
+) -> Miss {
     let again = outbound.may_go_again(&failed);
     let stale = kept && matches!(failed, Failed::Gone(_));
     match &failed {
@@ -220,8 +225,12 @@ fn missed(flight: &Flight, failed: Failed, outbound: &mut Outbound, kept: bool) 
             flight.failed(&format!("the application closed the connection: {error}"));
         }
         Failed::Broken(why) => flight.failed(&why.to_string()),
-        // It may be at work on it.
-        Failed::TimedOut => flight.failed("no answer in time"),
+        // It may be at work on it. While the client has not sent all, the delay may be the client's: nobody
+        // may put a server out of service by being slow.
+        Failed::TimedOut if upload.is_none_or(|upload| upload.is_over()) => {
+            flight.failed("no answer in time");
+        }
+        Failed::TimedOut => {}
     }
     Miss { why: Why::Failed(failed), again, stale }
 }

@@ -9,7 +9,7 @@ mod cutting;
 mod forwarding;
 pub mod harness;
 mod hostile;
-mod plans;
+pub mod plans;
 mod rates;
 mod upgrades;
 mod upstreams;

@@ -18,7 +18,7 @@ use crate::config::upstream::{Server, Upstream};
 use crate::edge::EdgeError;
 use crate::edge::plan::Settings;
 
-fn settings(gate: &Gate, routes: Vec<Route>, servers: Vec<Server>) -> Settings {
+pub fn settings(gate: &Gate, routes: Vec<Route>, servers: Vec<Server>) -> Settings {
     Settings {
         limits: Limits::default(),
         rates: Rates::default(),

@@ -96,7 +96,7 @@ impl Checker {
         server.check_at(now + interval - interval / 10 + self.part(interval / 5));
         let (upstream, label) = (&*group.name, server.label());
         let why = found.as_ref().err().map_or("", |why| why);
-        match server.checked(found.as_ref().map(|()| ()).map_err(|why| &**why), rule, now) {
+        match server.checked(found.as_ref().copied().map_err(|why| &**why), rule, now) {
             Some(Turn::Up) => {
                 tracing::info!(upstream, server = label, "an application server is in service again");
                 queue::serve(group, server);

@@ -144,7 +144,9 @@ impl Group {
         let most = self.shared.config.bounds.max_connections;
         let mut choice = self.choice.borrow_mut();
         let Choice { turns, weights, lots } = &mut *choice;
-        self.shared.weigh(tried, weights);
+        if !self.shared.weigh(tried, weights) {
+            self.shared.panic();
+        }
         let mut busy = false;
         if most > 0 {
             for (weight, member) in weights.iter_mut().zip(&self.members) {

@@ -4,7 +4,7 @@
 //! What was found last is good until something else is found: a name server that is away takes nobody out
 //! of service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use hickory_resolver::TokioResolver;
 use tokio::task::JoinSet;
 
+use crate::config::upstream::Upstream;
 use crate::edge::plan::Plans;
 
 /// Longest time until a new plan is noticed.
@@ -49,6 +50,32 @@ pub fn system() -> Resolve {
             Ok(Found { addresses: found.iter().collect(), good_for })
         })
     })
+}
+
+/// Looks up what is not known yet of groups that are about to be put in place, so that their first
+/// request finds servers. Gives up after `patience`: then they are looked up once they are in place.
+pub async fn look_ahead(
+    plans: &Plans,
+    upstreams: &BTreeMap<String, Upstream>,
+    resolve: &Resolve,
+    patience: Duration,
+) {
+    let hosts: BTreeSet<&String> =
+        upstreams.values().flat_map(|group| &group.names).map(|named| &named.host).collect();
+    let look = hosts.into_iter().filter(|host| !plans.groups().knows(host)).map(|host| async move {
+        if let Ok(Ok(found)) = tokio::time::timeout(patience, resolve(host.clone())).await {
+            plans.groups().learn(host, usable(found.addresses));
+        }
+    });
+    futures_util::future::join_all(look).await;
+}
+
+/// In an order of their own, each once, and no more than can be used.
+fn usable(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.truncate(MOST);
+    addresses
 }
 
 /// The task that looks up the names of the plan in force.
@@ -103,9 +130,10 @@ impl Names {
         while let Some(ended) = looking.join_next().await {
             if let Ok((host, found)) = ended {
                 self.found(host, found, now);
+                // At once: another name may take long.
+                self.plans.follow_names();
             }
         }
-        self.plans.follow_names();
     }
 
     fn found(&mut self, host: String, found: Result<Found, String>, now: Instant) {
@@ -115,14 +143,11 @@ impl Names {
             false => Ok(found),
         });
         match found {
-            Ok(Found { mut addresses, good_for }) => {
-                addresses.sort_unstable();
-                addresses.dedup();
-                addresses.truncate(MOST);
+            Ok(Found { addresses, good_for }) => {
                 if failed {
                     tracing::info!(name = host, "an application server's name leads somewhere again");
                 }
-                self.plans.groups().learn(&host, addresses);
+                self.plans.groups().learn(&host, usable(addresses));
                 self.due.insert(host, (now + good_for.clamp(AGAIN.0, AGAIN.1), false));
             }
             Err(why) => {

@@ -93,6 +93,11 @@ impl Registry {
         self.names.lock().insert(host.to_owned(), addresses);
     }
 
+    /// Whether it is known where a name leads.
+    pub fn knows(&self, host: &str) -> bool {
+        self.names.lock().contains_key(host)
+    }
+
     /// Whether a group's names lead elsewhere since it was made.
     pub fn is_stale(&self, group: &Shared) -> bool {
         !group.config.names.is_empty() && self.members(&group.config) != group.members
@@ -149,8 +154,8 @@ impl Shared {
     ///
     /// Backups are asked when too few others are in service. If they are not, either, health is not
     /// looked at: but for servers that an operator has drained, all are asked. A request that was tried
-    /// before is not: it knows that they fail.
-    pub fn weigh(&self, tried: &[usize], weights: &mut Vec<u32>) {
+    /// before is not: it knows that they fail. Returns whether health was looked at.
+    pub fn weigh(&self, tried: &[usize], weights: &mut Vec<u32>) -> bool {
         weights.clear();
         let passive = &self.config.passive;
         let members = || self.members.iter().zip(&self.servers).enumerate();
@@ -167,15 +172,12 @@ impl Shared {
         }
         let least = (known * passive.panic as usize / 100).max(1);
         // All of a group that is asked for the first time, nearly always.
-        if well >= least || (well > 0 && !tried.is_empty()) {
-            return;
+        let enough = well >= least || (well > 0 && !tried.is_empty());
+        if enough || (backups && self.weigh_backups(tried, weights)) || !tried.is_empty() {
+            return true;
         }
-        if backups && self.weigh_backups(tried, weights) {
-            return;
-        }
-        if tried.is_empty() {
-            self.panic(weights, known > 0);
-        }
+        self.weigh_all(weights, known > 0);
+        false
     }
 
     /// Weighs the backups too. Returns whether any of them is in service: few of the others are enough then.
@@ -191,20 +193,24 @@ impl Shared {
         any
     }
 
-    fn panic(&self, weights: &mut [u32], others: bool) {
-        self.lasting.panics.fetch_add(1, Ordering::Relaxed);
+    /// Weighs without regard to health: the backups only if there are no others.
+    fn weigh_all(&self, weights: &mut [u32], others: bool) {
         for (weight, (member, state)) in weights.iter_mut().zip(self.members.iter().zip(&self.servers)) {
             let asked = !state.is_drained() && member.backup != others;
             *weight = if asked { member.weight * WHOLE } else { 0 };
         }
     }
 
-    /// Whether a server may be given requests: it is in service, or nobody is.
+    /// A request is sent without regard to health.
+    pub fn panic(&self) {
+        self.lasting.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a server might be chosen for a new request, if it had room. For whoever serves the line.
     pub fn is_fit(&self, server: &Arc<ServerState>) -> bool {
-        if server.is_drained() {
-            return false;
-        }
-        server.share(self.config.passive.slow_start, || self.now()) > 0 || !self.is_in_service()
+        let mut weights = Vec::with_capacity(self.servers.len());
+        self.weigh(&[], &mut weights);
+        self.servers.iter().zip(weights).any(|(known, weight)| weight > 0 && Arc::ptr_eq(known, server))
     }
 
     /// Whether any server is in service.

@@ -1,6 +1,6 @@
 //! Waiting for room.
 
-use std::sync::Arc;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn settle() {
 
 #[tokio::test]
 async fn room_goes_to_whoever_has_waited_longest_and_the_line_is_bounded() {
-    let scene = Arc::new(Scene::of(members(&[1, 1], 0), bounded(1, 2)));
+    let scene = Rc::new(Scene::of(members(&[1, 1], 0), bounded(1, 2)));
     let local = tokio::task::LocalSet::new();
     local
         .run_until(async {
@@ -34,7 +34,7 @@ async fn room_goes_to_whoever_has_waited_longest_and_the_line_is_bounded() {
             assert_ne!(one.place(), two.place(), "a server that is full is passed over");
             let (tell, mut order) = tokio::sync::mpsc::unbounded_channel::<(usize, Flight)>();
             for number in 0..2 {
-                let (scene, tell) = (Arc::clone(&scene), tell.clone());
+                let (scene, tell) = (Rc::clone(&scene), tell.clone());
                 tokio::task::spawn_local(async move {
                     let flight = scene.group.begin(0).await.unwrap();
                     tell.send((number, flight)).map_err(drop).unwrap();
@@ -66,13 +66,13 @@ async fn who_has_waited_long_enough_is_sent_away() {
 
 #[tokio::test]
 async fn whoever_leaves_the_line_leaves_no_room_behind_that_nobody_gets() {
-    let scene = Arc::new(Scene::of(members(&[1], 0), bounded(1, 10)));
+    let scene = Rc::new(Scene::of(members(&[1], 0), bounded(1, 10)));
     let local = tokio::task::LocalSet::new();
     local
         .run_until(async {
             let held = scene.group.begin(0).await.unwrap();
-            let waiter = |scene: &Arc<Scene>| {
-                let scene = Arc::clone(scene);
+            let waiter = |scene: &Rc<Scene>| {
+                let scene = Rc::clone(scene);
                 tokio::task::spawn_local(async move { drop(scene.group.begin(0).await.unwrap()) })
             };
             let (gone, stays) = (waiter(&scene), waiter(&scene));
@@ -91,14 +91,14 @@ async fn whoever_leaves_the_line_leaves_no_room_behind_that_nobody_gets() {
 
 #[tokio::test]
 async fn a_server_that_is_let_in_again_serves_the_line() {
-    let scene = Arc::new(Scene::of(members(&[1, 1], 0), bounded(1, 10)));
+    let scene = Rc::new(Scene::of(members(&[1, 1], 0), bounded(1, 10)));
     let local = tokio::task::LocalSet::new();
     local
         .run_until(async {
             scene.state(0).drain(true, 5);
             let _held = scene.group.begin(0).await.unwrap();
             let waiting = {
-                let scene = Arc::clone(&scene);
+                let scene = Rc::clone(&scene);
                 tokio::task::spawn_local(async move { scene.group.begin(0).await.unwrap().place() })
             };
             settle().await;
@@ -111,7 +111,7 @@ async fn a_server_that_is_let_in_again_serves_the_line() {
 
 #[tokio::test]
 async fn a_server_that_comes_back_by_itself_serves_the_line_as_soon_as_anybody_gets_in() {
-    let scene = Arc::new(Scene::of(members(&[1, 1], 0), bounded(1, 10)));
+    let scene = Rc::new(Scene::of(members(&[1, 1], 0), bounded(1, 10)));
     let local = tokio::task::LocalSet::new();
     local
         .run_until(async {
@@ -120,7 +120,7 @@ async fn a_server_that_comes_back_by_itself_serves_the_line_as_soon_as_anybody_g
             assert_eq!(held.place(), 1);
             let waiting: Vec<_> = (0..2)
                 .map(|_| {
-                    let scene = Arc::clone(&scene);
+                    let scene = Rc::clone(&scene);
                     tokio::task::spawn_local(async move { scene.group.begin(0).await.unwrap() })
                 })
                 .collect();
@@ -139,6 +139,32 @@ async fn a_server_that_comes_back_by_itself_serves_the_line_as_soon_as_anybody_g
         .await;
 }
 
+#[tokio::test]
+async fn the_line_is_not_served_by_a_backup_while_the_others_are_in_service() {
+    let scene = Rc::new(Scene::of(members(&[1, 1], 1), bounded(1, 10)));
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let held = scene.group.begin(0).await.unwrap();
+            let waiting: Vec<_> = (0..2)
+                .map(|_| {
+                    let scene = Rc::clone(&scene);
+                    tokio::task::spawn_local(async move { scene.group.begin(0).await.unwrap().place() })
+                })
+                .collect();
+            settle().await;
+            drop(held);
+            for place in waiting {
+                assert_eq!(place.await.unwrap(), 0);
+            }
+            // Once it is out, the backup does.
+            let held = scene.group.begin(0).await.unwrap();
+            scene.fail(0, 3);
+            assert_eq!((held.place(), scene.group.begin(0).await.unwrap().place()), (0, 1));
+        })
+        .await;
+}
+
 /// Threads that take off, land and wait as fast as they can: never more under way than may be, and nobody
 /// is left waiting.
 #[test]
@@ -152,10 +178,10 @@ fn many_threads_share_the_room_and_nobody_waits_in_vain() {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
                 let local = tokio::task::LocalSet::new();
                 local.block_on(&runtime, async {
-                    let group = std::rc::Rc::new(Group::new(shared, thread, &Connections::new(9), None));
+                    let group = Rc::new(Group::new(shared, thread, &Connections::new(9), None));
                     let mut tasks = tokio::task::JoinSet::new();
                     for _ in 0..8 {
-                        let group = std::rc::Rc::clone(&group);
+                        let group = Rc::clone(&group);
                         tasks.spawn_local(async move {
                             for _ in 0..200 {
                                 let flight = group.begin(0).await.unwrap();

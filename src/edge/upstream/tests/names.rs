@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use crate::config::route::RouteAuth;
 use crate::config::upstream::{Named, Upstream};
 use crate::edge::tests::harness::{Echo, Gate, route};
-use crate::edge::upstream::names::{Found, Names, Resolve};
+use crate::edge::tests::plans::settings;
+use crate::edge::upstream::names::{Found, Names, Resolve, look_ahead};
 
 type Zone = Arc<Mutex<BTreeMap<String, Vec<IpAddr>>>>;
 
@@ -63,4 +64,18 @@ async fn a_name_is_followed_when_it_is_due_and_what_was_known_is_kept_while_nobo
     names.look(now).await;
     assert_eq!(servers(), [format!("127.0.0.1:{port}"), format!("127.0.0.2:{port}")]);
     assert_eq!(app.connections(), 1, "the pool of a server that stays is kept");
+
+    // A plan with a name that is new has its servers from its first request on.
+    let mut next = settings(&gate, vec![route("/", RouteAuth::None)], Vec::new());
+    let named = Named { host: "new.internal".to_owned(), port, weight: 1, backup: false };
+    next.upstreams.insert("app".to_owned(), Upstream { names: vec![named], ..Upstream::of(Vec::new()) });
+    zone.lock().insert("new.internal".to_owned(), vec!["127.0.0.1".parse().unwrap()]);
+    let (changer, upstreams) = (gate.running.changer(), next.upstreams.clone());
+    let prepared = changer.prepare(next).unwrap();
+    look_ahead(&gate.running.plans(), &upstreams, &of(&zone, &asked), Duration::from_secs(60)).await;
+    changer.put(prepared);
+    assert_eq!(
+        (servers(), gate.get("/", &[]).await.status.as_u16()),
+        (vec![format!("127.0.0.1:{port}")], 200)
+    );
 }
