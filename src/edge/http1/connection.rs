@@ -95,7 +95,6 @@ pub struct Connection<T, S, F> {
     served: bool,
 }
 
-#[expect(clippy::large_enum_variant, reason = "one for each connection, where there is room for the largest")]
 enum State<F> {
     /// The next request is awaited.
     Head(Partial),

@@ -32,7 +32,6 @@ pub(super) struct Exchange<F> {
 }
 
 /// What the request is doing.
-#[expect(clippy::large_enum_variant, reason = "one for each connection, where there is room for the largest")]
 pub(super) enum Phase<F> {
     /// Its answer is awaited.
     Answering(Pin<Box<F>>),
