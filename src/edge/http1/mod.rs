@@ -1,4 +1,5 @@
-//! HTTP/1.1 as the edge serves it, and as it asks applications ([`proxy`](super::proxy)): one parse of our own, from the bytes to the request that is forwarded.
+//! HTTP/1.1 as the edge serves it, and as it asks applications ([`proxy`](super::proxy)): one parse of our own,
+//! from the bytes to the request that is forwarded.
 //!
 //! A library's parser repairs what a gateway must refuse (RFC 9112 §6.3 and §11.2): hyper drops a
 //! `Content-Length` beside `Transfer-Encoding`, merges equal `Content-Length`s, takes bare line feeds for line

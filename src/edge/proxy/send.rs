@@ -5,9 +5,9 @@
 //! The same client polled from within the request would save the wake-ups, but neither the channel's allocations,
 //! nor the buffers of idle connections, nor the copy of every request that may have to be sent again, and its
 //! reading of an answer's framing would still have to be checked beside it. Here the request's own future owns the
-//! connection and reads and writes it itself, with the codec that clients are served by ([`http1`](crate::edge::http1)):
-//! one write, one read, nothing to wake. The request stays here until it is answered, so it is encoded again where
-//! it may be sent again, and copied never.
+//! connection and reads and writes it itself, with the codec of [`http1`](crate::edge::http1): one write, one read,
+//! nothing to wake. The request stays here until it is answered, so it is encoded again where it may be sent again,
+//! and copied never.
 //!
 //! An answer may come before all of the request has gone; then the rest goes on beside the answer's body, and is
 //! dropped with the connection at its end. If the server takes no more, what it has answered still counts.

@@ -222,6 +222,29 @@ async fn an_application_that_does_not_answer_is_a_504() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_slowly_is_not_held_against_the_server() {
+    let app = Gated::start().await;
+    let gate = Gate::with(vec![route("/", RouteAuth::None)], app.servers(), |parts| {
+        parts.settings.limits.response_timeout = Duration::from_millis(50);
+    });
+    let failures = |count| {
+        let server = &app.server;
+        let line = format!(r#"server_failures_total{{upstream="app",server="{server}"}} {count}"#);
+        gate.metrics.encode().contains(&line)
+    };
+    for _ in 0..4 {
+        let mut stream = gate.tls(b"http/1.1").await.unwrap();
+        let part = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc";
+        stream.write_all(part).await.unwrap();
+        let answer = read_head(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+    }
+    assert!(failures(0), "{}", gate.metrics.encode());
+    let whole = gate.client().await.send(request("POST", "/", &[], "abc")).await;
+    assert!(whole.status == 504 && failures(1), "{}", gate.metrics.encode());
+}
+
+#[tokio::test]
 async fn an_application_that_answers_nonsense_is_a_502() {
     for nonsense in
         ["hello\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"]
