@@ -51,7 +51,7 @@ class Large(http.server.BaseHTTPRequestHandler):
     """An application with more to say than any socket's buffer holds, and that reads what it is sent."""
 
     protocol_version = "HTTP/1.1"
-    SAYS = b"x" * 8 * 1024 * 1024
+    SAYS = b"x" * 2 * 1024 * 1024
 
     def do_GET(self):
         self.send_response(200)
@@ -169,7 +169,7 @@ def slow(gate, name, options):
     """One kind of slowhttptest. The gate must answer others and close all of them before the test ends."""
     prefix = f"{gate.folder}/slow"
     command = ["slowhttptest", *options, "-c", str(SLOW_CONNECTIONS), "-r", "200", "-l", str(SLOW_SECONDS)]
-    command += ["-p", "3", "-g", "-o", prefix]
+    command += ["-p", "5", "-g", "-o", prefix]
     with Meanwhile(gate) as others:
         subprocess.run(command, stdout=subprocess.DEVNULL, timeout=SLOW_SECONDS + 30, check=False)
         # What is left after it had its time, before it lets go by itself.
