@@ -93,9 +93,15 @@ impl Wire {
 
     /// Says it all and reads until `last` has ended, or the connection has.
     pub async fn converse(self, stream: TlsStream<TcpStream>, last: u32) -> Seen {
+        self.converse_until(stream, &[last]).await
+    }
+
+    /// Says it all and reads until all these streams have ended, in any order, or the connection has.
+    pub async fn converse_until(self, stream: TlsStream<TcpStream>, last: &[u32]) -> Seen {
         let (mut read, mut write) = tokio::io::split(stream);
         let (mut seen, mut buffer) = (Seen::default(), Vec::new());
-        for (bytes, until) in self.done.into_iter().chain([(self.bytes, last)]) {
+        let done = self.done.into_iter().map(|(bytes, until)| (bytes, vec![until]));
+        for (bytes, until) in done.chain([(self.bytes, last.to_vec())]) {
             // A connection that was ended in the middle still says what for.
             let writing = async {
                 let _ = write.write_all(&bytes).await;
@@ -103,7 +109,7 @@ impl Wire {
                 std::future::pending::<()>().await;
             };
             let reading = async {
-                while !seen.has_ended(until) && !seen.closed {
+                while !until.iter().all(|stream| seen.has_ended(*stream)) && !seen.closed {
                     let mut piece = [0; 16384];
                     match read.read(&mut piece).await {
                         Ok(size @ 1..) => buffer.extend_from_slice(&piece[..size]),
