@@ -3,7 +3,7 @@
 //! A target is a function from bytes to nothing that panics when a property is broken. Two things call
 //! it: libFuzzer through `fuzz/`, for as long as one likes, and `short.rs` in every `cargo test`, over
 //! the committed corpus and some mutations of it. Compiled for those two only; no other room may
-//! import it. Targets of parsers that their room keeps to itself live there, in a file `fuzz.rs` or one that begins so.
+//! import it. Targets of parsers that their room keeps to itself live there, in a file `fuzz.rs`.
 
 pub mod config;
 pub mod forwarded;
@@ -43,7 +43,7 @@ pub const TARGETS: &[Target] = &[
     ("proxy_header", crate::edge::proxy_protocol::fuzz::target),
     ("refresh_token", refresh_token::target),
     ("request_head", crate::edge::http1::fuzz::target),
-    ("response_head", crate::edge::http1::fuzz_response::target),
+    ("response_head", crate::edge::http1::response::fuzz::target),
     ("token", token::target),
 ];
 

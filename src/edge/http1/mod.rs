@@ -22,8 +22,6 @@ mod exchange;
 mod fields;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
-#[cfg(any(test, fuzzing))]
-pub mod fuzz_response;
 pub mod head;
 mod lines;
 pub mod outbox;
@@ -34,7 +32,5 @@ pub mod scratch;
 
 #[cfg(test)]
 mod codec_tests;
-#[cfg(test)]
-mod response_tests;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,11 @@
 //! Headers that end at the hop are left out on the way into the map, unless `Connection` names more of them or
 //! the protocol is switched: then all are there, for whoever knows what that means.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+#[cfg(test)]
+mod tests;
+
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
 use http::{Response, StatusCode, Version};

@@ -13,9 +13,9 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::decode::{Decoder, Step};
-use super::refused::{AnswerRefused, HeadLimits};
-use super::response::{PartialResponse, ResponseHead, ends_here};
+use super::{PartialResponse, ResponseHead, ends_here};
+use crate::edge::http1::decode::{Decoder, Step};
+use crate::edge::http1::refused::{AnswerRefused, HeadLimits};
 use crate::fuzzing::input::Input;
 
 /// An answer out of bytes, with no connection around them.

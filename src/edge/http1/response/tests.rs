@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::fuzz_response::Reader;
-use super::lines::StatusLine;
-use super::refused::{AnswerRefused, FramingRefused, HeadLimits};
+use super::fuzz::Reader;
+use crate::edge::http1::lines::StatusLine;
+use crate::edge::http1::refused::{AnswerRefused, FramingRefused, HeadLimits};
 
 const LIMITS: HeadLimits = HeadLimits::new(64 * 1024, 100);
 
