@@ -50,6 +50,8 @@ pub struct PartialResponse {
     line: Option<StatusLine>,
     fields: Fields,
     said: Said,
+    /// Bytes of interim heads before it.
+    passed: usize,
 }
 
 /// What the lines so far say of the message and the connection.
@@ -76,11 +78,17 @@ impl PartialResponse {
     ) -> Result<Option<ResponseHead>, AnswerRefused> {
         while let Some(size) = self.read(buffer, limits)? {
             let bytes = take(buffer, size as u64).unwrap_or_default();
+            let passed = self.passed + size;
             let read = std::mem::take(self).finish(&bytes, head)?;
             let status = read.parts.status;
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(Some(read));
             }
+            // Together they are no longer than a head may be: who sends nothing else never answers.
+            if passed > limits.bytes {
+                return Err(AnswerRefused::TooLarge);
+            }
+            self.passed = passed;
         }
         Ok(None)
     }

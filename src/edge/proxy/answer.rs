@@ -127,7 +127,11 @@ impl Flow {
     /// Sends on what is left of the request.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), BoxError> {
         let Some(upload) = &mut self.rest.upload else { return Ok(()) };
-        match upload.poll(self.lease.line(), &self.scratch, cx) {
+        let before = self.lease.line().told();
+        let sent = upload.poll(self.lease.line(), &self.scratch, cx);
+        // An application may answer first and read afterwards: what moves is not stalled.
+        self.stall.progress(self.lease.line().told() - before);
+        match sent {
             Poll::Pending => return Ok(()),
             Poll::Ready(Ok(())) => {}
             // The server takes no more; what it answers counts all the same.

@@ -63,7 +63,7 @@ impl Proxy<'_> {
         mut outbound: Outbound,
     ) -> Result<Exchanged, Refused> {
         let flight = asked.group.begin(asked.key).await.map_err(|none| self.no_server(none))?;
-        match self.attempt(asked, &flight, &mut outbound).await {
+        match self.attempt(asked, &flight, &mut outbound, false).await {
             Ok((response, lease)) => Ok((response, lease, flight)),
             // Boxed, as all that is rare: every request would have room for it otherwise.
             Err(miss) => Box::pin(self.elsewhere(asked, flight, (outbound, miss))).await,
@@ -84,7 +84,9 @@ impl Proxy<'_> {
                 break;
             }
             tried.push(flight.place());
-            flight = match group.another(key, &tried) {
+            let another = group.another(key, &tried);
+            let fresh = another.is_none();
+            flight = match another {
                 Some(another) => another,
                 None if miss.stale => flight,
                 None => break,
@@ -93,7 +95,7 @@ impl Proxy<'_> {
                 break;
             }
             self.counters.upstream_retries.up();
-            miss = match self.attempt(asked, &flight, &mut outbound).await {
+            miss = match self.attempt(asked, &flight, &mut outbound, fresh).await {
                 Ok((response, lease)) => return Ok((response, lease, flight)),
                 Err(miss) => miss,
             };
@@ -101,14 +103,15 @@ impl Proxy<'_> {
         Err(self.refuse(&miss.why))
     }
 
-    /// Asks one server: over a connection that was kept, else over a fresh one.
+    /// Asks one server: over a connection that was kept, unless it must be a fresh one.
     async fn attempt(
         self,
         Asked { upload, .. }: Asked<'_>,
         flight: &Flight,
         outbound: &mut Outbound,
+        fresh: bool,
     ) -> Result<(Response<Rest>, Lease), Miss> {
-        if let Some(lease) = flight.pool().take() {
+        if let Some(lease) = (!fresh).then(|| flight.pool().take()).flatten() {
             self.counters.upstream_reuses.up();
             match self.send(lease, outbound, upload).await {
                 Ok(answered) => {

@@ -87,8 +87,8 @@ impl AsyncWrite for Socket {
 pub struct Line {
     socket: Socket,
     place: Place,
-    /// Whether the server was told anything of the request that it carries.
-    told: bool,
+    /// Bytes that the server was told of the request that it carries.
+    told: u64,
     /// Kept from one request to the next, and armed anew only where it would fire too late: most requests are
     /// answered long before it does, and arming a timer costs more than looking at one.
     timer: Option<Pin<Box<Sleep>>>,
@@ -97,7 +97,7 @@ pub struct Line {
 impl Line {
     /// Over this socket.
     pub const fn new(socket: Socket, place: Place) -> Self {
-        Self { socket, place, told: false, timer: None }
+        Self { socket, place, told: 0, timer: None }
     }
 
     /// Whether an idle connection is as it was left: open, and with nothing said on it. Whatever a server says
@@ -111,11 +111,16 @@ impl Line {
 
     /// Begins a request.
     pub const fn begin(&mut self) {
-        self.told = false;
+        self.told = 0;
     }
 
     /// Whether the server was told anything since [`Self::begin`].
     pub const fn was_told(&self) -> bool {
+        self.told > 0
+    }
+
+    /// How much.
+    pub const fn told(&self) -> u64 {
         self.told
     }
 
@@ -164,7 +169,7 @@ impl Line {
 impl AsyncWrite for Line {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.socket).poll_write(cx, bytes))?;
-        self.told = true;
+        self.told += written as u64;
         Poll::Ready(Ok(written))
     }
 
@@ -174,7 +179,7 @@ impl AsyncWrite for Line {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, slices))?;
-        self.told = true;
+        self.told += written as u64;
         Poll::Ready(Ok(written))
     }
 

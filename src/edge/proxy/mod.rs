@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 
@@ -112,6 +113,10 @@ impl Proxy<'_> {
         let (mut parts, rest) = response.into_parts();
         if rest.hop_by_hop {
             headers::drop_hop_by_hop(&mut parts.headers);
+        }
+        // RFC 9110 §8.6. Over HTTP/1.1 none is written anyway.
+        if parts.status == StatusCode::NO_CONTENT {
+            parts.headers.remove(CONTENT_LENGTH);
         }
         let body = UpstreamBody::new(rest, lease, (self.limits.stall_timeout, self.scratch), watched);
         parts.version = Version::HTTP_11;

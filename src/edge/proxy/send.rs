@@ -296,7 +296,13 @@ impl Exchange<'_> {
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Failed>> {
         loop {
-            let came = match ready!(self.line.poll_fill(&mut self.inbox, READ_BYTES, self.scratch, cx)) {
+            let filled = ready!(self.line.poll_fill(&mut self.inbox, READ_BYTES, self.scratch, cx));
+            // Whatever that is, it is no answer to a request of which nothing was said yet.
+            if !self.line.was_told() {
+                let error = filled.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
+                return Poll::Ready(Err(Failed::Unsent(error)));
+            }
+            let came = match filled {
                 Ok(bytes) => bytes,
                 Err(error) => return Poll::Ready(Err(self.ended(error))),
             };

@@ -305,3 +305,12 @@ async fn an_answer_that_ends_with_its_connection_comes_whole() {
     assert_eq!(gate.get("/after", &[]).await.body, "/after");
     assert_eq!(connections.load(Ordering::SeqCst), 2);
 }
+
+#[tokio::test]
+async fn nothing_of_a_length_is_said_where_no_body_may_follow() {
+    let (server, _) = once("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", 1).await;
+    let gate = before(server);
+    let mut client = gate.http2().await;
+    let response = client.send_request(request("GET", "https://localhost/", &[], "")).await.unwrap();
+    assert_eq!((response.status().as_u16(), response.headers().get("content-length")), (204, None));
+}

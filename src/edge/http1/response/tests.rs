@@ -90,7 +90,7 @@ fn interim_answers_are_passed_over_whatever_they_say() {
     let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n";
     let answer = read(false, &format!("{interim}HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"));
     assert_eq!(told(&answer), (200, "abc".to_owned(), true));
-    let many = "HTTP/1.1 102 Processing\r\n\r\n".repeat(5000);
+    let many = "HTTP/1.1 102 Processing\r\n\r\n".repeat(1_000);
     let answer = read(false, &format!("{many}HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"));
     assert_eq!(told(&answer), (200, "abc".to_owned(), true));
     let switched =
@@ -239,4 +239,12 @@ proptest! {
         prop_assert_eq!(whole.refused, cut.refused);
         prop_assert_eq!((&whole.body, whole.whole, whole.left()), (&cut.body, cut.whole, cut.left()));
     }
+}
+
+#[test]
+fn interim_answers_are_passed_over_but_not_without_end() {
+    let interim = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    let last = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    assert_eq!(told(&read(false, &(interim.repeat(10) + last))), (200, "ok".to_owned(), true));
+    assert_eq!(refused(&(interim.repeat(10_000) + last)), Some(AnswerRefused::TooLarge));
 }
