@@ -2,8 +2,9 @@
 //! any further. Two balances, each a token bucket that useful work fills too: one of resets (rapid reset,
 //! CVE-2023-44487), one of the other frames that control something or are empty (CVE-2019-9511 to 9518).
 //!
-//! An honest client stays far below both: it answers or acknowledges what it was sent, and each answer and each
-//! full frame of data that it is sent earns more than that takes. h2 has bounds of its own on what costs memory
+//! An honest client stays far below both: it answers or acknowledges what it was sent, and each answer and the
+//! data that it is sent earn more than that takes: one for each KiB, since there are clients that tell of every 4 KiB
+//! that they have read, twice (Go's `net/http`). h2 has bounds of its own on what costs memory
 //! ([`protocols`](crate::edge::protocols)); these are about work.
 
 use std::time::Instant;
@@ -76,10 +77,10 @@ const CONTROL: u32 = 2000;
 const CONTROL_PER_SECOND: u32 = 200;
 /// Each SETTINGS is answered and looks at every stream.
 const SETTINGS_COST: u32 = 20;
-/// From this size a frame of data that is sent to a client earns something: less would let it ask for
-/// single bytes (CVE-2019-9511).
-const FULL: usize = 1024;
-/// Earned by such a frame and by an answered request: window updates and priorities that honest clients send.
+/// So many bytes of data that are sent to a client earn one, however they are cut: single bytes that it asks for
+/// earn next to nothing (CVE-2019-9511).
+const PAID: usize = 1024;
+/// Earned by an answered request: window updates and priorities that honest clients send.
 const EARNED: u32 = 4;
 
 /// One connection's balances.
@@ -87,6 +88,8 @@ const EARNED: u32 = 4;
 pub struct Budget {
     resets: Bucket,
     control: Bucket,
+    /// Bytes of data that have earned nothing yet.
+    unpaid: usize,
     begun: bool,
 }
 
@@ -94,7 +97,7 @@ impl Budget {
     /// Full ones.
     pub const fn new(now: Instant) -> Self {
         let resets = Bucket::full(RESETS, RESETS_PER_SECOND, now);
-        Self { resets, control: Bucket::full(CONTROL, CONTROL_PER_SECOND, now), begun: false }
+        Self { resets, control: Bucket::full(CONTROL, CONTROL_PER_SECOND, now), unpaid: 0, begun: false }
     }
 
     /// A frame came from the client.
@@ -127,9 +130,13 @@ impl Budget {
         if frame.kind == HEADERS {
             self.resets.earn(1);
         }
-        let ends = matches!(frame.kind, DATA | HEADERS) && frame.ends_stream();
-        if ends || (frame.kind == DATA && frame.length >= FULL) {
+        if matches!(frame.kind, DATA | HEADERS) && frame.ends_stream() {
             self.control.earn(EARNED);
+        }
+        if frame.kind == DATA {
+            self.unpaid += frame.length;
+            self.control.earn(u32::try_from(self.unpaid / PAID).unwrap_or(u32::MAX));
+            self.unpaid %= PAID;
         }
     }
 }
@@ -218,6 +225,14 @@ mod tests {
         let mut budget = begun(start);
         for _ in 0..10 * CONTROL {
             budget.sent(&frame(DATA, 16384, 0, 1));
+            // For the stream and the connection, after every 4 KiB.
+            for _ in 0..8 {
+                budget.received(&update, || start).unwrap();
+            }
+        }
+        for _ in 0..10 * CONTROL {
+            // Small pieces of an event stream, eight of them before the client tells that it has read.
+            (0..8).for_each(|_| budget.sent(&frame(DATA, 512, 0, 1)));
             budget.received(&update, || start).unwrap();
             budget.received(&update, || start).unwrap();
         }

@@ -22,6 +22,7 @@ const BATCH: u32 = 32;
 pub struct Group {
     shared: Arc<Shared>,
     members: Vec<Rc<Member>>,
+    open: Arc<Connections>,
     choice: RefCell<Choice>,
     begun: Cell<u32>,
 }
@@ -81,7 +82,8 @@ impl Group {
         for _ in 0..start % members.len().max(1) {
             balance::round_robin(&weights, &mut choice.turns);
         }
-        Self { shared: Arc::clone(shared), members, choice: RefCell::new(choice), begun: Cell::new(0) }
+        let (shared, open) = (Arc::clone(shared), Arc::clone(open));
+        Self { shared, members, open, choice: RefCell::new(choice), begun: Cell::new(0) }
     }
 
     /// What all threads share of it.
@@ -190,27 +192,38 @@ impl Group {
         let mut ticket = line.join(bounds.queue).ok_or_else(refuse)?;
         // Room that was made before there was a line; see `queue`. Only the first may look for it.
         let at_once = if ticket.is_first() { self.pick(key, &[]) } else { Err(NoServer::Busy) };
+        if !ticket.is_first() {
+            // A server whose time out of service has passed tells nobody.
+            self.serve();
+        }
         let flight = match at_once {
             Err(NoServer::Busy) => {
                 let slot = tokio::time::timeout(bounds.queue_timeout, &mut ticket.room).await;
                 let slot = slot.ok().and_then(Result::ok).ok_or_else(refuse)?;
-                self.board(slot).ok_or(NoServer::Nobody)?
+                self.board(slot).ok_or(NoServer::Busy)?
             }
             picked => picked?,
         };
         drop(ticket);
         // Whoever gets in leaves the door open: there may be room that nobody's end tells of, at a server
         // that has come back.
-        self.shared.servers.iter().for_each(|server| queue::serve(&self.shared, server));
+        self.serve();
         Ok(flight)
     }
 
-    /// `None` for a server that this thread does not know: a reload has come in between. The next in line
-    /// gets its room.
+    fn serve(&self) {
+        self.shared.servers.iter().for_each(|server| queue::serve(&self.shared, server));
+    }
+
+    /// At a server that this group does not know, because a reload has come in between, over a connection of
+    /// its own.
     fn board(&self, slot: Slot) -> Option<Flight> {
-        let here = self.members.iter().find(|member| slot.is_at(&member.state))?;
-        slot.claim();
-        Some(Flight(Rc::clone(here)))
+        let here = self.members.iter().find(|member| slot.is_at(&member.state)).cloned();
+        let (state, group) = slot.claim()?;
+        Some(Flight(here.unwrap_or_else(|| {
+            let pool = Rc::new(Pool::new(state.server().clone(), Arc::clone(&self.open)));
+            Rc::new(Member { place: usize::MAX, pool, state, group })
+        })))
     }
 }
 

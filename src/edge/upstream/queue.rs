@@ -135,8 +135,9 @@ impl Slot {
     }
 
     /// Takes the room. Whoever does owes the server a landing.
-    pub fn claim(mut self) {
-        self.0 = None;
+    pub fn claim(mut self) -> Option<(Arc<ServerState>, Arc<Shared>)> {
+        let room = self.0.take();
+        room.map(|Room { server, group }| (server, group))
     }
 }
 

@@ -120,15 +120,15 @@ impl Registry {
 
     /// Forgets what is in no group any more, once these are the ones in force.
     pub fn keep(&self, groups: &[Arc<Shared>]) {
-        self.groups.lock().retain(|name, _| groups.iter().any(|group| group.name == *name));
+        let held = groups.iter().map(|group| (group.name.clone(), Arc::clone(&group.lasting)));
+        // Also what another plan's end has had forgotten between this one's making and now.
+        *self.groups.lock() = held.collect();
         let named = |host: &String| {
             groups.iter().flat_map(|group| &group.config.names).any(|named| named.host == *host)
         };
         self.names.lock().retain(|host, _| named(host));
         for group in groups {
-            let stays =
-                |state: &Arc<ServerState>| group.servers.iter().any(|other| Arc::ptr_eq(state, other));
-            group.lasting.servers.lock().retain(stays);
+            group.lasting.servers.lock().clone_from(&group.servers);
             if group.config.active.is_none() {
                 group.servers.iter().for_each(|state| state.unchecked());
             }
@@ -210,7 +210,10 @@ impl Shared {
     pub fn is_fit(&self, server: &Arc<ServerState>) -> bool {
         let mut weights = Vec::with_capacity(self.servers.len());
         self.weigh(&[], &mut weights);
-        self.servers.iter().zip(weights).any(|(known, weight)| weight > 0 && Arc::ptr_eq(known, server))
+        let known = self.servers.iter().zip(weights);
+        let fit = known.into_iter().any(|(known, weight)| weight > 0 && Arc::ptr_eq(known, server));
+        // A request of an earlier plan may end at a server that is nobody's any more.
+        fit && self.lasting.servers.lock().iter().any(|known| Arc::ptr_eq(known, server))
     }
 
     /// Whether any server is in service.

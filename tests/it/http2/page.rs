@@ -46,8 +46,7 @@ pub fn part() -> String {
     }
     text.push_str(
         "\nA connection may have 250 resets at once and 20 a second, and one more for each request that was answered; of other frames that bring no request any further \
-         (PING, SETTINGS at twenty times the price, PRIORITY, WINDOW_UPDATE, unknown and empty ones) 2,000 at once and 200 a second, and four more for each answered request and each \
-         full frame of data sent. Beneath that h2 counts streams reset before they began (20), streams that had to be reset (100), the pieces of a head (5) and tiny DATA. A response that a client takes \
+         (PING, SETTINGS at twenty times the price, PRIORITY, WINDOW_UPDATE, unknown and empty ones) 2,000 at once and 200 a second, four more for each answered request, and one for each KiB of data sent. Beneath that h2 counts streams reset before they began (20), streams that had to be reset (100), the pieces of a head (5) and tiny DATA. A response that a client takes \
          nothing of is held for `limits.stall_timeout`.\n",
     );
     text

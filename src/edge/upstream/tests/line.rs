@@ -1,6 +1,7 @@
 //! Waiting for room.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -204,4 +205,66 @@ fn many_threads_share_the_room_and_nobody_waits_in_vain() {
     assert_eq!((left, shared.line().len()), (vec![0, 0], 0));
     assert_eq!(shared.servers.iter().map(|state| state.requests()).sum::<u64>(), 4 * 8 * 200);
     assert!(shared.line().counts().0 > 0, "some had to wait");
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_serves_the_line_though_nobody_gets_in_or_ends() {
+    let scene = Rc::new(Scene::of(members(&[1, 1], 0), bounded(1, 10)));
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            scene.fail(0, 3);
+            let _held = scene.group.begin(0).await.unwrap();
+            let begin = || {
+                let scene = Rc::clone(&scene);
+                tokio::task::spawn_local(async move { scene.group.begin(0).await.unwrap() })
+            };
+            let first = begin();
+            settle().await;
+            scene.later(10);
+            let second = begin();
+            let flight = first.await.unwrap();
+            assert_eq!(flight.place(), 0);
+            drop(flight);
+            assert_eq!(second.await.unwrap().place(), 0);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_reload_sends_nobody_out_of_the_line() {
+    let scene = Rc::new(Scene::of(members(&[1], 0), bounded(1, 10)));
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let held = scene.group.begin(0).await.unwrap();
+            let waiting: Vec<_> = (0..2)
+                .map(|_| {
+                    let scene = Rc::clone(&scene);
+                    tokio::task::spawn_local(async move { scene.group.begin(0).await.map(|_| ()) })
+                })
+                .collect();
+            settle().await;
+            let mut config = Upstream::with(members(&[1, 1], 0));
+            bounded(1, 10)(&mut config);
+            scene.registry.keep(&[scene.registry.group("app".to_owned(), config.clone())]);
+            for waiter in waiting {
+                assert_eq!(waiter.await.unwrap(), Ok(()), "the new server has room for one after the other");
+            }
+            // Back to the new one alone: what ends at the old one hands nothing over.
+            config.servers.remove(0);
+            let shared = scene.registry.group("app".to_owned(), config);
+            scene.registry.keep(&[Arc::clone(&shared)]);
+            let group = Group::new(&shared, 0, &Connections::new(10), None);
+            let other = group.begin(0).await.unwrap();
+            let waiter =
+                tokio::task::spawn_local(async move { group.begin(0).await.map(|flight| flight.place()) });
+            settle().await;
+            drop(held);
+            settle().await;
+            assert_eq!(shared.line().len(), 1, "it waits on");
+            drop(other);
+            assert_eq!(waiter.await.unwrap(), Ok(0));
+        })
+        .await;
 }
