@@ -208,7 +208,12 @@ fn serve(bytes: Vec<u8>, size: usize, limits: &Limits) -> Vec<Seen> {
         }
     });
     let mut http1 = hyper::server::conn::http1::Builder::new();
-    http1.header_read_timeout(None).max_header_size(limits.head_bytes).half_close(false);
+    // Room for as many trailers as we pass over: what hyper reads beyond a head of ours is not compared.
+    http1
+        .header_read_timeout(None)
+        .max_headers(1024)
+        .max_header_size(16 * limits.head_bytes)
+        .half_close(false);
     // How it ends is told by what was seen.
     RUNTIME.with(|runtime| drop(runtime.block_on(http1.serve_connection(TokioIo::new(wire), service))));
     seen.take()
