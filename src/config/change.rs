@@ -198,7 +198,8 @@ macro_rules! names {
 const ROUTES: &[Key] = &[
     Key {
         names: names!("routes[].": path, host, methods, upstream, api, auth, roles, scopes, body_bytes, upgrade,
-            rate, rate_burst, rate_by, canary, canary_percent, canary_header, canary_cookie),
+            rate, rate_burst, rate_by, canary, canary_percent, canary_header, canary_cookie, root, index, fallback,
+            cache_control, compress, intercept),
         differ: Differ::Unless(|a, b| a.routes == b.routes),
         take: Some(|into, from| into.routes.clone_from(&from.routes)),
     },

@@ -6,6 +6,7 @@ pub mod acme;
 pub mod audit;
 pub mod blacklist;
 pub mod change;
+pub mod content;
 pub mod cors;
 pub mod development;
 pub mod first;

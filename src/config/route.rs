@@ -2,6 +2,7 @@
 
 use http::{HeaderName, HeaderValue};
 
+use super::content::{Content, Folder};
 use super::rates::RouteRate;
 use crate::model::role::Role;
 
@@ -24,6 +25,8 @@ pub enum RouteTarget {
     Api,
     /// `upstream = "NAME"`: the group of that name.
     Upstream(String),
+    /// `root = "/FOLDER"`: the files in it.
+    Folder(Folder),
 }
 
 impl Route {
@@ -58,6 +61,8 @@ pub struct Route {
     pub rate: Option<RouteRate>,
     /// Who is sent to another group instead.
     pub canary: Option<Canary>,
+    /// How its answers go out.
+    pub content: Content,
 }
 
 /// A second group, for some of a route's requests.

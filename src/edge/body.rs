@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 use super::activity::Busy;
 use super::incoming::{Incoming, IncomingError};
 use super::proxy::answer::UpstreamBody;
+use super::statics::body::FileBody;
 use super::upgrade::tunnel::Opening;
 use super::upstream::local::Flight;
 use crate::observe::metrics::tunnels::Cut;
@@ -230,6 +231,8 @@ enum Source {
     Full(Bytes),
     Api(ResponseBody),
     Upstream(UpstreamBody),
+    /// A file. Boxed: most responses are none.
+    File(Box<FileBody>),
     /// The body of a 101: none, and then a tunnel.
     Opening(Box<Opening>),
 }
@@ -253,6 +256,11 @@ impl Outgoing {
     /// What an upstream answers.
     pub const fn upstream(body: UpstreamBody) -> Self {
         Self { source: Source::Upstream(body), busy: None, _flight: None }
+    }
+
+    /// A file, or a part of one.
+    pub fn file(body: FileBody) -> Self {
+        Self { source: Source::File(Box::new(body)), busy: None, _flight: None }
     }
 
     /// With the request that it answers.
@@ -302,6 +310,7 @@ impl Body for Outgoing {
             }
             Source::Api(body) => Pin::new(body).poll_frame(cx),
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Source::File(body) => Pin::new(&mut **body).poll_frame(cx),
         };
         if let Some(busy) = &self.busy {
             // Whoever asks again has sent what it took before.
@@ -316,6 +325,7 @@ impl Body for Outgoing {
             Source::Full(bytes) => bytes.is_empty(),
             Source::Api(body) => body.is_end_stream(),
             Source::Upstream(body) => body.is_end_stream(),
+            Source::File(body) => body.is_end_stream(),
         }
     }
 
@@ -325,6 +335,7 @@ impl Body for Outgoing {
             Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Api(body) => body.size_hint(),
             Source::Upstream(body) => body.size_hint(),
+            Source::File(body) => body.size_hint(),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! accept → tls → guard → cors → rates → route → authenticate → rates → ┬→ proxy → upstream
-//!                                                                      └→ local API
+//!                                                                      ├→ local API
+//!                                                                      └→ files
 //! ```
 //!
 //! Each stage takes the value that only the stage before it can make ([`accept::Accepted`],
@@ -19,6 +20,7 @@ pub mod activity;
 pub mod authenticate;
 pub mod body;
 pub mod certificates;
+pub mod codings;
 pub mod connection;
 pub mod cors;
 pub mod decisions;
@@ -42,6 +44,7 @@ pub mod request_ids;
 pub mod respond;
 pub mod route;
 pub mod start;
+pub mod statics;
 pub mod tls;
 pub mod upgrade;
 pub mod upstream;
@@ -90,6 +93,11 @@ pub enum EdgeError {
     /// An upstream group has no servers.
     #[error("upstream '{name}' has no servers")]
     NoServers { name: String },
+    /// Nothing would hold the files of a route beneath its root.
+    #[error(
+        "a route serves files (`root`), which takes openat2 (Linux 5.6 or later, let through by seccomp)"
+    )]
+    NoBeneath,
     /// A thread or its runtime cannot be made.
     #[error("cannot start an edge thread: {0}")]
     Thread(std::io::Error),
@@ -196,7 +204,7 @@ impl Pipeline {
         if let Err(stopped) = plan.rates.caller(&vetted, beside) {
             return Err(self.stop(stopped).await);
         }
-        match vetted.route().target {
+        match vetted.route().target.clone() {
             Target::Api => {
                 let answered = Box::pin(local::call(&site.api, &plan.limits, vetted)).await?;
                 if let Some(denied) = answered.denied {
@@ -211,6 +219,11 @@ impl Pipeline {
                     Ok(response) => Ok(response),
                     Err(stopped) => Err(self.stop(stopped).await),
                 }
+            }
+            Target::Files(files) => {
+                let (limits, watchlist) = (&*plan.limits, &self.watchlist);
+                let around = statics::Around { limits, watchlist, now: arrival.now.as_secs() };
+                Box::pin(statics::serve(&files, vetted, around)).await
             }
         }
     }

@@ -31,6 +31,7 @@ use super::rates::limiter::{Limiters, Ticks};
 use super::rates::{Rates, RouteLimit};
 use super::respond;
 use super::route::Table;
+use super::statics::beneath;
 use super::tls::Terminator;
 use super::upstream::local::Group;
 use super::upstream::shared::{Registry, Shared};
@@ -38,7 +39,7 @@ use crate::config::cors::Cors as CorsConfig;
 use crate::config::forwarding as config_forwarding;
 use crate::config::limits::Limits;
 use crate::config::rates as config;
-use crate::config::route::Route;
+use crate::config::route::{Route, RouteTarget};
 use crate::config::upstream::Upstream;
 
 /// What a plan is made of.
@@ -110,6 +111,10 @@ impl Plan {
             upstreams.iter().find(|(_, group)| group.servers.is_empty() && group.names.is_empty())
         {
             return Err(EdgeError::NoServers { name: name.clone() });
+        }
+        let serves_files = |route: &Route| matches!(route.target, RouteTarget::Folder(_));
+        if routes.iter().any(serves_files) && !beneath::is_supported() {
+            return Err(EdgeError::NoBeneath);
         }
         let group = |(name, config)| groups.group(name, config);
         let upstreams: Vec<Arc<Shared>> = upstreams.into_iter().map(group).collect();

@@ -15,17 +15,21 @@ use super::guard::Admitted;
 use super::guard::target;
 use super::rates::RouteLimit;
 use super::respond::Refused;
+use super::statics::Files;
 use super::upstream::canary::Canary;
+use crate::config::content::Content;
 use crate::config::route::{Route as RouteConfig, RouteAuth, RouteTarget};
 use crate::model::role::Role;
 
 /// Where a compiled route leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Keepgate's own API.
     Api,
     /// The upstream group at this place.
     Upstream(usize),
+    /// These files.
+    Files(Arc<Files>),
 }
 
 /// A route, ready to be asked.
@@ -49,6 +53,8 @@ pub struct Route {
     pub limit: Option<RouteLimit>,
     /// Who is sent to another group instead.
     pub canary: Option<Canary>,
+    /// How its answers go out.
+    pub content: Content,
     methods: Vec<Method>,
 }
 
@@ -116,14 +122,14 @@ impl Table {
                 let missing = || RouteError::UnknownUpstream { route: name.clone(), upstream: group.clone() };
                 upstream(group).ok_or_else(missing)
             };
+            let path = normal_prefix(&name, &config.path)?;
             let target = match &config.target {
                 RouteTarget::Api => Target::Api,
                 RouteTarget::Upstream(group) => Target::Upstream(place(group)?),
+                RouteTarget::Folder(it) => Target::Files(Arc::new(Files::new(it, &path, config.auth))),
             };
-            let canary = config.canary.as_ref();
-            let canary =
-                canary.map(|canary| Ok(Canary::new(canary, place(&canary.upstream)?))).transpose()?;
-            let path = normal_prefix(&name, &config.path)?;
+            let canary = |canary: &_| Ok(Canary::new(canary, place(&canary.upstream)?));
+            let canary = config.canary.as_ref().map(canary).transpose()?;
             let methods = methods(&name, &config.methods)?;
             if config.auth == RouteAuth::None && !(config.roles.is_empty() && config.scopes.is_empty()) {
                 return Err(RouteError::Unasked { route: name });
@@ -133,6 +139,7 @@ impl Table {
             node.routes.push(Arc::new(Route {
                 limit: limit(config, &name),
                 canary,
+                content: config.content,
                 name: name.into(),
                 target,
                 auth: config.auth,
@@ -312,6 +319,7 @@ mod tests {
             upgrade: Vec::new(),
             rate: None,
             canary: None,
+            content: Content::default(),
         }
     }
 

@@ -33,6 +33,10 @@ use crate::model::random::SharedRng;
 use crate::model::time::SharedClock;
 use crate::observe::metrics::{EdgeCounters, Metrics};
 
+/// Threads beside each edge thread that wait for the disk, where routes serve files. They come and go as they are
+/// needed; what is past them waits, one job for each request.
+const DISK_THREADS: usize = 4;
+
 /// What the edge is made of.
 pub struct Parts {
     /// Addresses and threads.
@@ -197,10 +201,13 @@ fn bind_all(
 }
 
 fn spawn(setup: Setup, done: oneshot::Sender<usize>) -> Result<JoinHandle<()>, EdgeError> {
-    let runtime: Runtime = Builder::new_current_thread().enable_all().build().map_err(EdgeError::Thread)?;
+    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(DISK_THREADS).build();
+    let runtime: Runtime = runtime.map_err(EdgeError::Thread)?;
     let thread = std::thread::Builder::new().name(format!("edge-{}", setup.number));
     let body = move || {
         let cut = LocalSet::new().block_on(&runtime, worker::run(setup));
+        // A disk that hangs is waited for by nobody.
+        runtime.shutdown_background();
         // Whoever waits may have gone.
         let _ = done.send(cut);
     };

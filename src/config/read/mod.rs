@@ -5,6 +5,7 @@
 //! [`super::probe`]'s business, so that a file can be checked on another machine.
 
 mod catalog;
+mod content;
 mod forwarding;
 mod kind;
 mod limiting;

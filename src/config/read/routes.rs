@@ -2,6 +2,7 @@
 
 use http::{HeaderName, HeaderValue};
 
+use super::content;
 use super::kind::{self, count, flag, list, one_of, size, text, wrong};
 use super::limiting;
 use super::section::Section;
@@ -57,9 +58,23 @@ fn route(mut section: Section<'_>) -> Option<Route> {
         section.problem("rate_by", None, "needs a token, which auth = \"none\" does not look at", remedy);
     }
     let canary = canary(&mut section, target.as_ref());
+    let content = content::content(&mut section, target.as_ref());
     section.finish();
     let (path, target) = (path?, target?);
-    let route = Route { host, path, methods, target, auth, roles, scopes, body_bytes, upgrade, rate, canary };
+    let route = Route {
+        host,
+        path,
+        methods,
+        target,
+        auth,
+        roles,
+        scopes,
+        body_bytes,
+        upgrade,
+        rate,
+        canary,
+        content,
+    };
     host_read.then_some(route)
 }
 
@@ -82,6 +97,9 @@ fn canary(section: &mut Section<'_>, target: Option<&RouteTarget>) -> Option<Can
         }
         (true, _) if target == Some(&RouteTarget::Api) => {
             section.problem("canary", None, "is not used with `api`, which is one", "remove it");
+        }
+        (true, _) if matches!(target, Some(RouteTarget::Folder(_))) => {
+            section.problem("canary", None, "is not used with `root`", "remove it");
         }
         _ => {}
     }
@@ -109,17 +127,18 @@ fn cookie(node: &Node) -> kind::Read<String> {
 }
 
 fn target(section: &mut Section<'_>) -> Option<RouteTarget> {
-    let remedy = "write exactly one of upstream = \"NAME\" and api = true";
-    let api_given = section.has("api");
-    let upstream_given = section.has("upstream");
+    let remedy = "write exactly one of upstream = \"NAME\", root = \"/FOLDER\" and api = true";
+    let given = ["api", "upstream", "root"].map(|key| section.has(key));
     let api = section.optional("api", flag);
     let upstream = section.optional("upstream", text);
-    match (api_given, upstream_given) {
-        (true, true) => section.problem("", None, "leads both to the API and to an upstream", remedy),
-        (false, false) => section.problem("", None, "leads nowhere", remedy),
-        (true, false) if api == Some(false) => section.problem("", None, "leads nowhere", remedy),
-        (true, false) => return api.map(|_| RouteTarget::Api),
-        (false, true) => return upstream.map(RouteTarget::Upstream),
+    let folder = content::folder(section);
+    match given {
+        [true, false, false] if api == Some(false) => section.problem("", None, "leads nowhere", remedy),
+        [true, false, false] => return api.map(|_| RouteTarget::Api),
+        [false, true, false] => return upstream.map(RouteTarget::Upstream),
+        [false, false, true] => return folder.map(RouteTarget::Folder),
+        [false, false, false] => section.problem("", None, "leads nowhere", remedy),
+        _ => section.problem("", None, "leads to more than one place", remedy),
     }
     None
 }
@@ -154,11 +173,14 @@ fn method(node: &Node) -> kind::Read<String> {
 fn upgrade(section: &mut Section<'_>, target: Option<&RouteTarget>) -> Vec<String> {
     let given = section.has("upgrade");
     let upgrade = section.optional("upgrade", list(protocol)).unwrap_or_else(Route::usual_upgrades);
-    if target != Some(&RouteTarget::Api) {
-        return upgrade;
-    }
+    let it = match target {
+        Some(RouteTarget::Api) => "api",
+        Some(RouteTarget::Folder(_)) => "root",
+        Some(RouteTarget::Upstream(_)) | None => return upgrade,
+    };
     if given {
-        section.problem("upgrade", None, "is not used with `api`, which switches to nothing", "remove it");
+        let message = format!("is not used with `{it}`, which switches to nothing");
+        section.problem("upgrade", None, &message, "remove it");
     }
     Vec::new()
 }

@@ -30,6 +30,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use uuid::Uuid;
 
+use crate::config::content::Content;
 use crate::config::cors::Cors;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
@@ -66,6 +67,7 @@ pub fn route(path: &str, auth: RouteAuth) -> Route {
         upgrade: Route::usual_upgrades(),
         rate: None,
         canary: None,
+        content: Content::default(),
     }
 }
 

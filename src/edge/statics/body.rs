@@ -1,0 +1,117 @@
+//! A file on its way to a client: read piece by piece on the runtime's blocking threads, each when the last has
+//! gone. What is shorter than it was when its length was told breaks off: what came would be no file of ours.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::task::JoinHandle;
+
+use crate::edge::body::{BodyError, BoxError, Stall};
+use crate::edge::watch::Watched;
+
+/// Most bytes read at once, and held.
+pub const PIECE_BYTES: usize = 64 * 1024;
+
+/// What is left of a file, or of a part of one.
+#[derive(Debug)]
+pub struct FileBody {
+    file: Arc<File>,
+    at: u64,
+    left: u64,
+    /// What was read when it was opened.
+    first: Bytes,
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
+    stall: Stall,
+    watched: Watched,
+}
+
+impl FileBody {
+    /// So many bytes from `at` on, of which `first` was read; with patience of `stall`, for as long as it may.
+    pub fn new(file: File, (at, left): (u64, u64), first: Bytes, stall: Duration, watched: Watched) -> Self {
+        Self { file: Arc::new(file), at, left, first, reading: None, stall: Stall::new(stall), watched }
+    }
+
+    fn broken(&mut self, why: impl Into<BoxError>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.left = 0;
+        Poll::Ready(Some(Err(why.into())))
+    }
+
+    fn hand_out(&mut self, piece: Bytes) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let size = piece.len() as u64;
+        self.stall.progress(size);
+        (self.at, self.left) = (self.at + size, self.left.saturating_sub(size));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let Self { file, at, left, reading, .. } = self;
+        let reading = reading.get_or_insert_with(|| {
+            let (file, at, size) = (Arc::clone(file), *at, *left);
+            tokio::task::spawn_blocking(move || piece(&file, at, size))
+        });
+        let read = ready!(Pin::new(reading).poll(cx));
+        self.reading = None;
+        Poll::Ready(read.map_err(io::Error::other).flatten())
+    }
+}
+
+/// The next piece of the `left` bytes from `at` on.
+pub fn piece(file: &File, at: u64, left: u64) -> io::Result<Bytes> {
+    let size = usize::try_from(left).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+    let mut bytes = vec![0; size];
+    match file.read_exact_at(&mut bytes, at) {
+        Ok(()) => Ok(bytes.into()),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(io::Error::new(error.kind(), "the file became shorter while it was sent"))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Body for FileBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        if let Some(cut) = self.watched.check() {
+            return self.broken(BodyError::Cut(cut));
+        }
+        if !self.first.is_empty() {
+            let first = std::mem::take(&mut self.first);
+            return self.hand_out(first);
+        }
+        match self.poll_read(cx) {
+            Poll::Ready(Ok(piece)) => self.hand_out(piece),
+            Poll::Ready(Err(error)) => {
+                tracing::warn!(%error, "a file could not be sent to its end");
+                self.broken(error)
+            }
+            Poll::Pending => {
+                ready!(self.stall.poll(cx));
+                tracing::warn!("the disk with a file to be sent does not answer");
+                self.broken(BodyError::Stalled)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
