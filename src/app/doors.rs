@@ -115,6 +115,7 @@ pub(in crate::app) fn settings(config: &Config, terminator: Terminator) -> Setti
         terminator,
         hsts: config.tls.hsts,
         routes: config.routes.clone(),
+        error_pages: config.error_pages.clone(),
         upstreams: config.upstreams.clone(),
     }
 }

@@ -204,6 +204,11 @@ const ROUTES: &[Key] = &[
         take: Some(|into, from| into.routes.clone_from(&from.routes)),
     },
     Key {
+        names: names!("error_pages[].": status, file),
+        differ: Differ::Unless(|a, b| a.error_pages == b.error_pages),
+        take: Some(|into, from| into.error_pages.clone_from(&from.error_pages)),
+    },
+    Key {
         names: names!("upstreams.*.": servers, balance, hash_by, max_fails, fail_timeout, slow_start, panic,
             health_path, health_host, health_interval, health_timeout, health_up, health_down, health_status,
             retries, retry_percent, retry_floor, max_connections, queue, queue_timeout, idle_connections,
@@ -328,17 +333,8 @@ servers = ["127.0.0.1:3001"]
             ("path = \"/\"", "path = \"/app\""),
             ("hunter2", "hunter3"),
         ]);
-        let changed = [
-            "tls.certificates",
-            "tls.hsts",
-            "limits.body_bytes",
-            "log.level",
-            "routes",
-            "upstreams.app",
-            "upstreams.new",
-            "upstreams.old",
-        ];
-        assert_eq!(found.changed, changed);
+        let changed = "tls.certificates tls.hsts limits.body_bytes log.level routes upstreams.app upstreams.new upstreams.old";
+        assert_eq!(found.changed.join(" "), changed);
         assert_eq!(found.restart, ["data_dir", "tokens.issuer", "keys.master_key", "log.target"]);
         let (next, before) = (&found.next, read(FILE));
         assert_eq!((next.limits.body_bytes, next.routes[0].path.as_str()), (5, "/app"));

@@ -9,6 +9,7 @@ pub mod change;
 pub mod content;
 pub mod cors;
 pub mod development;
+pub mod error_pages;
 pub mod first;
 pub mod forwarding;
 pub mod keys;
@@ -84,6 +85,8 @@ pub struct Config {
     pub blacklist: blacklist::Blacklist,
     /// `[[routes]]`, most specific first once loaded.
     pub routes: Vec<route::Route>,
+    /// `[[error_pages]]`
+    pub error_pages: Vec<error_pages::ErrorPage>,
     /// `[upstreams.NAME]`
     pub upstreams: BTreeMap<String, upstream::Upstream>,
     /// `[accounts]`

@@ -17,6 +17,7 @@ use rustix::process::geteuid;
 
 use super::acme::Acme;
 use super::problem::{Place, Problem};
+use super::route::RouteTarget;
 use super::tls::{CertificateSource, is_exposed};
 use super::{Config, pairs};
 
@@ -30,7 +31,25 @@ pub type Probe = fn(&Config) -> Vec<Problem>;
 pub fn probe(config: &Config) -> Vec<Problem> {
     let mut problems = needed(config);
     problems.extend(config.audit.witness_file.as_deref().and_then(witness));
+    problems.extend(config.routes.iter().filter_map(|route| match &route.target {
+        RouteTarget::Folder(folder) => root(&folder.root),
+        RouteTarget::Api | RouteTarget::Upstream(_) => None,
+    }));
     problems
+}
+
+/// What is wrong with the root of a route. A node starts without it: a site that is put there later is served then.
+fn root(path: &Path) -> Option<Problem> {
+    let looked = path.to_owned();
+    let found = in_time(PATIENCE, move || fs::metadata(&looked));
+    let message = match found {
+        Some(Ok(meta)) if meta.is_dir() => return None,
+        Some(Ok(_)) => "is not a folder".to_owned(),
+        Some(Err(error)) => format!("cannot be used: {error}"),
+        None => format!("does not answer within {} seconds", PATIENCE.as_secs()),
+    };
+    let remedy = "put the site there, readable by the user that runs keepgate, or name another folder";
+    Some(problem("routes[].root", Some(path), message, remedy))
 }
 
 /// Every file without which no node can be served, and why it cannot be used.
@@ -64,6 +83,7 @@ pub fn needed(config: &Config) -> Vec<Problem> {
         problems.extend(private("keys.master_key", &config.data_dir.join("master.key")));
     }
     problems.extend(config.blacklist.gather().err().unwrap_or_default());
+    problems.extend(super::error_pages::read(&config.error_pages).err().unwrap_or_default());
     problems.extend(data_dir(&config.data_dir));
     problems
 }

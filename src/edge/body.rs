@@ -14,6 +14,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::Sleep;
 
 use super::activity::Busy;
+use super::compress::body::Compressed;
 use super::incoming::{Incoming, IncomingError};
 use super::proxy::answer::UpstreamBody;
 use super::statics::body::FileBody;
@@ -233,6 +234,8 @@ enum Source {
     Upstream(UpstreamBody),
     /// A file. Boxed: most responses are none.
     File(Box<FileBody>),
+    /// Another one, compressed.
+    Compressed(Box<Compressed>),
     /// The body of a 101: none, and then a tunnel.
     Opening(Box<Opening>),
 }
@@ -261,6 +264,11 @@ impl Outgoing {
     /// A file, or a part of one.
     pub fn file(body: FileBody) -> Self {
         Self { source: Source::File(Box::new(body)), busy: None, _flight: None }
+    }
+
+    /// Another one, compressed.
+    pub fn compressed(body: Compressed) -> Self {
+        Self { source: Source::Compressed(Box::new(body)), busy: None, _flight: None }
     }
 
     /// With the request that it answers.
@@ -311,6 +319,7 @@ impl Body for Outgoing {
             Source::Api(body) => Pin::new(body).poll_frame(cx),
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),
             Source::File(body) => Pin::new(&mut **body).poll_frame(cx),
+            Source::Compressed(body) => Pin::new(&mut **body).poll_frame(cx),
         };
         if let Some(busy) = &self.busy {
             // Whoever asks again has sent what it took before.
@@ -326,6 +335,7 @@ impl Body for Outgoing {
             Source::Api(body) => body.is_end_stream(),
             Source::Upstream(body) => body.is_end_stream(),
             Source::File(body) => body.is_end_stream(),
+            Source::Compressed(body) => body.is_end_stream(),
         }
     }
 
@@ -336,6 +346,7 @@ impl Body for Outgoing {
             Source::Api(body) => body.size_hint(),
             Source::Upstream(body) => body.size_hint(),
             Source::File(body) => body.size_hint(),
+            Source::Compressed(body) => body.size_hint(),
         }
     }
 }

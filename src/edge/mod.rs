@@ -21,6 +21,7 @@ pub mod authenticate;
 pub mod body;
 pub mod certificates;
 pub mod codings;
+pub mod compress;
 pub mod connection;
 pub mod cors;
 pub mod decisions;
@@ -34,6 +35,7 @@ pub mod incoming;
 pub mod listen;
 pub mod local;
 pub mod local_ca;
+pub mod pages;
 pub mod plan;
 pub mod protocols;
 pub mod proxy;
@@ -61,8 +63,10 @@ use std::sync::Arc;
 use http::{HeaderValue, Request, Response};
 
 use self::access::Entry;
-use self::authenticate::{Stopped, TokenCheck, Who};
+use self::authenticate::{Stopped, TokenCheck, Vetted, Who};
 use self::body::Outgoing;
+use self::compress::Wish;
+use self::compress::room::Room;
 use self::decisions::{Decisions, Denied};
 use self::guard::Arrival;
 use self::guard::address::TrustedProxies;
@@ -77,7 +81,7 @@ use self::respond::{Beside, Refused};
 use self::route::{RouteError, Target};
 use self::watch::Watchlist;
 use crate::model::random::SharedRng;
-use crate::model::time::SharedClock;
+use crate::model::time::{SharedClock, Timestamp};
 use crate::observe::metrics::{Denial, EdgeCounters};
 
 /// The edge cannot start.
@@ -98,6 +102,9 @@ pub enum EdgeError {
         "a route serves files (`root`), which takes openat2 (Linux 5.6 or later, let through by seccomp)"
     )]
     NoBeneath,
+    /// A page cannot be used.
+    #[error("{0}")]
+    Pages(String),
     /// A thread or its runtime cannot be made.
     #[error("cannot start an edge thread: {0}")]
     Thread(std::io::Error),
@@ -126,6 +133,8 @@ pub struct Pipeline {
     identities: Identities,
     watchlist: Rc<Watchlist>,
     scratch: Rc<Scratch>,
+    /// For compressing answers.
+    room: Rc<Room>,
     counters: Arc<EdgeCounters>,
 }
 
@@ -204,9 +213,29 @@ impl Pipeline {
         if let Err(stopped) = plan.rates.caller(&vetted, beside) {
             return Err(self.stop(stopped).await);
         }
+        let (wish, intercepts) = (Wish::of(&vetted), vetted.route().content.intercept);
+        let mut response = self.send_on(local, vetted, (id_header, arrival.now)).await?;
+        if intercepts && response.status().is_server_error() {
+            response.extensions_mut().insert(pages::Intercepted);
+            return Ok(response);
+        }
+        Ok(match wish {
+            Some(wish) => wish.apply(response, &self.room),
+            None => response,
+        })
+    }
+
+    /// To whatever answers on its route.
+    async fn send_on(
+        &self,
+        local: &LocalPlan,
+        vetted: Vetted,
+        (id_header, now): (&HeaderValue, Timestamp),
+    ) -> Result<Response<Outgoing>, Refused> {
+        let limits = &*local.plan.limits;
         match vetted.route().target.clone() {
             Target::Api => {
-                let answered = Box::pin(local::call(&site.api, &plan.limits, vetted)).await?;
+                let answered = Box::pin(local::call(&self.site.api, limits, vetted)).await?;
                 if let Some(denied) = answered.denied {
                     self.counters.denials.up(Denial::BadToken);
                     self.record(*denied).await;
@@ -221,8 +250,7 @@ impl Pipeline {
                 }
             }
             Target::Files(files) => {
-                let (limits, watchlist) = (&*plan.limits, &self.watchlist);
-                let around = statics::Around { limits, watchlist, now: arrival.now.as_secs() };
+                let around = statics::Around { limits, watchlist: &self.watchlist, now: now.as_secs() };
                 Box::pin(statics::serve(&files, vetted, around)).await
             }
         }

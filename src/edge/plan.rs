@@ -25,6 +25,7 @@ use super::authenticate::Vetted;
 use super::cors::Cors;
 use super::forwarding::Forwarding;
 use super::guard::address::TrustedProxies;
+use super::pages::Pages;
 use super::protocols::Protocols;
 use super::proxy::pool::Connections;
 use super::rates::limiter::{Limiters, Ticks};
@@ -36,6 +37,7 @@ use super::tls::Terminator;
 use super::upstream::local::Group;
 use super::upstream::shared::{Registry, Shared};
 use crate::config::cors::Cors as CorsConfig;
+use crate::config::error_pages::ErrorPage;
 use crate::config::forwarding as config_forwarding;
 use crate::config::limits::Limits;
 use crate::config::rates as config;
@@ -61,6 +63,8 @@ pub struct Settings {
     pub hsts: Duration,
     /// Routes.
     pub routes: Vec<Route>,
+    /// Pages for people.
+    pub error_pages: Vec<ErrorPage>,
     /// The groups that routes name.
     pub upstreams: BTreeMap<String, Upstream>,
 }
@@ -85,6 +89,8 @@ pub struct Plan {
     pub cors: Option<Cors>,
     /// Routes; their targets are places in `upstreams`.
     pub routes: Table,
+    /// Pages for people.
+    pub pages: Pages,
     /// Apart from the rest, because names lead elsewhere without a new plan.
     upstreams: ArcSwap<Vec<Arc<Shared>>>,
     number: u64,
@@ -105,6 +111,7 @@ impl Plan {
             terminator,
             hsts,
             routes,
+            error_pages,
             upstreams,
         } = settings;
         if let Some((name, _)) =
@@ -130,6 +137,7 @@ impl Plan {
             cors: Cors::new(&cors),
             forwarding: Forwarding::new(&forwarding),
             routes,
+            pages: Pages::read(&error_pages)?,
             upstreams: ArcSwap::from_pointee(upstreams),
             number,
         })

@@ -17,7 +17,6 @@ use super::rates::RouteLimit;
 use super::respond::Refused;
 use super::statics::Files;
 use super::upstream::canary::Canary;
-use crate::config::content::Content;
 use crate::config::route::{Route as RouteConfig, RouteAuth, RouteTarget};
 use crate::model::role::Role;
 
@@ -54,7 +53,7 @@ pub struct Route {
     /// Who is sent to another group instead.
     pub canary: Option<Canary>,
     /// How its answers go out.
-    pub content: Content,
+    pub content: crate::config::content::Content,
     methods: Vec<Method>,
 }
 
@@ -319,7 +318,7 @@ mod tests {
             upgrade: Vec::new(),
             rate: None,
             canary: None,
-            content: Content::default(),
+            content: crate::config::content::Content::default(),
         }
     }
 

@@ -32,6 +32,7 @@ use super::http2::watched::Watched;
 use super::identity::Identities;
 use super::incoming::{Incoming, Stream, Unread};
 use super::listen::Listener;
+use super::pages::Intercepted;
 use super::plan::{Follow, LocalPlan};
 use super::redirect;
 use super::request_ids::RequestIds;
@@ -96,7 +97,8 @@ impl Worker {
         let follow = Follow::new(Arc::clone(&site.plans), number);
         let watchlist = Watchlist::new((&site.check, &site.blacklist), &site.clock, &counters);
         let identities = Identities::default();
-        let pipeline = Pipeline { site, follow, identities, watchlist, scratch, counters };
+        let room = Rc::default();
+        let pipeline = Pipeline { site, follow, identities, watchlist, scratch, room, counters };
         Self { pipeline, drain: Rc::default(), request_ids }
     }
 
@@ -300,6 +302,7 @@ impl Worker {
         let id = guard::request_id(request.headers(), &peer, self.request_ids.next(now));
         let id_header = id_header(id);
         let mut entry = Entry::of(&request, peer.address, id);
+        let reader = local.plan.pages.reader(request.headers());
         let may_switch = switches && !self.drain.is_draining();
         let arrival = guard::Arrival { peer: &peer, framing: breach, may_switch, now };
         let answering = self.pipeline.answer(&local, arrival, request, &id_header, &mut entry);
@@ -309,7 +312,13 @@ impl Worker {
             tracing::error!(request = %id.0, "a request panicked");
             Err(Refused::internal())
         });
+        let ours = answered.is_err();
         let mut response = self.settle(answered, &mut entry);
+        if let Some(reader) = reader
+            && (ours || response.extensions().get::<Intercepted>().is_some())
+        {
+            reader.dress(&mut response, id);
+        }
         respond::seal(&mut response, local.plan.hsts.as_ref(), id_header);
         let took = started.elapsed();
         self.counters().answered(entry.route.as_ref(), response.status().as_u16(), took);

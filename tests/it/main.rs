@@ -29,6 +29,7 @@ mod proxy_protocol;
 mod rates;
 mod reload;
 mod secrets;
+mod sites;
 mod smuggling;
 mod throttle;
 mod tokens;

@@ -6,6 +6,7 @@
 
 mod catalog;
 mod content;
+mod error_pages;
 mod forwarding;
 mod kind;
 mod limiting;
@@ -208,6 +209,7 @@ fn examine_into(
         forwarding: forwarding::forwarding(section.child("forwarding")),
         blacklist: sections::blacklist(section.child("blacklist")),
         routes: Vec::new(),
+        error_pages: error_pages::error_pages(section.tables("error_pages")),
         upstreams: upstreams::upstreams(section.child("upstreams")),
         accounts: sections::accounts(section.child("accounts")),
         users: sections::users(section.child("users")),

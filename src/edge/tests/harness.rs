@@ -30,8 +30,6 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use uuid::Uuid;
 
-use crate::config::content::Content;
-use crate::config::cors::Cors;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
 use crate::config::rates::Rates;
@@ -67,7 +65,7 @@ pub fn route(path: &str, auth: RouteAuth) -> Route {
         upgrade: Route::usual_upgrades(),
         rate: None,
         canary: None,
-        content: Content::default(),
+        content: crate::config::content::Content::default(),
     }
 }
 
@@ -139,12 +137,13 @@ impl Gate {
             settings: Settings {
                 limits: Limits::default(),
                 rates: Rates::default(),
-                cors: Cors::default(),
+                cors: crate::config::cors::Cors::default(),
                 forwarding: crate::config::forwarding::Forwarding::default(),
                 trusted_proxies: Vec::new(),
                 terminator: terminator.clone(),
                 hsts: Duration::from_secs(60),
                 routes,
+                error_pages: Vec::new(),
                 upstreams: BTreeMap::from([("app".to_owned(), Upstream::of(servers))]),
             },
             ticks: Ticks::monotonic(),

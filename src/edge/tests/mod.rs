@@ -3,12 +3,14 @@
 mod answers;
 mod bodies;
 mod callers;
+mod compression;
 mod connections;
 mod cors;
 mod cutting;
 mod forwarding;
 pub mod harness;
 mod hostile;
+mod pages;
 pub mod plans;
 mod rates;
 mod statics;

@@ -28,6 +28,7 @@ pub fn settings(gate: &Gate, routes: Vec<Route>, servers: Vec<Server>) -> Settin
         terminator: gate.terminator.clone(),
         hsts: Duration::ZERO,
         routes,
+        error_pages: Vec::new(),
         upstreams: BTreeMap::from([("app".to_owned(), Upstream::of(servers))]),
     }
 }

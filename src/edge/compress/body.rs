@@ -1,0 +1,143 @@
+//! A body that is compressed as it goes out. Whatever its source gives is passed on before it is waited for again
+//! (flushed), so that nothing that an application has said is held back; and after so many bytes others have their
+//! turn on this thread.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::encoder::Encoder;
+use super::room::Place;
+use crate::edge::body::{BoxError, Outgoing};
+use crate::edge::codings::Coding;
+
+/// Bytes compressed in one go: about a tenth of a millisecond.
+const SLICE_BYTES: usize = 16 * 1024;
+/// Bytes compressed before whatever else waits on this thread has its turn.
+const TURN_BYTES: usize = 128 * 1024;
+/// What comes out is kept up to this before it is handed on.
+const OUT_BYTES: usize = 8 * 1024;
+
+/// A body under compression.
+#[derive(Debug)]
+pub struct Compressed {
+    source: Outgoing,
+    encoder: Option<Encoder>,
+    /// Of the source, not compressed yet.
+    waiting: Bytes,
+    /// Came out, and not handed on yet.
+    out: Vec<u8>,
+    /// Something went in since the last flush.
+    unflushed: bool,
+    /// Bytes of this turn.
+    turn: usize,
+    /// What the source ends with.
+    trailers: Option<Frame<Bytes>>,
+    _place: Place,
+}
+
+/// A frame, or its failure, or the end.
+type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+
+impl Compressed {
+    /// Of this body. Without memory for an encoder the body comes back.
+    pub fn new(source: Outgoing, coding: Coding, place: Place) -> Result<Self, Outgoing> {
+        let Ok(encoder) = Encoder::new(coding) else { return Err(source) };
+        Ok(Self {
+            source,
+            encoder: Some(encoder),
+            waiting: Bytes::new(),
+            out: Vec::new(),
+            unflushed: false,
+            turn: 0,
+            trailers: None,
+            _place: place,
+        })
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
+        loop {
+            if self.out.len() >= OUT_BYTES || (self.encoder.is_none() && !self.out.is_empty()) {
+                return self.hand_out();
+            }
+            let Some(encoder) = &mut self.encoder else { return Poll::Ready(self.trailers.take().map(Ok)) };
+            if !self.waiting.is_empty() {
+                if self.turn >= TURN_BYTES {
+                    self.turn = 0;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                let slice = self.waiting.split_to(self.waiting.len().min(SLICE_BYTES));
+                encoder.write(&slice)?;
+                collect(&mut self.out, encoder.take());
+                self.unflushed = true;
+                self.turn += slice.len();
+                continue;
+            }
+            match Pin::new(&mut self.source).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => self.waiting = data,
+                    Err(trailers) => {
+                        self.trailers = Some(trailers);
+                        self.end()?;
+                    }
+                },
+                Poll::Ready(Some(Err(error))) => {
+                    (self.encoder, self.out) = (None, Vec::new());
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Ready(None) => self.end()?,
+                Poll::Pending if self.unflushed => {
+                    self.unflushed = false;
+                    encoder.flush()?;
+                    collect(&mut self.out, encoder.take());
+                    if !self.out.is_empty() {
+                        return self.hand_out();
+                    }
+                    return Poll::Pending;
+                }
+                Poll::Pending => {
+                    self.turn = 0;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    fn hand_out(&mut self) -> Polled {
+        let piece = Bytes::from(std::mem::take(&mut self.out));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        if let Some(encoder) = self.encoder.take() {
+            collect(&mut self.out, encoder.finish()?);
+        }
+        Ok(())
+    }
+}
+
+/// Without a copy where nothing is kept yet.
+fn collect(out: &mut Vec<u8>, more: Vec<u8>) {
+    if out.is_empty() { *out = more } else { out.extend_from_slice(&more) }
+}
+
+impl Body for Compressed {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        Self::poll(&mut self, cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.encoder.is_none() && self.out.is_empty() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}

@@ -1,0 +1,190 @@
+//! Compression through the edge: who gets what, what is never compressed, and that what an application has said is
+//! not held back.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, VARY};
+use http_body_util::BodyExt as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::Semaphore;
+
+use super::harness::{Answer, Gate, request, route, token};
+use super::statics::{folder, site};
+use super::upstreams::{read_head, scripted};
+use crate::config::content::{Compress, Content};
+use crate::config::route::{Route, RouteAuth};
+use crate::config::upstream::Server;
+use crate::edge::compress::encoder::decoded;
+
+const TEXT: &str = "The same words, said again and again. ";
+
+fn text() -> String {
+    TEXT.repeat(200)
+}
+
+fn compressing(compress: Compress, route: Route) -> Route {
+    Route { content: Content { compress, intercept: false }, ..route }
+}
+
+/// Answers everything with this head and [`text`].
+async fn app(head: &'static str) -> Server {
+    scripted(move |mut stream, _| async move {
+        while !read_head(&mut stream).await.is_empty() {
+            let text = text();
+            let said = format!("HTTP/1.1 200 OK\r\n{head}Content-Length: {}\r\n\r\n{text}", text.len());
+            if stream.write_all(said.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await
+}
+
+fn coding(answer: &Answer) -> &str {
+    answer.headers.get(CONTENT_ENCODING).map_or("", |value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn an_answer_is_compressed_for_who_takes_it_and_says_so() {
+    let server = app("Content-Type: text/html\r\nETag: \"v1\"\r\n").await;
+    let gate = Gate::start(vec![compressing(Compress::On, route("/", RouteAuth::None))], vec![server]);
+    for (accepts, found) in
+        [("gzip, br, zstd", "zstd"), ("br, gzip", "br"), ("gzip", "gzip"), ("deflate", ""), ("gzip;q=0", "")]
+    {
+        let got = gate.get("/", &[("accept-encoding", accepts)]).await;
+        assert_eq!(coding(&got), found, "{accepts}");
+        assert!(decoded(found, &got.body) == text().as_bytes(), "{accepts}");
+        assert_eq!(got.headers[VARY], "accept-encoding");
+        let tag = if found.is_empty() { "\"v1\"" } else { "W/\"v1\"" };
+        assert_eq!(got.headers[ETAG], tag);
+        assert_eq!(got.headers.contains_key(CONTENT_LENGTH), found.is_empty());
+        assert!(found.is_empty() || got.body.len() < 500, "{}", got.body.len());
+    }
+    let mut http2 = gate.http2().await;
+    let ask = request("GET", "https://localhost/", &[("accept-encoding", "br")], "");
+    let got = super::harness::answer(http2.send_request(ask).await.unwrap()).await;
+    assert!(decoded("br", &got.body) == text().as_bytes());
+}
+
+#[tokio::test]
+async fn what_must_not_be_compressed_goes_out_as_it_came() {
+    for head in [
+        "Content-Type: text/html\r\nSet-Cookie: a=b\r\n",
+        "Content-Type: text/html\r\nCache-Control: no-transform\r\n",
+        "Content-Type: text/html\r\nContent-Encoding: x-own\r\n",
+        "Content-Type: text/html\r\nContent-Range: bytes 0-1/9\r\n",
+        "Content-Type: text/event-stream\r\n",
+        "Content-Type: image/png\r\n",
+        "",
+    ] {
+        let gate =
+            Gate::start(vec![compressing(Compress::On, route("/", RouteAuth::None))], vec![app(head).await]);
+        let got = gate.get("/", &[("accept-encoding", "gzip")]).await;
+        assert!(got.body == text() && coding(&got) != "gzip", "{head}");
+    }
+    let server = app("Content-Type: text/html\r\n").await;
+    let gate = Gate::start(vec![route("/", RouteAuth::None)], vec![server]);
+    let got = gate.get("/", &[("accept-encoding", "gzip")]).await;
+    assert!(coding(&got).is_empty() && !got.headers.contains_key(VARY), "off unless it is asked for");
+}
+
+#[tokio::test]
+async fn who_may_hold_a_secret_gets_nothing_compressed_unless_the_route_says_always() {
+    let server = app("Content-Type: text/html\r\n").await;
+    let token = token(&[], "");
+    let dir = site(&[("page.html", &text())]);
+    let gate = Gate::start(
+        vec![
+            compressing(Compress::On, route("/on", RouteAuth::Optional)),
+            compressing(Compress::Always, route("/always", RouteAuth::Optional)),
+            compressing(Compress::On, route("/open", RouteAuth::None)),
+            compressing(Compress::On, folder("/files", RouteAuth::Optional, dir.path(), None)),
+        ],
+        vec![server],
+    );
+    let takes = ("accept-encoding", "gzip");
+    for (path, also, found) in [
+        ("/on", None, "gzip"),
+        ("/on", Some(("authorization", token.as_str())), ""),
+        ("/on", Some(("cookie", "session=1")), ""),
+        ("/open", Some(("authorization", "Basic YTpi")), ""),
+        ("/always", Some(("authorization", token.as_str())), "gzip"),
+        ("/always", Some(("cookie", "session=1")), "gzip"),
+        // Nothing of a request is in a file.
+        ("/files/page.html", Some(("authorization", token.as_str())), "gzip"),
+    ] {
+        let headers: Vec<_> = std::iter::once(takes).chain(also).collect();
+        let got = gate.get(path, &headers).await;
+        assert_eq!(coding(&got), found, "{path} {also:?}");
+        assert!(decoded(found, &got.body) == text().as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_compressed_with_a_weak_tag_that_is_known_again_and_its_parts_are_not() {
+    let dir = site(&[("page.html", &text())]);
+    let gate = Gate::start(
+        vec![compressing(Compress::On, folder("/", RouteAuth::None, dir.path(), None))],
+        Vec::new(),
+    );
+    let takes = ("accept-encoding", "zstd");
+    let got = gate.get("/page.html", &[takes]).await;
+    let tag = got.headers[ETAG].to_str().unwrap().to_owned();
+    assert!(coding(&got) == "zstd" && tag.starts_with("W/\""), "{got:?}");
+    let same = gate.get("/page.html", &[takes, ("if-none-match", &tag)]).await;
+    assert_eq!((same.status.as_u16(), same.headers[ETAG].to_str().unwrap()), (304, tag.as_str()));
+    let head = gate.client().await.send(request("HEAD", "/page.html", &[takes], "")).await;
+    assert!(coding(&head) == "zstd" && head.headers[ETAG] == tag.as_str(), "{head:?}");
+    assert!(!head.headers.contains_key(CONTENT_LENGTH));
+    let part = gate.get("/page.html", &[takes, ("range", "bytes=0-1999")]).await;
+    assert_eq!((part.status.as_u16(), coding(&part), part.body.len()), (206, "", 2000));
+    let stale = gate.get("/page.html", &[takes, ("range", "bytes=0-1999"), ("if-range", &tag)]).await;
+    assert_eq!((stale.status.as_u16(), coding(&stale)), (200, "zstd"), "a weak tag vouches for no part");
+}
+
+#[tokio::test]
+async fn what_an_application_has_said_is_not_held_back_until_it_says_more() {
+    let more = Arc::new(Semaphore::new(0));
+    let wait = Arc::clone(&more);
+    let server = scripted(move |mut stream, _| {
+        let wait = Arc::clone(&wait);
+        async move {
+            read_head(&mut stream).await;
+            let head =
+                "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n";
+            stream.write_all(format!("{head}5\r\nfirst\r\n").as_bytes()).await.unwrap();
+            wait.acquire().await.unwrap().forget();
+            stream.write_all(b"6\r\nsecond\r\n0\r\n\r\n").await.unwrap();
+        }
+    })
+    .await;
+    for accepts in ["gzip", "br", "zstd"] {
+        let gate =
+            Gate::start(vec![compressing(Compress::On, route("/", RouteAuth::None))], vec![server.clone()]);
+        let mut client = gate.client().await;
+        let response =
+            client.0.send_request(request("GET", "/", &[("accept-encoding", accepts)], "")).await.unwrap();
+        let mut body = response.into_body();
+        // It waits with the rest until this is here.
+        let mut all = body.frame().await.unwrap().unwrap().into_data().unwrap().to_vec();
+        assert!(!all.is_empty());
+        more.add_permits(1);
+        all.extend_from_slice(&body.collect().await.unwrap().to_bytes());
+        assert_eq!(decoded(accepts, &all), b"firstsecond", "{accepts}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_breaks_off_compressed_too() {
+    let server = scripted(|mut stream, _| async move {
+        read_head(&mut stream).await;
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 90000\r\n\r\n";
+        stream.write_all(format!("{head}{}", text()).as_bytes()).await.unwrap();
+    })
+    .await;
+    let gate = Gate::start(vec![compressing(Compress::On, route("/", RouteAuth::None))], vec![server]);
+    let mut client = gate.client().await;
+    let ask = request("GET", "/", &[("accept-encoding", "gzip")], "");
+    let response = client.0.send_request(ask).await.unwrap();
+    assert!(response.into_body().collect().await.is_err());
+}

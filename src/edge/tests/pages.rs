@@ -1,0 +1,98 @@
+//! Pages for people through the edge: who gets one, for what, and what stays of the refusal.
+
+use std::path::Path;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, WWW_AUTHENTICATE};
+use tokio::io::AsyncWriteExt as _;
+
+use super::harness::{Answer, Echo, Gate, request, route};
+use super::upstreams::{read_head, scripted};
+use crate::config::content::Content;
+use crate::config::error_pages::{ErrorPage, Statuses};
+use crate::config::route::{Route, RouteAuth};
+use crate::config::upstream::Server;
+
+const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+
+fn pages(dir: &Path) -> Vec<ErrorPage> {
+    let page = |name: &str, text: &str, statuses: &[Statuses]| {
+        let file = dir.join(name);
+        std::fs::write(&file, text).unwrap();
+        ErrorPage { statuses: statuses.to_vec(), file }
+    };
+    vec![
+        page("404.html", "<h1>Lost</h1>", &[Statuses::One(404)]),
+        page("4xx.html", "<h1>{{status}}</h1>{{request_id}}", &[Statuses::Class(4)]),
+        page("5xx.html", "<h1>Sorry</h1>", &[Statuses::Class(5)]),
+    ]
+}
+
+fn gate(routes: Vec<Route>, servers: Vec<Server>) -> Gate {
+    let dir = tempfile::tempdir().unwrap();
+    Gate::with(routes, servers, |parts| parts.settings.error_pages = pages(dir.path()))
+}
+
+fn said<'a>(answer: &'a Answer, name: &http::HeaderName) -> &'a str {
+    answer.headers.get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_person_gets_a_page_and_a_program_a_problem() {
+    let echo = Echo::start().await;
+    // The files are gone by now: pages are held.
+    let gate = gate(vec![route("/app", RouteAuth::Required)], echo.servers());
+    let lost = gate.get("/none", &[BROWSER]).await;
+    assert_eq!((lost.status.as_u16(), &lost.body[..]), (404, &b"<h1>Lost</h1>"[..]));
+    assert_eq!(
+        (said(&lost, &CONTENT_TYPE), said(&lost, &CACHE_CONTROL)),
+        ("text/html; charset=utf-8", "no-store")
+    );
+    for accept in ["*/*", "application/json", "application/problem+json, text/html;q=0.5"] {
+        assert_eq!(gate.get("/none", &[("accept", accept)]).await.problem(), "no-route", "{accept}");
+    }
+    // The class, with what the page says of the request; the challenge stays.
+    let who = gate.get("/app", &[BROWSER]).await;
+    let id = who.headers["x-request-id"].to_str().unwrap();
+    assert_eq!(who.body, format!("<h1>401</h1>{id}"));
+    assert!(said(&who, &WWW_AUTHENTICATE).starts_with("Bearer"));
+    let head = gate.client().await.send(request("HEAD", "/none", &[BROWSER], "")).await;
+    assert_eq!((head.status.as_u16(), head.body.len()), (404, 0));
+}
+
+#[tokio::test]
+async fn an_applications_errors_stay_its_own_unless_the_route_has_them_replaced() {
+    let app = scripted(|mut stream, _| async move {
+        loop {
+            let head = read_head(&mut stream).await;
+            let status = head.split(['/', ' ']).find(|part| part.len() == 3 && part.parse::<u16>().is_ok());
+            let Some(status) = status else { return };
+            let said = format!("HTTP/1.1 {status} X\r\nETag: \"e\"\r\nContent-Length: 5\r\n\r\ntrace");
+            if stream.write_all(said.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    let replaced = Route {
+        content: Content { intercept: true, ..Content::default() },
+        ..route("/gate", RouteAuth::None)
+    };
+    let gate = gate(vec![route("/own", RouteAuth::None), replaced], vec![app]);
+    let mut client = gate.client().await;
+    for (path, accept, body) in [
+        ("/own/500", BROWSER.1, "trace"),
+        ("/gate/500", BROWSER.1, "<h1>Sorry</h1>"),
+        ("/gate/503", BROWSER.1, "<h1>Sorry</h1>"),
+        ("/gate/500", "*/*", "trace"),
+        ("/gate/404", BROWSER.1, "trace"),
+        ("/gate/200", BROWSER.1, "trace"),
+    ] {
+        let got = client.send(request("GET", path, &[("accept", accept)], "")).await;
+        assert_eq!(got.body, body, "{path} {accept}");
+        assert_eq!(
+            said(&got, &ETAG).is_empty(),
+            body != "trace",
+            "{path}: a tag is of the application's own answer"
+        );
+    }
+}
