@@ -14,10 +14,10 @@ use super::room::Place;
 use crate::edge::body::{BoxError, Outgoing};
 use crate::edge::codings::Coding;
 
-/// Bytes compressed in one go: about a tenth of a millisecond.
+/// Bytes compressed in one go.
 const SLICE_BYTES: usize = 16 * 1024;
 /// Bytes compressed before whatever else waits on this thread has its turn.
-const TURN_BYTES: usize = 128 * 1024;
+const TURN_BYTES: usize = 32 * 1024;
 /// What comes out is kept up to this before it is handed on.
 const OUT_BYTES: usize = 8 * 1024;
 

@@ -1,11 +1,11 @@
-//! Room for encoders on one edge thread: each holds up to about a megabyte while its answer is under way, so only
+//! Room for encoders on one edge thread: each holds up to three megabytes while its answer is under way, so only
 //! so many may be. What finds no room goes out as it is, which costs bytes and breaks nothing.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 /// Encoders at a time on one thread.
-const MOST: usize = 64;
+const MOST: usize = 16;
 
 /// One thread's room.
 #[derive(Debug)]

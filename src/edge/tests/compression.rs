@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Semaphore;
 
 use super::harness::{Answer, Gate, request, route, token};
-use super::statics::{folder, site};
+use super::statics::{folder, nobody, site};
 use super::upstreams::{read_head, scripted};
 use crate::config::content::{Compress, Content};
 use crate::config::route::{Route, RouteAuth};
@@ -125,7 +125,7 @@ async fn a_file_is_compressed_with_a_weak_tag_that_is_known_again_and_its_parts_
     let dir = site(&[("page.html", &text())]);
     let gate = Gate::start(
         vec![compressing(Compress::On, folder("/", RouteAuth::None, dir.path(), None))],
-        Vec::new(),
+        nobody(),
     );
     let takes = ("accept-encoding", "zstd");
     let got = gate.get("/page.html", &[takes]).await;

@@ -1,6 +1,7 @@
 //! Files of a folder through the edge: what is served, how, and what is not; behind authentication as any route.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -15,12 +16,18 @@ use tempfile::TempDir;
 use super::harness::{Answer, Gate, answer, request, revoke_session, route, token};
 use crate::config::content::Folder;
 use crate::config::route::{Route, RouteAuth, RouteTarget};
+use crate::config::upstream::Server;
 
 /// A route to this folder.
 pub fn folder(path: &str, auth: RouteAuth, root: &Path, fallback: Option<&str>) -> Route {
     let (index, fallback) = ("index.html".to_owned(), fallback.map(str::to_owned));
     let target = RouteTarget::Folder(Folder { root: root.to_owned(), index, fallback, cache_control: None });
     Route { target, upgrade: Vec::new(), ..route(path, auth) }
+}
+
+/// An application that nobody asks.
+pub fn nobody() -> Vec<Server> {
+    vec![Server::Tcp(SocketAddr::from(([127, 0, 0, 1], 1)))]
 }
 
 /// A folder with these files.
@@ -39,7 +46,7 @@ fn age(path: &Path, by: Duration) {
 }
 
 fn open_to_all(dir: &TempDir) -> Gate {
-    Gate::start(vec![folder("/", RouteAuth::None, dir.path(), None)], Vec::new())
+    Gate::start(vec![folder("/", RouteAuth::None, dir.path(), None)], nobody())
 }
 
 fn said<'a>(answer: &'a Answer, name: &http::HeaderName) -> &'a str {
@@ -120,7 +127,7 @@ async fn nothing_but_files_of_the_root_is_shown_however_it_is_asked_for() {
     symlink("..", root.join("up")).unwrap();
     symlink("/dev/zero", root.join("zero")).unwrap();
     symlink("index.html", root.join("within.html")).unwrap();
-    let gate = Gate::start(vec![folder("/s", RouteAuth::None, &root, None)], Vec::new());
+    let gate = Gate::start(vec![folder("/s", RouteAuth::None, &root, None)], nobody());
     for path in [
         "/s/.env",
         "/s/%2eenv",
@@ -169,7 +176,7 @@ async fn nothing_but_files_of_the_root_is_shown_however_it_is_asked_for() {
 #[tokio::test]
 async fn a_page_answers_for_what_is_not_there_and_for_no_script() {
     let dir = site(&[("app.html", "app"), ("real.txt", "real")]);
-    let gate = Gate::start(vec![folder("/", RouteAuth::None, dir.path(), Some("app.html"))], Vec::new());
+    let gate = Gate::start(vec![folder("/", RouteAuth::None, dir.path(), Some("app.html"))], nobody());
     for (path, status, body) in
         [("/", 200, "app"), ("/user/john.doe", 200, "app"), ("/a/b/", 200, "app"), ("/real.txt", 200, "real")]
     {
@@ -237,7 +244,7 @@ async fn files_are_behind_authentication_and_cut_by_a_revocation_like_anything()
     use http_body_util::BodyExt as _;
     let dir = site(&[("index.html", "members only")]);
     fs::write(dir.path().join("large.bin"), vec![7; 20_000_000]).unwrap();
-    let gate = Gate::start(vec![folder("/", RouteAuth::Required, dir.path(), None)], Vec::new());
+    let gate = Gate::start(vec![folder("/", RouteAuth::Required, dir.path(), None)], nobody());
     assert_eq!(gate.get("/", &[]).await.status, 401);
     let token = token(&[], "");
     let got = gate.get("/", &[("authorization", &token)]).await;
@@ -255,7 +262,7 @@ async fn a_root_that_is_put_in_anothers_place_is_served_at_once_and_one_that_is_
     let dir = site(&[("one/index.html", "one"), ("two/index.html", "two")]);
     let current = dir.path().join("current");
     symlink("one", &current).unwrap();
-    let gate = Gate::start(vec![folder("/", RouteAuth::None, &current, None)], Vec::new());
+    let gate = Gate::start(vec![folder("/", RouteAuth::None, &current, None)], nobody());
     assert_eq!(gate.get("/", &[]).await.body, "one");
     symlink("two", dir.path().join("next")).unwrap();
     fs::rename(dir.path().join("next"), &current).unwrap();
