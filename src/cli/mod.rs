@@ -86,7 +86,7 @@ enum What {
     #[command(subcommand)]
     Session(session::Session),
     /// Banned addresses
-    #[command(subcommand)]
+    #[command(subcommand, visible_alias = "ban")]
     Blacklist(blacklist::Blacklist),
     /// Signing keys
     #[command(subcommand)]

@@ -87,6 +87,8 @@ const TABLE: &[&[Key]] = &[
     keys!(restart rates: keys),
     keys!(reload cors: origins, credentials, headers, max_age),
     keys!(reload forwarding: headers, via_name),
+    keys!(reload request_headers: set, add, remove),
+    keys!(reload response_headers: set, add, remove, security),
     keys!(reload blacklist: networks, file),
     keys!(restart accounts: registration, password_min_length, password_max_length, invite_ttl,
         sessions_per_account),
@@ -101,6 +103,7 @@ const TABLE: &[&[Key]] = &[
     keys!(restart audit: head_every, keep, witness_file, syslog),
     LOG_TARGET,
     keys!(reload log: level, json, access),
+    keys!(reload bans: scanners, offences, window, ladder, forget, never),
     ROUTES,
 ];
 
@@ -190,15 +193,23 @@ const LOG_TARGET: &[Key] = &[Key {
 
 /// The keys of each table below a section.
 macro_rules! names {
-    ($section:literal: $($field:ident),+ $(,)?) => {
-        &[$(concat!($section, stringify!($field))),+]
+    ($section:literal: $($field:ident $(. $below:ident)?),+ $(,)?) => {
+        &[$(concat!($section, stringify!($field) $(, ".", stringify!($below))?)),+]
     };
 }
 
 const ROUTES: &[Key] = &[
     Key {
+        names: names!("filters[].": name, methods, paths, query, headers, content_types, action),
+        differ: Differ::Unless(|a, b| a.filters == b.filters),
+        take: Some(|into, from| into.filters.clone_from(&from.filters)),
+    },
+    Key {
         names: names!("routes[].": path, host, methods, upstream, api, auth, roles, scopes, body_bytes, upgrade,
-            rate, rate_burst, rate_by, canary, canary_percent, canary_header, canary_cookie),
+            rate, rate_burst, rate_by, canary, canary_percent, canary_header, canary_cookie, redirect,
+            redirect_status, strip_prefix, upstream_path, request_headers.set, request_headers.add,
+            request_headers.remove, response_headers.set, response_headers.add, response_headers.remove,
+            response_headers.security),
         differ: Differ::Unless(|a, b| a.routes == b.routes),
         take: Some(|into, from| into.routes.clone_from(&from.routes)),
     },

@@ -6,11 +6,13 @@
 //! written by the log's.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Uri, Version};
 use uuid::Uuid;
 
+use super::shape::headers::Rules;
 use crate::model::id::RequestId;
 
 /// What the log says of one request, gathered on the way.
@@ -26,9 +28,11 @@ pub struct Entry {
     /// The account, once it is proved.
     pub account: Option<Uuid>,
     /// The route's name, once it is found.
-    pub route: Option<std::sync::Arc<str>>,
+    pub route: Option<Arc<str>>,
     /// Why the edge refused, if it did.
     pub refused: Option<&'static str>,
+    /// What the answer's headers go by. Not of the log, but found on the same way.
+    pub rules: Option<Arc<Rules>>,
 }
 
 impl Entry {
@@ -43,6 +47,7 @@ impl Entry {
             account: None,
             route: None,
             refused: None,
+            rules: None,
         }
     }
 

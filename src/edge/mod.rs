@@ -1,7 +1,7 @@
 //! The edge: the path of every request, from the socket to the application or the local API.
 //!
 //! ```text
-//! accept → tls → guard → cors → rates → route → authenticate → rates → ┬→ proxy → upstream
+//! accept → tls → guard → cors → rates → filter → route → authenticate → rates → ┬→ proxy → upstream
 //!                                                                      └→ local API
 //! ```
 //!
@@ -23,6 +23,7 @@ pub mod connection;
 pub mod cors;
 pub mod decisions;
 pub mod drain;
+pub mod filter;
 pub mod forwarding;
 pub mod guard;
 pub mod http1;
@@ -41,6 +42,7 @@ pub mod redirect;
 pub mod request_ids;
 pub mod respond;
 pub mod route;
+pub mod shape;
 pub mod start;
 pub mod tls;
 pub mod upgrade;
@@ -163,8 +165,9 @@ impl Pipeline {
             Ok(admitted) => admitted,
             Err(guard::Stopped::Refused(refused)) => return Err(refused),
             Err(guard::Stopped::Banned(banned)) => {
+                let left = banned.left;
                 self.record(banned.into_denied()).await;
-                return Err(guard::banned());
+                return Err(guard::banned(left));
             }
         };
         entry.client = admitted.client().address;
@@ -175,6 +178,12 @@ impl Pipeline {
         if let Err(stopped) = plan.rates.address(&admitted) {
             return Err(self.stop(stopped).await);
         }
+        // What no route should see, whatever it would lead to. Boxed, as all that is rare.
+        if let Some(filters) = &plan.filters
+            && let Some(caught) = filters.judge(&admitted)
+        {
+            return Err(Box::pin(self.caught((plan, filters), caught, (&admitted, arrival.now))).await);
+        }
         // A browser asks first, and asks without a token.
         if let Some(preflight) = preflight {
             return Ok(preflight.answer());
@@ -183,6 +192,7 @@ impl Pipeline {
         // unknown paths cost an attacker's request no signature check.
         let routed = plan.routes.find(admitted)?;
         entry.route = Some(Arc::clone(&routed.route().name));
+        entry.rules.clone_from(&routed.route().shape.response);
         // Authentication before a byte of the body is read and before the application hears of it.
         let vetted = match authenticate::authenticate((&*site.check, &plan.rates), routed, arrival.now) {
             Ok(vetted) => vetted,
@@ -204,6 +214,10 @@ impl Pipeline {
                     self.record(*denied).await;
                 }
                 Ok(answered.response)
+            }
+            Target::Redirect => {
+                let redirect = vetted.route().shape.redirect.as_ref();
+                redirect.ok_or_else(Refused::internal)?.answer(vetted.admitted().uri())
             }
             Target::Upstream(at) => {
                 let group = local.group(&vetted, at).ok_or_else(Refused::internal)?;

@@ -15,6 +15,7 @@ use super::guard::Admitted;
 use super::guard::target;
 use super::rates::RouteLimit;
 use super::respond::Refused;
+use super::shape::{Defaults, Shape};
 use super::upstream::canary::Canary;
 use crate::config::route::{Route as RouteConfig, RouteAuth, RouteTarget};
 use crate::model::role::Role;
@@ -26,6 +27,8 @@ pub enum Target {
     Api,
     /// The upstream group at this place.
     Upstream(usize),
+    /// Elsewhere: the route's [`Shape`] says where.
+    Redirect,
 }
 
 /// A route, ready to be asked.
@@ -49,6 +52,8 @@ pub struct Route {
     pub limit: Option<RouteLimit>,
     /// Who is sent to another group instead.
     pub canary: Option<Canary>,
+    /// What is changed on the way.
+    pub shape: Shape,
     methods: Vec<Method>,
 }
 
@@ -108,6 +113,7 @@ impl Table {
         default_body_bytes: u64,
         upstream: impl Fn(&str) -> Option<usize>,
         limit: impl Fn(&RouteConfig, &str) -> Option<RouteLimit>,
+        all: Defaults<'_>,
     ) -> Result<Self, RouteError> {
         let mut table = Self::default();
         for config in routes {
@@ -119,6 +125,7 @@ impl Table {
             let target = match &config.target {
                 RouteTarget::Api => Target::Api,
                 RouteTarget::Upstream(group) => Target::Upstream(place(group)?),
+                RouteTarget::Redirect(_) => Target::Redirect,
             };
             let canary = config.canary.as_ref();
             let canary =
@@ -133,6 +140,7 @@ impl Table {
             node.routes.push(Arc::new(Route {
                 limit: limit(config, &name),
                 canary,
+                shape: Shape::new(config, all),
                 name: name.into(),
                 target,
                 auth: config.auth,
@@ -187,10 +195,7 @@ impl Table {
         let found = self.look_up(admitted.host(), admitted.path(), admitted.method());
         let route = match found {
             Found::Route(route) => route,
-            Found::Nothing => {
-                return Err(Refused::new(StatusCode::NOT_FOUND, "no-route", "Not found")
-                    .detail("nothing is served under this host and path"));
-            }
+            Found::Nothing => return Err(nothing()),
             Found::MethodNotAllowed(routes) => return Err(method_not_allowed(routes)),
         };
         if let Some(plain) = admitted.plain_path() {
@@ -261,6 +266,12 @@ fn refuse_twice(route: &str, known: &[Arc<Route>], methods: &[Method]) -> Result
     }
 }
 
+/// 404, where no route leads.
+pub fn nothing() -> Refused {
+    Refused::new(StatusCode::NOT_FOUND, "no-route", "Not found")
+        .detail("nothing is served under this host and path")
+}
+
 fn method_not_allowed(routes: &[Arc<Route>]) -> Refused {
     let mut names: Vec<&str> = routes.iter().flat_map(|route| &route.methods).map(Method::as_str).collect();
     names.sort_unstable();
@@ -298,6 +309,7 @@ impl Routed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::headers::HeaderRules;
 
     fn route(host: Option<&str>, path: &str, methods: &[&str]) -> RouteConfig {
         RouteConfig {
@@ -312,11 +324,14 @@ mod tests {
             upgrade: Vec::new(),
             rate: None,
             canary: None,
+            shape: crate::config::route::Shape::default(),
         }
     }
 
     fn compile(routes: &[RouteConfig]) -> Result<Table, RouteError> {
-        Table::compile(routes, 10, |name| (name == "app").then_some(0), |_, _| None)
+        let none = HeaderRules::default();
+        let all = Defaults { request: &none, response: &none };
+        Table::compile(routes, 10, |name| (name == "app").then_some(0), |_, _| None, all)
     }
 
     fn ask(table: &Table, host: &str, path: &str, method: Method) -> String {

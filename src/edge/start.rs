@@ -12,6 +12,7 @@ use tokio::task::LocalSet;
 
 use super::authenticate::TokenCheck;
 use super::decisions::{AuditSink, Decisions};
+use super::filter::measures::Measures;
 use super::guard::address::TrustedProxies;
 use super::guard::blacklist::Blacklist;
 use super::listen::Listener;
@@ -86,7 +87,13 @@ impl Edge {
         let site = Arc::new(Site::new(parts, https.first().map_or(443, SocketAddr::port))?);
         let crowd = Crowd(Arc::clone(site.plans.limiters()));
         let groups = Groups(Arc::clone(&site.plans));
+        let measures = Measures {
+            tallies: Arc::clone(site.plans.tallies()),
+            blacklist: Arc::clone(&site.blacklist),
+            clock: Arc::clone(&site.clock),
+        };
         metrics.register(|registry| {
+            registry.register_collector(Box::new(measures));
             registry.register_collector(Box::new(crowd));
             registry.register_collector(Box::new(groups));
         });

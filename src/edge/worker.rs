@@ -36,6 +36,7 @@ use super::plan::{Follow, LocalPlan};
 use super::redirect;
 use super::request_ids::RequestIds;
 use super::respond::{self, Refused};
+use super::shape::headers::Facts;
 use super::tls::{Agreed, Secured};
 use super::upgrade::tunnel::Tunnel;
 use super::watch::Watchlist;
@@ -300,6 +301,7 @@ impl Worker {
         let id = guard::request_id(request.headers(), &peer, self.request_ids.next(now));
         let id_header = id_header(id);
         let mut entry = Entry::of(&request, peer.address, id);
+        entry.rules.clone_from(&local.plan.response_headers);
         let may_switch = switches && !self.drain.is_draining();
         let arrival = guard::Arrival { peer: &peer, framing: breach, may_switch, now };
         let answering = self.pipeline.answer(&local, arrival, request, &id_header, &mut entry);
@@ -310,7 +312,13 @@ impl Worker {
             Err(Refused::internal())
         });
         let mut response = self.settle(answered, &mut entry);
+        let rules = entry.rules.take().map(|rules| (rules, id_header.clone()));
         respond::seal(&mut response, local.plan.hsts.as_ref(), id_header);
+        if let Some((rules, id)) = rules {
+            // Requests that name no host are answered too.
+            let facts = Facts { host: "", client: entry.client, request_id: &id };
+            rules.apply(response.headers_mut(), facts);
+        }
         let took = started.elapsed();
         self.counters().answered(entry.route.as_ref(), response.status().as_u16(), took);
         entry.write(response.status().as_u16(), took);

@@ -170,6 +170,13 @@ pub enum Command {
         /// At most this many, at most [`PAGE`].
         limit: u32,
     },
+    /// Bans that addresses have earned by their offences, in order. → `Reply::Bans`
+    BlacklistEarned {
+        /// Those after this one; from the start if `None`.
+        after: Option<IpNet>,
+        /// At most this many, at most [`PAGE`].
+        limit: u32,
+    },
     /// Lift a ban. → `Reply::Done`
     BlacklistRemove {
         /// Exactly as it was banned.
@@ -285,6 +292,7 @@ impl Command {
             | Self::BlacklistAdd { .. }
             | Self::BlacklistList
             | Self::BlacklistConfigured { .. }
+            | Self::BlacklistEarned { .. }
             | Self::BlacklistRemove { .. }
             | Self::KeyList
             | Self::KeyRotate { .. }

@@ -74,6 +74,7 @@ impl Core {
             }
             Command::BlacklistList => self.blacklist_list(),
             Command::BlacklistConfigured { after, limit } => self.blacklist_configured(after, limit),
+            Command::BlacklistEarned { after, limit } => Ok(self.blacklist_earned(after, limit)),
             Command::BlacklistRemove { network } => self.blacklist_remove(network, who).await,
             Command::KeyList => Ok(self.key_list()),
             Command::KeyRotate { force } => self.key_rotate(force, who.actor).await,

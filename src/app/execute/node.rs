@@ -14,11 +14,13 @@ use super::super::core::Core;
 use super::super::reload::{InForce, Refused};
 use super::Who;
 use super::refused::{key_refused, missing, refused, unreadable};
+use crate::audit::draft::Draft;
 use crate::auth::bans::{self, NewBan};
 use crate::config::Config;
 use crate::config::problem::Problem;
 use crate::model::ban;
 use crate::model::caller::Actor;
+use crate::model::event::{self, Intent};
 use crate::model::key::{KeyId, KeyState};
 
 impl Core {
@@ -71,6 +73,12 @@ impl Core {
         Ok(Reply::Bans(page.map(|network| view::Ban::configured(*network, source(network))).collect()))
     }
 
+    /// In order of network.
+    pub(super) fn blacklist_earned(&self, after: Option<IpNet>, limit: u32) -> Reply {
+        let page = self.blacklist.ladder().page(after, limit.min(PAGE) as usize, self.clock.now());
+        Reply::Bans(page.iter().map(Into::into).collect())
+    }
+
     /// The configuration in force, or the one to start with.
     fn in_force(&self) -> Arc<Config> {
         let reloader = self.reloader.get().and_then(Weak::upgrade);
@@ -78,6 +86,17 @@ impl Core {
     }
 
     pub(super) async fn blacklist_remove(&self, network: IpNet, who: Who) -> Outcome {
+        let network = ban::network(&network.to_string()).unwrap_or(network);
+        let pardoned = self.blacklist.ladder().pardon(network, self.clock.now());
+        let commanded = self.auth.bans.list().map_err(refused)?.iter().any(|ban| ban.network == network);
+        if pardoned && !commanded {
+            let draft = Draft::new(Intent::BlacklistRemove, event::Outcome::Granted).by(who.actor);
+            let recorded = self.trail.record(draft.target(network).reason("offences").at(&who.origin)).await;
+            return match recorded {
+                Ok(()) => Ok(Reply::Done),
+                Err(error) => Err(Failure::new(Code::Unavailable, error.to_string())),
+            };
+        }
         let done = self.auth.bans.remove(&network.to_string(), who.actor, &who.origin).await;
         done.map_err(|error| missing(error, || format!("{network} is not among the bans that commands made; those of [blacklist] in the configuration are removed there")))?;
         Ok(Reply::Done)

@@ -5,6 +5,7 @@
 //! [`super::probe`]'s business, so that a file can be checked on another machine.
 
 mod catalog;
+mod filters;
 mod forwarding;
 mod kind;
 mod limiting;
@@ -16,6 +17,7 @@ mod routes;
 mod rules;
 mod section;
 mod sections;
+mod shaping;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -29,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 use rules::Rules;
 use section::{Report, Section};
+use shaping::Whose;
 use tree::{Node, Value};
 
 use super::problem::{Place, Problem, Problems};
@@ -205,7 +208,11 @@ fn examine_into(
         rates: limiting::rates(section.child("rates")),
         cors: limiting::cors(section.child("cors")),
         forwarding: forwarding::forwarding(section.child("forwarding")),
+        request_headers: shaping::headers(section.child("request_headers"), Whose::Requests),
+        response_headers: shaping::headers(section.child("response_headers"), Whose::AllAnswers),
         blacklist: sections::blacklist(section.child("blacklist")),
+        filters: filters::filters(section.tables("filters")),
+        bans: filters::bans(section.child("bans")),
         routes: Vec::new(),
         upstreams: upstreams::upstreams(section.child("upstreams")),
         accounts: sections::accounts(section.child("accounts")),

@@ -6,6 +6,7 @@ use super::kind::{self, count, flag, list, one_of, size, text, wrong};
 use super::limiting;
 use super::section::Section;
 use super::sections::{BODY, host};
+use super::shaping;
 use super::tree::Node;
 use crate::config::rates::{RateBy, RouteRate};
 use crate::config::route::{Canary, Route, RouteAuth, RouteTarget};
@@ -34,7 +35,9 @@ fn route(mut section: Section<'_>) -> Option<Route> {
         ("optional", RouteAuth::Optional),
         ("required", RouteAuth::Required),
     ]);
-    let auth = section.optional("auth", choices).unwrap_or_default();
+    // Where else to ask is nobody's secret.
+    let usual = if section.has("redirect") { RouteAuth::None } else { RouteAuth::default() };
+    let auth = section.optional("auth", choices).unwrap_or(usual);
     let roles = section
         .optional("roles", list(kind::parsed::<Role>("is not a role", ROLE_SYNTAX)))
         .unwrap_or_default();
@@ -57,9 +60,11 @@ fn route(mut section: Section<'_>) -> Option<Route> {
         section.problem("rate_by", None, "needs a token, which auth = \"none\" does not look at", remedy);
     }
     let canary = canary(&mut section, target.as_ref());
+    let shape = shaping::shape(&mut section, (path.as_deref(), target.as_ref()));
     section.finish();
     let (path, target) = (path?, target?);
-    let route = Route { host, path, methods, target, auth, roles, scopes, body_bytes, upgrade, rate, canary };
+    let route =
+        Route { host, path, methods, target, auth, roles, scopes, body_bytes, upgrade, rate, canary, shape };
     host_read.then_some(route)
 }
 
@@ -82,6 +87,9 @@ fn canary(section: &mut Section<'_>, target: Option<&RouteTarget>) -> Option<Can
         }
         (true, _) if target == Some(&RouteTarget::Api) => {
             section.problem("canary", None, "is not used with `api`, which is one", "remove it");
+        }
+        (true, _) if matches!(target, Some(RouteTarget::Redirect(_))) => {
+            section.problem("canary", None, "is not used with `redirect`", "remove it");
         }
         _ => {}
     }
@@ -109,17 +117,20 @@ fn cookie(node: &Node) -> kind::Read<String> {
 }
 
 fn target(section: &mut Section<'_>) -> Option<RouteTarget> {
-    let remedy = "write exactly one of upstream = \"NAME\" and api = true";
-    let api_given = section.has("api");
-    let upstream_given = section.has("upstream");
+    let given: Vec<_> = ["api", "upstream", "redirect"].into_iter().filter(|key| section.has(key)).collect();
     let api = section.optional("api", flag);
     let upstream = section.optional("upstream", text);
-    match (api_given, upstream_given) {
-        (true, true) => section.problem("", None, "leads both to the API and to an upstream", remedy),
-        (false, false) => section.problem("", None, "leads nowhere", remedy),
-        (true, false) if api == Some(false) => section.problem("", None, "leads nowhere", remedy),
-        (true, false) => return api.map(|_| RouteTarget::Api),
-        (false, true) => return upstream.map(RouteTarget::Upstream),
+    let redirect = shaping::redirect(section);
+    let remedy = "write exactly one of upstream = \"NAME\", api = true and redirect = \"URL\"";
+    match (&given[..], api) {
+        (["api"], Some(false)) | ([], _) => section.problem("", None, "leads nowhere", remedy),
+        (["api"], _) => return api.map(|_| RouteTarget::Api),
+        (["upstream"], _) => return upstream.map(RouteTarget::Upstream),
+        (["redirect"], _) => return redirect.map(RouteTarget::Redirect),
+        (["api", "upstream"], _) => {
+            section.problem("", None, "leads both to the API and to an upstream", remedy);
+        }
+        _ => section.problem("", None, "leads to several places", remedy),
     }
     None
 }
@@ -127,7 +138,7 @@ fn target(section: &mut Section<'_>) -> Option<RouteTarget> {
 /// A path prefix in the one spelling that requests are compared in: no escapes, no dot segments, no
 /// empty segments, no path parameters (`;x`, which some upstreams drop), no slash at the end, so that
 /// no two prefixes mean the same.
-fn prefix(node: &Node) -> kind::Read<String> {
+pub(super) fn prefix(node: &Node) -> kind::Read<String> {
     let path = text(node)?;
     let remedy = "write a prefix such as \"/\" or \"/app/api\": plain characters, no slash at the end";
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@/".contains(&b);
@@ -139,7 +150,7 @@ fn prefix(node: &Node) -> kind::Read<String> {
     }
 }
 
-fn method(node: &Node) -> kind::Read<String> {
+pub(super) fn method(node: &Node) -> kind::Read<String> {
     let name = text(node)?;
     let token =
         !name.is_empty() && name.len() <= 20 && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
@@ -154,11 +165,14 @@ fn method(node: &Node) -> kind::Read<String> {
 fn upgrade(section: &mut Section<'_>, target: Option<&RouteTarget>) -> Vec<String> {
     let given = section.has("upgrade");
     let upgrade = section.optional("upgrade", list(protocol)).unwrap_or_else(Route::usual_upgrades);
-    if target != Some(&RouteTarget::Api) {
-        return upgrade;
-    }
+    let to = match target {
+        Some(RouteTarget::Api) => "api",
+        Some(RouteTarget::Redirect(_)) => "redirect",
+        _ => return upgrade,
+    };
     if given {
-        section.problem("upgrade", None, "is not used with `api`, which switches to nothing", "remove it");
+        let message = format!("is not used with `{to}`, which switches to nothing");
+        section.problem("upgrade", None, &message, "remove it");
     }
     Vec::new()
 }

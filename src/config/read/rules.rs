@@ -104,7 +104,7 @@ impl Rules<'_> {
         for (at, (index, route)) in routes.iter().enumerate() {
             let target = match &route.target {
                 RouteTarget::Upstream(name) => Some(("upstream", name)),
-                RouteTarget::Api => None,
+                RouteTarget::Api | RouteTarget::Redirect(_) => None,
             };
             let canary = route.canary.as_ref().map(|canary| ("canary", &canary.upstream));
             let unknown = target.into_iter().chain(canary);

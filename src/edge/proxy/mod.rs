@@ -17,6 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
+use http::header::HeaderName;
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 
@@ -30,16 +32,21 @@ use super::authenticate::{Stopped, Vetted, Who};
 use super::body::{BodyError, Outgoing, RequestBody};
 use super::decisions::Denied;
 use super::forwarding::Forwarding;
+use super::guard::Client;
 use super::http1::body::Broken;
 use super::http1::scratch::Scratch;
 use super::identity::{self, Identities};
 use super::incoming::{Incoming, IncomingError};
 use super::respond::Refused;
+use super::shape::Shape;
+use super::shape::headers::Facts;
 use super::upstream::local::{Flight, Group};
 use super::watch::{Grounds, Watched, Watchlist};
 use crate::config::limits::Limits;
 use crate::config::route::RouteAuth;
 use crate::observe::metrics::{EdgeCounters, UpstreamFailure};
+
+const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// What the proxy works with.
 #[derive(Clone, Copy)]
@@ -158,12 +165,31 @@ impl Proxy<'_> {
             authorized_here: route.auth != RouteAuth::None,
         };
         let told = Told::new(&mut parts.headers, hop_by_hop, said);
+        self.reshape(&mut parts, &route.shape, (&client, host.name(), request_id))?;
         parts.version = Version::HTTP_11;
         // hyper's own notes on an HTTP/2 connection are of no use to the next one.
         parts.extensions.clear();
         let request = Request::from_parts(parts, body);
         let grounds = Grounds::new(verified, &client, self.limits.tunnel_lifetime);
         Ok(Prepared { request, told, grounds, asking, key })
+    }
+
+    /// What the route changes: last, so that nothing a client sends takes it back.
+    fn reshape(
+        self,
+        parts: &mut Parts,
+        shape: &Shape,
+        (client, host, request_id): (&Client, &str, &HeaderValue),
+    ) -> Result<(), Refused> {
+        if let Some(rules) = &shape.request {
+            rules.apply(&mut parts.headers, Facts { host, client: client.address, request_id });
+        }
+        let Some(prefix) = &shape.prefix else { return Ok(()) };
+        parts.uri = prefix.target(&parts.uri)?;
+        if let Some(told) = prefix.told().filter(|_| self.forwarding.writes_x_forwarded()) {
+            parts.headers.insert(FORWARDED_PREFIX, told.clone());
+        }
+        Ok(())
     }
 
     fn timed_out(self) -> Refused {

@@ -67,7 +67,7 @@ impl Proxy<'_> {
 /// As if it had been so when the request came.
 fn fallen(cut: Cut, denied: Denied) -> Stopped {
     let (refused, reason) = match cut {
-        Cut::Banned => (guard::banned(), "blacklisted"),
+        Cut::Banned => (guard::banned(None), "blacklisted"),
         Cut::Revoked | Cut::Lapsed => (bad_token(Refusal::Revoked), Refusal::Revoked.word()),
     };
     Stopped { refused, denied: Some(Box::new(Denied { reason, ..denied })) }

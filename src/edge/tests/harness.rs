@@ -66,6 +66,7 @@ pub fn route(path: &str, auth: RouteAuth) -> Route {
         upgrade: Route::usual_upgrades(),
         rate: None,
         canary: None,
+        shape: crate::config::route::Shape::default(),
     }
 }
 
@@ -140,6 +141,10 @@ impl Gate {
                 cors: Cors::default(),
                 forwarding: crate::config::forwarding::Forwarding::default(),
                 trusted_proxies: Vec::new(),
+                request_headers: crate::config::headers::HeaderRules::default(),
+                response_headers: crate::config::headers::HeaderRules::default(),
+                filters: Vec::new(),
+                bans: crate::config::filter::Bans::default(),
                 terminator: terminator.clone(),
                 hsts: Duration::from_secs(60),
                 routes,
