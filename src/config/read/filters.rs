@@ -35,11 +35,32 @@ fn filter(mut section: Section<'_>, names: &mut BTreeSet<String>) -> Option<Filt
     if let Some(twice) = name.as_ref().filter(|name| !names.insert((*name).clone())) {
         section.problem("name", Some(format!("{twice:?}")), "is another filter's name", "give each its own");
     }
-    let methods = section.optional("methods", list(method)).unwrap_or_default();
-    let paths = section.optional("paths", list(path)).unwrap_or_default();
-    let query = section.optional("query", list(pattern)).unwrap_or_default();
-    let headers = section.optional("headers", list(header)).unwrap_or_default();
-    let content_types = section.optional("content_types", list(pattern)).unwrap_or_default();
+    let given = ["methods", "paths", "query", "headers", "content_types"];
+    let given: Vec<_> = given.into_iter().filter(|key| section.has(key)).collect();
+    let methods = section.optional("methods", list(method));
+    let paths = section.optional("paths", list(path));
+    let query = section.optional("query", list(pattern));
+    let headers = section.optional("headers", list(header));
+    let content_types = section.optional("content_types", list(pattern));
+    let lists = [&methods, &paths, &query, &content_types].map(|list| list.as_ref().map(Vec::len));
+    let empty = lists.into_iter().chain([headers.as_ref().map(Vec::len)]).filter(|length| *length == Some(0));
+    match given.first() {
+        None => section.problem(
+            "",
+            None,
+            "has no condition: it would match everything",
+            "write one, such as paths",
+        ),
+        Some(key) if empty.count() == given.len() => {
+            section.problem(
+                key,
+                None,
+                "leaves no condition: it would match everything",
+                "name something in it",
+            );
+        }
+        Some(_) => {}
+    }
     let actions = one_of(&[
         ("refuse", Action::Refuse),
         ("not_found", Action::NotFound),
@@ -47,16 +68,16 @@ fn filter(mut section: Section<'_>, names: &mut BTreeSet<String>) -> Option<Filt
         ("ban", Action::Ban),
     ]);
     let action = section.optional("action", actions).unwrap_or_default();
-    let conditions = ["methods", "paths", "query", "headers", "content_types"];
-    let lists =
-        [&methods, &paths, &query, &content_types].into_iter().all(Vec::is_empty) && headers.is_empty();
-    if !conditions.into_iter().any(|key| section.has(key)) {
-        section.problem("", None, "has no condition: it would match everything", "write one, such as paths");
-    } else if let Some(key) = conditions.into_iter().find(|key| lists && section.has(key)) {
-        section.problem(key, None, "leaves no condition: it would match everything", "name something in it");
-    }
     section.finish();
-    Some(Filter { name: name?, methods, paths, query, headers, content_types, action })
+    Some(Filter {
+        name: name?,
+        methods: methods.unwrap_or_default(),
+        paths: paths.unwrap_or_default(),
+        query: query.unwrap_or_default(),
+        headers: headers.unwrap_or_default(),
+        content_types: content_types.unwrap_or_default(),
+        action,
+    })
 }
 
 fn name(node: &Node) -> kind::Read<String> {

@@ -93,6 +93,7 @@ fn values_that_the_example_shows_as_defaults_are_the_defaults() {
     for config in [&mut example, &mut plain] {
         config.routes.clear();
         config.upstreams.clear();
+        config.filters.clear();
         config.tls.source = Tls::default().source;
         config.tokens.issuer = Tokens::default().issuer;
     }

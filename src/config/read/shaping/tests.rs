@@ -111,6 +111,12 @@ fn what_is_no_header_is_refused_in_words() {
                  \"X-A: {hots}\", \"X-A: b\\r\\nX-B: c\", 5]\nremove = [\"X-A: b\"]\n\
                  [routes.response_headers]\nset = [\"X-B: {host}\", \"X-C: 1\", \"x-c: 2\"]";
     insta::assert_snapshot!(report(&app(lines), &[]));
+    for twice in ["set = [\"X-C: 1\", \"x-c: 2\"]", "set = [\"X-C: 1\"]\nremove = [\"x-C\"]"] {
+        let said = report(&app(&format!("[routes.response_headers]\n{twice}")), &[]);
+        assert!(said.contains("\"x-c\" is also set or removed"), "{said}");
+    }
+    let many = (0..=MOST).map(|at| format!("\"X-{at}: 1\"")).collect::<Vec<_>>().join(", ");
+    assert!(report(&format!("{LEAST}[request_headers]\nadd = [{many}]\n"), &[]).contains("has 51 items"));
 }
 
 #[test]
@@ -181,6 +187,11 @@ fn a_redirect_leads_to_a_fixed_host_and_takes_the_path_only_at_its_end() {
         ("redirect = \"/x\"\napi = true", "several places"),
         ("redirect = \"/x\"\nupgrade = [\"websocket\"]", "`redirect`"),
         ("redirect = \"/x\"\nstrip_prefix = true", "not used with `redirect`"),
+        ("redirect = \"/old\"", "leads to itself"),
+        ("redirect = \"/old/new/{path}\"", "leads to itself"),
+        ("redirect = \"/old?x=1\"\nmethods = [\"POST\"]", "no problem"),
+        ("redirect = \"/older\"", "no problem"),
+        ("redirect = \"/old/new\"\n[[routes]]\npath = \"/old/new\"\napi = true", "no problem"),
         ("redirect = \"/x\"\nroles = [\"a\"]", "lets callers in"),
     ] {
         let said = report(&elsewhere(lines), &[]);

@@ -92,8 +92,13 @@ fn memory_is_bounded_and_one_site_does_not_have_all_of_it() {
         let own = (0x2001_0db8 << 96) | (number << 64);
         ladder.offend(IpAddr::V6(Ipv6Addr::from_bits(own)), &"test".into(), &terms(), START);
     }
+    assert_eq!(ladder.standing(START).remembered, 64, "two /48 have a 64th of the room each");
+    for number in 0..4096_u128 {
+        let own = (0x2001_0db8 << 96) | (number << 80);
+        ladder.offend(IpAddr::V6(Ipv6Addr::from_bits(own)), &"test".into(), &terms(), START);
+    }
     let standing = ladder.standing(START);
-    assert_eq!(standing.remembered, 512, "a /32 has a quarter of the room at most");
+    assert_eq!(standing.remembered, 512, "a /32 has a quarter of it at most");
     assert!(standing.forgone > 90_000);
     for number in 0..4000_u32 {
         ladder.offend(IpAddr::V4(number.into()), &"test".into(), &terms(), START);
