@@ -8,6 +8,8 @@ use crate::config::route::Route;
 use crate::config::secret::SecretSource;
 use crate::config::tls::CertificateSource;
 use crate::config::{Config, Environment};
+use crate::edge::filter::Filters;
+use crate::edge::filter::measures::Tallies;
 use crate::edge::rates::limiter::{Limiters, Ticks};
 use crate::edge::rates::{Rates, RouteLimit};
 use crate::edge::route::Table;
@@ -69,6 +71,7 @@ fn usable(config: &Config) {
         panic!("the edge cannot use what the rules let through: {error}");
     }
     drop(Rates::new(&config.rates, &limiters));
+    drop(Filters::new(&config.filters, &config.bans, &Tallies::default()));
     if let Err(error) = Parameters::new(&config.passwords) {
         panic!("argon2id cannot use what the rules let through: {error}");
     }

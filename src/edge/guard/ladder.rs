@@ -19,7 +19,7 @@ use crate::edge::rates::room::{Room, Tally};
 use crate::model::caller::client_number;
 use crate::model::time::Timestamp;
 
-/// Addresses remembered: about 100 bytes each.
+/// Addresses remembered: about 150 bytes each.
 const ROOM: usize = 65_536;
 /// How often a full table is searched for what may be forgotten: not with each offence.
 const SEARCH: Duration = Duration::from_secs(1);
