@@ -48,7 +48,7 @@ fn text(upstream: &Recorder, filters: &str, bans: &str) -> String {
         r#"
         [listen]
         https = ["127.0.0.1:0"]
-        trusted_proxies = ["{PROXY}", "10.0.0.0/8"]
+        trusted_proxies = ["{PROXY}", "10.0.0.0/8", "2001:db8:7::1"]
         {filters}
         [bans]
         {bans}
@@ -167,10 +167,13 @@ async fn an_offender_climbs_the_ladder_and_nobody_is_banned_by_what_others_claim
     assert_eq!(status_of(&gate, "203.0.113.50", "/").await, "200");
     assert_eq!(status_of(&gate, "203.0.113.51", "/").await, "200");
     assert_eq!(status_of(&gate, "203.0.113.52", "/").await, "403");
-    // Those who are never banned, proxies among them, and whoever a foreign page makes ask.
-    for (client, headers) in
-        [("203.0.113.200", ""), ("10.1.2.3", ""), ("203.0.113.60", "Sec-Fetch-Site: cross-site\r\n")]
-    {
+    // Those who are never banned, proxies among them and who is in the same /64 as one, and whoever a foreign page makes ask.
+    for (client, headers) in [
+        ("203.0.113.200", ""),
+        ("10.1.2.3", ""),
+        ("2001:db8:7::9", ""),
+        ("203.0.113.60", "Sec-Fetch-Site: cross-site\r\n"),
+    ] {
         for _ in 0..5 {
             let headers = format!("X-Forwarded-For: {client}\r\n{headers}");
             let answer = ask(&gate, PROXY, "GET /trap", &headers).await;

@@ -5,6 +5,8 @@
 //! client writes can have another banned. Nor can a page that a person looks at have that person banned: what a browser
 //! says was asked for by another site is refused, and is no offence.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use http::StatusCode;
 use http::header::HeaderName;
 
@@ -12,6 +14,8 @@ use super::{Caught, Filters};
 use crate::config::filter::Action;
 use crate::edge::Pipeline;
 use crate::edge::decisions::Denied;
+use crate::edge::guard::address::overlap;
+use crate::edge::guard::ladder::network_of;
 use crate::edge::guard::{self, Admitted};
 use crate::edge::plan::Plan;
 use crate::edge::respond::Refused;
@@ -42,13 +46,7 @@ impl Pipeline {
         let denied = Denied { origin: origin.clone(), reason: "filtered", target, caller: None };
         self.record(denied).await;
         let address = admitted.client().address;
-        let spared = || {
-            address.is_loopback()
-                || plan.trusts(address)
-                || self.site.proxies.contains(address)
-                || filters.bans.never.iter().any(|network| network.contains(&address))
-                || asked_for_by_another_site(admitted)
-        };
+        let spared = || self.spares((plan, filters), address) || asked_for_by_another_site(admitted);
         if caught.action != Action::Ban || spared() {
             return refused.denial(Denial::Filter);
         }
@@ -67,6 +65,17 @@ impl Pipeline {
             self.counters.audit_failures.up();
         }
         guard::banned(Some(until.since(now)))
+    }
+
+    /// Whether nothing that this address does may have it banned: it is one of this node's own surroundings, or
+    /// shares the network that would be banned with one.
+    fn spares(&self, (plan, filters): (&Plan, &Filters), address: IpAddr) -> bool {
+        let Some(network) = network_of(address) else { return true };
+        address.is_loopback()
+            || network.contains(&IpAddr::from(Ipv6Addr::LOCALHOST))
+            || plan.trusted.touch(&network)
+            || self.site.proxies.touch(&network)
+            || filters.bans.never.iter().any(|never| overlap(never, &network))
     }
 }
 

@@ -28,6 +28,8 @@ use crate::config::filter::{self as config, Action, Bans, SCANNERS};
 pub struct Filters {
     filters: Vec<Filter>,
     scanners: Option<(Scanners, Arc<Tally>)>,
+    /// Whether any of them looks at queries, which then are decoded.
+    by_query: bool,
     /// What becomes of offenders.
     bans: Bans,
 }
@@ -79,13 +81,14 @@ impl Filters {
     pub fn new(filters: &[config::Filter], bans: &Bans, tallies: &Tallies) -> Option<Self> {
         let scanners = Scanners::new(&bans.scanners).map(|scanners| (scanners, tallies.of(SCANNERS)));
         let something = !filters.is_empty() || scanners.is_some();
+        let by_query = filters.iter().any(|filter| !filter.query.is_empty());
         let filters = filters.iter().map(|filter| Filter::new(filter, tallies.of(&filter.name))).collect();
-        something.then(|| Self { filters, scanners, bans: bans.clone() })
+        something.then(|| Self { filters, scanners, by_query, bans: bans.clone() })
     }
 
     /// The first filter that stops a request. Those that only log have done so.
     pub fn judge(&self, admitted: &Admitted) -> Option<Caught> {
-        let seen = Seen::of(admitted);
+        let seen = Seen::of(admitted, self.by_query);
         for filter in self.filters.iter().filter(|filter| filter.matches(&seen)) {
             filter.tally.up();
             if filter.action != Action::Log {
@@ -150,12 +153,13 @@ impl Want {
 }
 
 impl<'a> Seen<'a> {
-    fn of(admitted: &'a Admitted) -> Self {
+    fn of(admitted: &'a Admitted, by_query: bool) -> Self {
+        let query = admitted.uri().query().filter(|_| by_query);
         Self {
             method: admitted.method(),
             path: lower(admitted.path()),
             plain: admitted.plain_path().map(lower),
-            query: admitted.uri().query().map(Query::of),
+            query: query.map(Query::of),
             headers: admitted.headers(),
         }
     }

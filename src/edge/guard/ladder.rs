@@ -252,7 +252,7 @@ impl Record {
 }
 
 /// The address alone, or the /64 of an IPv6 one: what [`client_number`] tells apart.
-fn network_of(address: IpAddr) -> Option<IpNet> {
+pub fn network_of(address: IpAddr) -> Option<IpNet> {
     match address.to_canonical() {
         v4 @ IpAddr::V4(_) => Some(IpNet::from(v4)),
         v6 @ IpAddr::V6(_) => IpNet::new(IpAddr::V6(Ipv6Addr::from_bits(client_number(v6))), 64).ok(),
