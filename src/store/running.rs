@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use super::commit::appliers::{self, Feed, Retention};
+use super::commit::appliers::{self, Feed, Pace, Retention};
 use super::commit::{Committer, Follower, Shared, thread};
 use super::engines::Engines;
 use super::error::StoreError;
@@ -113,14 +113,14 @@ impl Running {
         };
         let Engines { auth, user, logs, tokens, recent, .. } = engines;
         let views = [
-            (Namespace::Auth, auth.applier, Some(positions.auth.clone())),
-            (Namespace::User, user.applier, Some(positions.user.clone())),
-            (Namespace::Logs, logs.applier, Some(positions.logs.clone())),
+            (Namespace::Auth, auth.applier, Pace::PROMPT, Some(positions.auth.clone())),
+            (Namespace::User, user.applier, Pace::PROMPT, Some(positions.user.clone())),
+            (Namespace::Logs, logs.applier, Pace::PROMPT, Some(positions.logs.clone())),
             // The overlay answers for the tokens, and the committer moves their position.
-            (Namespace::Tokens, tokens.applier, None),
+            (Namespace::Tokens, tokens.applier, Pace::GATHERING, None),
         ];
-        for (namespace, applier, progress) in views {
-            let feed = Feed::new(Arc::clone(meters.view(namespace)));
+        for (namespace, applier, pace, progress) in views {
+            let feed = Feed::new(pace, Arc::clone(meters.view(namespace)));
             running.feeds.push(feed.clone());
             let parts = appliers::Parts {
                 shared: Arc::clone(&shared),

@@ -11,6 +11,7 @@
 
 mod class;
 mod threads;
+mod turns;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
