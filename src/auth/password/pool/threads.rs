@@ -101,8 +101,14 @@ fn enter(shared: &Shared) -> Option<Turns> {
         queue.threads.push(own);
         put(&[own], queue.class);
     }
-    let refused = |error| tracing::info!(%error, "no timer for a hashing thread: a storm of logins may cost proxied requests milliseconds");
-    Turns::new().map_err(refused).ok()
+    let refused = |error| {
+        tracing::info!(%error, "no timer for a hashing thread: a storm of logins may cost proxied requests milliseconds");
+    };
+    let turns = Turns::new().map_err(refused).ok()?;
+    if let Err(error) = class::lengthen_slice() {
+        tracing::debug!(%error, "a hashing thread keeps its slice");
+    }
+    Some(turns)
 }
 
 /// Waits for a job; `None` once the pool is closed. Calls `on_idle` if none comes for `patience`.
