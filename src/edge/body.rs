@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 use super::activity::Busy;
 use super::incoming::{Incoming, IncomingError};
 use super::proxy::answer::UpstreamBody;
+use super::trailers;
 use super::upgrade::tunnel::Opening;
 use super::upstream::local::Flight;
 use crate::observe::metrics::tunnels::Cut;
@@ -35,6 +36,9 @@ pub enum BodyError {
         /// What the route takes, bytes.
         limit: u64,
     },
+    /// More trailers than anybody takes.
+    #[error("the body has too many trailers")]
+    Trailers,
     /// No byte for too long.
     #[error("the body made no progress")]
     Stalled,
@@ -165,6 +169,9 @@ impl RequestBody {
     fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyError> {
         let size = frame.data_ref().map_or(0, |data| data.len() as u64);
         self.left = self.left.checked_sub(size).ok_or(BodyError::TooLarge { limit: self.limit })?;
+        if frame.trailers_ref().is_some_and(|trailers| !trailers::fit(trailers)) {
+            return Err(BodyError::Trailers);
+        }
         Ok(())
     }
 }
@@ -187,9 +194,10 @@ impl Body for RequestBody {
             }
         };
         self.stall.progress(size(&frame));
+        let trails = frame.as_ref().is_some_and(|frame| frame.as_ref().is_ok_and(Frame::is_trailers));
         if let Some(upload) = &self.upload {
             upload.moved();
-            if frame.is_none() || self.is_end_stream() {
+            if frame.is_none() || trails || self.is_end_stream() {
                 upload.over.store(true, Ordering::Relaxed);
             }
         }
@@ -197,6 +205,11 @@ impl Body for RequestBody {
             None => None,
             Some(Err(error)) => Some(Err(BodyError::Broken(error))),
             Some(Ok(frame)) => match self.count(&frame) {
+                Ok(()) if trails => frame
+                    .into_trailers()
+                    .ok()
+                    .and_then(trailers::of_request)
+                    .map(|kept| Ok(Frame::trailers(kept))),
                 Ok(()) => Some(Ok(frame)),
                 Err(error) => {
                     self.inner = None;

@@ -43,6 +43,7 @@ pub mod respond;
 pub mod route;
 pub mod start;
 pub mod tls;
+pub mod trailers;
 pub mod upgrade;
 pub mod upstream;
 pub mod watch;

@@ -16,6 +16,7 @@ use crate::edge::body::{BodyError, BoxError, Stall};
 use crate::edge::http1::decode::{Decoder, Step};
 use crate::edge::http1::refused::AnswerRefused;
 use crate::edge::http1::scratch::{READ_BYTES, Scratch};
+use crate::edge::trailers;
 use crate::edge::watch::Watched;
 
 /// Most bytes of an answer read at once. It is also what an HTTP/2 client must take in each `stall_timeout` (see
@@ -179,8 +180,9 @@ impl Body for UpstreamBody {
                 Poll::Ready(Some(Ok(Frame::data(piece))))
             }
             Poll::Ready(Ok(None)) => {
+                let trailers = flow.rest.body.take_trailers().and_then(trailers::of_answer);
                 self.end();
-                Poll::Ready(None)
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
             }
             Poll::Ready(Err(error)) => self.broken(error),
         }

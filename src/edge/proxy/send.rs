@@ -85,7 +85,7 @@ impl Outbound {
     pub(super) fn new(request: Request<RequestBody>, told: Told) -> Self {
         let (parts, body) = request.into_parts();
         let ending = ending(&parts.method, &body);
-        let upload = Uplink { outbox: Outbox::default(), body: Pump::proving(body, ending) };
+        let upload = Uplink { outbox: Outbox::default(), body: Pump::proving(body, ending).trailing(true) };
         Self { parts, told, ending, encoded: false, upload }
     }
 

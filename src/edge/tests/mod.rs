@@ -11,5 +11,6 @@ pub mod harness;
 mod hostile;
 pub mod plans;
 mod rates;
+mod trailers;
 mod upgrades;
 mod upstreams;
