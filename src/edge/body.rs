@@ -146,6 +146,8 @@ pub struct RequestBody {
     limit: u64,
     left: u64,
     stall: Stall,
+    /// Nobody minds how slowly it comes.
+    patient: bool,
     upload: Option<Arc<Upload>>,
 }
 
@@ -153,12 +155,24 @@ impl RequestBody {
     /// At most `limit` bytes of `inner`, with patience of `stall`.
     pub const fn new(inner: Incoming, limit: u64, stall: Duration) -> Self {
         let stall = Stall::demanding(stall, LEAST_UPLOAD);
-        Self { inner: Some(inner), limit, left: limit, stall, upload: None }
+        Self { inner: Some(inner), limit, left: limit, stall, patient: false, upload: None }
     }
 
     /// No body.
     pub const fn empty() -> Self {
-        Self { inner: None, limit: 0, left: 0, stall: Stall::new(Duration::ZERO), upload: None }
+        Self {
+            inner: None,
+            limit: 0,
+            left: 0,
+            stall: Stall::new(Duration::ZERO),
+            patient: false,
+            upload: None,
+        }
+    }
+
+    /// It may come as slowly as the client likes: somebody else sees to it that it does not stand for ever.
+    pub const fn have_patience(&mut self) {
+        self.patient = true;
     }
 
     /// Watches the upload's progress.
@@ -187,6 +201,7 @@ impl Body for RequestBody {
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         let frame = match Pin::new(inner).poll_frame(cx) {
             Poll::Ready(frame) => frame,
+            Poll::Pending if self.patient => return Poll::Pending,
             Poll::Pending => {
                 ready!(self.stall.poll(cx));
                 self.inner = None;

@@ -61,6 +61,7 @@ use http::{HeaderValue, Request, Response};
 use self::access::Entry;
 use self::authenticate::{Stopped, TokenCheck, Who};
 use self::body::Outgoing;
+use self::certificates::TlsError;
 use self::decisions::{Decisions, Denied};
 use self::guard::Arrival;
 use self::guard::address::TrustedProxies;
@@ -91,6 +92,9 @@ pub enum EdgeError {
     /// An upstream group has no servers.
     #[error("upstream '{name}' has no servers")]
     NoServers { name: String },
+    /// What proves who the servers of a group are cannot be used.
+    #[error("upstream '{name}': tls_ca: {source}")]
+    Tls { name: String, source: TlsError },
     /// A thread or its runtime cannot be made.
     #[error("cannot start an edge thread: {0}")]
     Thread(std::io::Error),

@@ -20,6 +20,7 @@ mod sections;
 mod tests;
 mod tls;
 mod tree;
+mod upstream_tls;
 mod upstreams;
 
 use std::cmp::Reverse;

@@ -58,6 +58,16 @@ impl<B: Body<Data = Bytes> + Unpin> Pump<B> {
         self
     }
 
+    /// The body itself, for another way to send it.
+    pub const fn take_body(&mut self) -> Option<B> {
+        self.body.take()
+    }
+
+    /// And back, if none of it was sent.
+    pub fn put_back(&mut self, body: B) {
+        self.body = Some(body);
+    }
+
     /// Whether all of it was fetched.
     pub const fn is_done(&self) -> bool {
         self.body.is_none()
