@@ -19,6 +19,7 @@ mod damage;
 mod disk;
 mod flow;
 mod forwarding;
+mod grpc;
 mod headers;
 mod http2;
 mod kill;

@@ -8,7 +8,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
-use super::harness::{Gate, request, route};
+use super::harness::{Gate, route};
 use super::upstreams::{read_head, scripted};
 use crate::config::route::RouteAuth;
 use crate::config::upstream::Server;
