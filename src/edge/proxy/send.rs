@@ -211,7 +211,6 @@ impl Uplink {
 
 /// What follows an answer's head, and what it comes over.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are the large one, and none is kept")]
 pub enum Tail {
     /// A connection of its own.
     Http1(Rest, Lease),

@@ -69,8 +69,10 @@ impl Flow {
         }
         let trailers = ready!(body.poll_trailers(cx)).map_err(broken)?;
         self.body = None;
-        let trailers = trailers.filter(trailers::fit).and_then(trailers::of_answer);
-        Poll::Ready(Ok(trailers.map(Frame::trailers)))
+        if trailers.as_ref().is_some_and(|trailers| !trailers::fit(trailers)) {
+            return Poll::Ready(Err(Broke::Cut("it has too many trailers".to_owned()).into()));
+        }
+        Poll::Ready(Ok(trailers.and_then(trailers::of_answer).map(Frame::trailers)))
     }
 
     /// Sends on what is left of the request.

@@ -180,47 +180,78 @@ async fn drive(mut connection: Connection<Heard, Bytes>, link: Rc<Link>, place: 
     drop((connection, place));
 }
 
-/// Whether the server is still there while requests wait for it.
+/// Looks after a connection from time to time.
 struct Watch {
     pings: Option<PingPong>,
     timer: Pin<Box<Sleep>>,
-    heard: u64,
-    quiet_since: tokio::time::Instant,
-    asked: Option<tokio::time::Instant>,
-    waits: bool,
+    silence: Silence,
 }
 
 impl Watch {
     fn new(pings: Option<PingPong>) -> Self {
-        let (timer, quiet_since) = (Box::pin(sleep(LOOK)), tokio::time::Instant::now());
-        Self { pings, timer, heard: 0, quiet_since, asked: None, waits: false }
+        Self { pings, timer: Box::pin(sleep(LOOK)), silence: Silence::since(tokio::time::Instant::now()) }
     }
 
-    /// Ready once it is gone.
+    /// Ready once the server is gone.
     fn poll(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(pings) = &mut self.pings
             && pings.poll_pong(cx).is_ready()
         {
-            self.waits = false;
+            self.silence.waits = false;
         }
         loop {
             ready!(self.timer.as_mut().poll(cx));
             let now = tokio::time::Instant::now();
             self.timer.as_mut().reset(now + LOOK);
-            if link.heard.get() != self.heard || link.streams.get() == 0 {
-                (self.heard, self.quiet_since, self.waits) = (link.heard.get(), now, false);
-                continue;
-            }
-            let asked = self.asked.map(|asked| now - asked);
-            if self.waits && asked.is_some_and(|ago| ago >= QUIET) {
-                return Poll::Ready(());
-            }
-            let may = asked.is_none_or(|ago| ago >= BETWEEN_PINGS);
-            if may && now - self.quiet_since >= QUIET {
-                let sent = self.pings.as_mut().is_some_and(|pings| pings.send_ping(Ping::opaque()).is_ok());
-                (self.waits, self.asked) = (sent, Some(now));
+            match self.silence.look(now, link.heard.get(), link.streams.get()) {
+                Verdict::Fine => {}
+                Verdict::Gone => return Poll::Ready(()),
+                Verdict::Ask => {
+                    let asked = self.pings.as_mut().map(|pings| pings.send_ping(Ping::opaque()));
+                    self.silence.waits = asked.is_some_and(|sent| sent.is_ok());
+                }
             }
         }
+    }
+}
+
+/// Whether the server is still there while requests wait for it.
+#[derive(Debug)]
+struct Silence {
+    heard: u64,
+    quiet_since: tokio::time::Instant,
+    asked: Option<tokio::time::Instant>,
+    /// For the answer to a ping.
+    waits: bool,
+}
+
+/// What a look at a connection says.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Fine,
+    Ask,
+    Gone,
+}
+
+impl Silence {
+    const fn since(now: tokio::time::Instant) -> Self {
+        Self { heard: 0, quiet_since: now, asked: None, waits: false }
+    }
+
+    fn look(&mut self, now: tokio::time::Instant, heard: u64, streams: usize) -> Verdict {
+        if heard != self.heard || streams == 0 {
+            (self.heard, self.quiet_since, self.waits) = (heard, now, false);
+            return Verdict::Fine;
+        }
+        let asked = self.asked.map(|asked| now - asked);
+        if self.waits && asked.is_some_and(|ago| ago >= QUIET) {
+            return Verdict::Gone;
+        }
+        if now - self.quiet_since < QUIET || asked.is_some_and(|ago| ago < BETWEEN_PINGS) {
+            return Verdict::Fine;
+        }
+        (self.asked, self.waits) = (Some(now), true);
+        Verdict::Ask
     }
 }
 
@@ -267,5 +298,43 @@ impl AsyncWrite for Heard {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks every ten seconds for so long, and tells at which of them what was not fine. `pong`: a ping is answered.
+    fn over(seconds: u64, streams: usize, heard: impl Fn(u64) -> u64, pong: bool) -> Vec<(u64, Verdict)> {
+        let start = tokio::time::Instant::now();
+        let mut silence = Silence::since(start);
+        let mut pongs = 0;
+        let mut told = Vec::new();
+        for at in (10..=seconds).step_by(10) {
+            match silence.look(start + Duration::from_secs(at), heard(at) + pongs, streams) {
+                Verdict::Fine => {}
+                verdict => {
+                    pongs += if pong { 17 } else { 0 };
+                    told.push((at, verdict));
+                }
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn a_server_is_asked_whether_it_is_there_only_in_silence_and_rarely() {
+        assert_eq!(over(1000, 0, |_| 0, false), [], "nobody waits");
+        assert_eq!(over(1000, 1, |at| at, false), [], "it says something all the time");
+        let asked = over(700, 1, |_| 0, true);
+        assert_eq!(asked, [(20, Verdict::Ask), (330, Verdict::Ask), (640, Verdict::Ask)]);
+    }
+
+    #[test]
+    fn one_that_does_not_answer_is_gone() {
+        assert_eq!(over(40, 1, |_| 0, false), [(20, Verdict::Ask), (40, Verdict::Gone)]);
+        let late = over(60, 1, |at| u64::from(at >= 30), false);
+        assert_eq!(late, [(20, Verdict::Ask)], "whatever it says is an answer");
     }
 }
