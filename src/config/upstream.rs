@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::tls::CertificateFiles;
+
 /// Most servers of one group: each choice looks at all of them.
 pub const MOST_SERVERS: usize = 256;
 /// Most that a server can weigh.
@@ -152,6 +154,8 @@ pub struct Tls {
     pub ca: Option<PathBuf>,
     /// The name in their certificates; each server's own name or address if `None`.
     pub server_name: Option<String>,
+    /// What the gate proves by who it is, if servers ask (`tls_certificate`, `tls_key`).
+    pub identity: Option<CertificateFiles>,
 }
 
 /// A group of servers that answer alike.

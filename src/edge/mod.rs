@@ -92,8 +92,8 @@ pub enum EdgeError {
     /// An upstream group has no servers.
     #[error("upstream '{name}' has no servers")]
     NoServers { name: String },
-    /// What proves who the servers of a group are cannot be used.
-    #[error("upstream '{name}': tls_ca: {source}")]
+    /// What the TLS of a group goes by cannot be used.
+    #[error("upstream '{name}': its TLS cannot be used: {source}")]
     Tls { name: String, source: TlsError },
     /// A thread or its runtime cannot be made.
     #[error("cannot start an edge thread: {0}")]

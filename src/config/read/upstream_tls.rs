@@ -1,9 +1,10 @@
-//! What a group's servers speak, and how they prove who they are: `protocol`, `tls`, `tls_ca`, `tls_server_name`
-//! of `[upstreams.NAME]`. What means nothing together is refused.
+//! What a group's servers speak, and how they prove who they are: `protocol`, `tls` and the keys that
+//! begin with it, of `[upstreams.NAME]`. What means nothing together is refused.
 
 use super::kind::{flag, one_of, path};
 use super::section::Section;
 use super::sections::host;
+use crate::config::tls::CertificateFiles;
 use crate::config::upstream::{Member, Server, Tls};
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -37,9 +38,18 @@ pub(super) fn protocol(section: &mut Section<'_>, servers: &[Member]) -> (bool, 
         (Protocol::H2, _) => true,
         (_, said) => said.unwrap_or_default(),
     };
-    let tls =
-        Tls { ca: section.optional("tls_ca", path), server_name: section.optional("tls_server_name", host) };
-    let unused = ["tls_ca", "tls_server_name"].into_iter().find(|key| !secure && section.has(key));
+    let ca = section.optional("tls_ca", path);
+    let server_name = section.optional("tls_server_name", host);
+    let (certificate, key) = (section.optional("tls_certificate", path), section.optional("tls_key", path));
+    for (one, other) in [("tls_certificate", "tls_key"), ("tls_key", "tls_certificate")] {
+        if section.has(one) && !section.has(other) {
+            section.problem(one, None, &format!("is used with {other} only"), &format!("write {other} too"));
+        }
+    }
+    let identity = certificate.zip(key).map(|(certificate, key)| CertificateFiles { certificate, key });
+    let tls = Tls { ca, server_name, identity };
+    let keys = ["tls_ca", "tls_server_name", "tls_certificate", "tls_key"];
+    let unused = keys.into_iter().find(|key| !secure && section.has(key));
     if let Some(key) = unused {
         section.problem(
             key,
@@ -79,7 +89,11 @@ mod tests {
         assert_eq!(app("protocol = \"h2c\""), (true, None));
         assert_eq!(app("protocol = \"h2c\"\ntls = false"), (true, None));
         assert_eq!(app("protocol = \"h2\""), (true, public));
-        let own = Tls { ca: Some(PathBuf::from("/ca.pem")), server_name: Some("app.internal".to_owned()) };
+        let own = Tls {
+            ca: Some(PathBuf::from("/ca.pem")),
+            server_name: Some("app.internal".to_owned()),
+            identity: None,
+        };
         assert_eq!(
             app("tls = true\ntls_ca = \"/ca.pem\"\ntls_server_name = \"App.Internal\""),
             (false, Some(own))
@@ -95,6 +109,7 @@ mod tests {
             (format!("{SERVER}\nprotocol = \"h2\"\ntls = false"), "cannot be false with protocol = \"h2\""),
             (format!("{SERVER}\ntls_ca = \"/ca.pem\""), "is used with TLS only"),
             (format!("{SERVER}\ntls = true\ntls_ca = \"ca.pem\""), "is not an absolute path"),
+            (format!("{SERVER}\ntls = true\ntls_key = \"/key.pem\""), "is used with tls_certificate only"),
             ("servers = [\"unix:/s\"]\ntls = true".to_owned(), "has no name to verify"),
         ] {
             assert!(said(&lines).contains(words), "{lines}: {}", said(&lines));

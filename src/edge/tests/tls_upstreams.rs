@@ -1,11 +1,13 @@
 //! Applications behind TLS: who is spoken to is who was meant, in what was agreed on, or nobody.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -14,12 +16,15 @@ use tokio_rustls::TlsAcceptor;
 use super::harness::{Answer, Gate, echo, request, route};
 use super::upstreams::scripted;
 use crate::config::route::RouteAuth;
+use crate::config::tls::CertificateFiles;
 use crate::config::upstream::{Server, Tls};
 
 /// An application with a certificate of a CA of its own.
 struct App {
     server: Server,
     ca: PathBuf,
+    /// A certificate of that CA for whoever asks, and its key.
+    identity: CertificateFiles,
     _dir: TempDir,
     /// The name that each client asked for, once it has one.
     names: mpsc::UnboundedReceiver<Option<String>>,
@@ -27,6 +32,11 @@ struct App {
 
 /// One whose certificate has these names, and that offers these protocols.
 async fn app(names: &[&str], alpn: &'static [&'static str]) -> App {
+    asking(names, alpn, false).await
+}
+
+/// One that perhaps takes nobody without a certificate.
+async fn asking(names: &[&str], alpn: &'static [&'static str], mutual: bool) -> App {
     let dir = tempfile::tempdir().unwrap();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -34,13 +44,23 @@ async fn app(names: &[&str], alpn: &'static [&'static str]) -> App {
     let ca = dir.path().join("ca.pem");
     std::fs::write(&ca, issuer.pem()).unwrap();
     let key = KeyPair::generate().unwrap();
+    let gate = CertificateParams::new(vec!["gate".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let identity =
+        CertificateFiles { certificate: dir.path().join("gate.pem"), key: dir.path().join("gate-key.pem") };
+    std::fs::write(&identity.certificate, gate.pem()).unwrap();
+    std::fs::write(&identity.key, key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&identity.key, std::fs::Permissions::from_mode(0o600)).unwrap();
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(issuer.der().clone()).unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
+    let verifier = if mutual { verifier } else { verifier.allow_unauthenticated() }.build().unwrap();
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(
             vec![leaf.der().clone()],
             PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())),
@@ -66,7 +86,7 @@ async fn app(names: &[&str], alpn: &'static [&'static str]) -> App {
         }
     })
     .await;
-    App { server, ca, _dir: dir, names }
+    App { server, ca, identity, _dir: dir, names }
 }
 
 async fn ask(app: &App, http2: bool, tls: Tls) -> Answer {
@@ -80,7 +100,7 @@ async fn ask(app: &App, http2: bool, tls: Tls) -> Answer {
 }
 
 fn trusting(app: &App, name: Option<&str>) -> Tls {
-    Tls { ca: Some(app.ca.clone()), server_name: name.map(str::to_owned) }
+    Tls { ca: Some(app.ca.clone()), server_name: name.map(str::to_owned), identity: None }
 }
 
 #[tokio::test]
@@ -107,7 +127,7 @@ async fn nobody_else_is_spoken_to() {
         refused(ask(&other, http2, trusting(&other, Some("app.internal"))).await);
         refused(ask(&other, http2, trusting(&other, None)).await);
         // Only the public CAs.
-        refused(ask(&other, http2, Tls { ca: None, server_name: Some("other.internal".to_owned()) }).await);
+        refused(ask(&other, http2, Tls { ca: None, ..trusting(&other, Some("other.internal")) }).await);
     }
     // It proves who it is, and speaks something else.
     let http1 = app(&["app.internal"], &[]).await;
@@ -117,12 +137,23 @@ async fn nobody_else_is_spoken_to() {
 }
 
 #[tokio::test]
+async fn the_gate_shows_who_it_is_to_servers_that_ask() {
+    for http2 in [false, true] {
+        let app = asking(&["app.internal"], &["h2", "http/1.1"], true).await;
+        let tls = trusting(&app, Some("app.internal"));
+        assert_eq!(ask(&app, http2, tls.clone()).await.status, 502);
+        let tls = Tls { identity: Some(app.identity.clone()), ..tls };
+        assert_eq!(ask(&app, http2, tls).await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn who_may_vouch_for_servers_is_read_before_a_plan_is_taken() {
     let app = app(&["app.internal"], &[]).await;
     let empty = app.ca.with_file_name("empty.pem");
     std::fs::write(&empty, "").unwrap();
     for (ca, words) in [(app.ca.with_file_name("none.pem"), "none.pem"), (empty, "no certificate")] {
-        let tls = Tls { ca: Some(ca), server_name: None };
+        let tls = Tls { ca: Some(ca), ..Tls::default() };
         let why = crate::edge::upstream::way::Secure::of(&tls, false).unwrap_err().to_string();
         assert!(why.contains(words), "{why}");
     }

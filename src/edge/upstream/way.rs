@@ -10,7 +10,8 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tokio_rustls::TlsConnector;
 
 use crate::config::upstream::{Member, Server, Tls};
-use crate::edge::certificates::{TlsError, parse_chain, read};
+use crate::edge::acme::store::Kept;
+use crate::edge::certificates::{TlsError, load, parse_chain, read};
 
 /// How one server is spoken to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,10 +37,12 @@ pub struct Secure {
     server_name: Option<String>,
     /// Nothing for the public CAs.
     roots: Vec<CertificateDer<'static>>,
+    /// What the gate shows.
+    shown: Vec<CertificateDer<'static>>,
 }
 
 impl Secure {
-    /// Reads who may vouch for the servers.
+    /// Reads who may vouch for the servers, and what is shown to them.
     pub fn of(tls: &Tls, http2: bool) -> Result<Self, TlsError> {
         let mut store = RootCertStore::empty();
         let roots = match &tls.ca {
@@ -62,19 +65,32 @@ impl Secure {
                 Vec::new()
             }
         };
-        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(store)
-            .with_no_client_auth();
+            .with_root_certificates(store);
+        let mut shown = Vec::new();
+        let mut config = match &tls.identity {
+            Some(files) => {
+                let Kept { chain, key, .. } = load(files)?;
+                shown.clone_from(&chain);
+                let unfit = |error: rustls::Error| TlsError::Unusable {
+                    path: files.certificate.clone(),
+                    reason: format!("certificate and key do not go together: {error}"),
+                };
+                builder.with_client_auth_cert(chain, key).map_err(unfit)?
+            }
+            None => builder.with_no_client_auth(),
+        };
         config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
         let server_name = tls.server_name.clone();
-        Ok(Self { config: Arc::new(config), http2, server_name, roots })
+        Ok(Self { config: Arc::new(config), http2, server_name, roots, shown })
     }
 }
 
 impl PartialEq for Secure {
     fn eq(&self, other: &Self) -> bool {
-        (self.http2, &self.server_name, &self.roots) == (other.http2, &other.server_name, &other.roots)
+        (self.http2, &self.server_name, &self.roots, &self.shown)
+            == (other.http2, &other.server_name, &other.roots, &other.shown)
     }
 }
 

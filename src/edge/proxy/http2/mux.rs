@@ -32,6 +32,10 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MOST_STREAMS as u32;
 /// Largest head of an answer, as HTTP/2 counts it.
 const HEAD_BYTES: u32 = 64 * 1024;
 
+/// What tiny pieces that nobody takes yet may cost beside their bytes, as h2 counts (256 for each): past it the
+/// connection ends for all who are on it. Its own measure is so small that a few slow clients would come to it.
+const OVERHEAD_BYTES: usize = 64 * 1024 * 1024;
+
 /// How often a connection is looked at while requests wait.
 const LOOK: Duration = Duration::from_secs(10);
 /// Silence after which it is asked whether it is there.
@@ -49,6 +53,7 @@ fn builder() -> Builder {
         .header_table_size(4096)
         .max_send_buffer_size(64 * 1024)
         .max_concurrent_reset_streams(MOST_STREAMS)
+        .data_frame_budget(OVERHEAD_BYTES)
         .enable_push(false)
         // None until its SETTINGS are there: it may take only one, and an HTTP/1.1 server has none.
         .initial_max_send_streams(0);

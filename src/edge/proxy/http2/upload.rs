@@ -85,12 +85,16 @@ impl Uplink {
     /// Sends as much of a piece as there is room for.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stuck>> {
         self.stream.reserve_capacity(self.piece.len());
-        let room = match ready!(self.stream.poll_capacity(cx)) {
-            Some(Ok(room)) => room.min(self.piece.len()),
-            Some(Err(_)) | None => return Poll::Ready(Err(stopped())),
+        // What there is already is told once only.
+        let room = match self.stream.capacity() {
+            0 => match ready!(self.stream.poll_capacity(cx)) {
+                Some(Ok(room)) => room,
+                Some(Err(_)) | None => return Poll::Ready(Err(stopped())),
+            },
+            room => room,
         };
         if room > 0 {
-            let part = self.piece.split_to(room);
+            let part = self.piece.split_to(room.min(self.piece.len()));
             self.moved += part.len() as u64;
             let last = self.piece.is_empty() && self.body.is_none() && self.trailers.is_none();
             self.stream.send_data(part, last).map_err(|_| stopped())?;
