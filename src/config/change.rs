@@ -214,7 +214,8 @@ const ROUTES: &[Key] = &[
         take: Some(|into, from| into.routes.clone_from(&from.routes)),
     },
     Key {
-        names: names!("upstreams.*.": servers, balance, hash_by, max_fails, fail_timeout, slow_start, panic,
+        names: names!("upstreams.*.": servers, protocol, tls, tls_ca, tls_server_name,
+            tls_certificate, tls_key, balance, hash_by, max_fails, fail_timeout, slow_start, panic,
             health_path, health_host, health_interval, health_timeout, health_up, health_down, health_status,
             retries, retry_percent, retry_floor, max_connections, queue, queue_timeout, idle_connections,
             idle_timeout),

@@ -45,6 +45,7 @@ pub mod route;
 pub mod shape;
 pub mod start;
 pub mod tls;
+pub mod trailers;
 pub mod upgrade;
 pub mod upstream;
 pub mod watch;
@@ -62,6 +63,7 @@ use http::{HeaderValue, Request, Response};
 use self::access::Entry;
 use self::authenticate::{Stopped, TokenCheck, Who};
 use self::body::Outgoing;
+use self::certificates::TlsError;
 use self::decisions::{Decisions, Denied};
 use self::guard::Arrival;
 use self::guard::address::TrustedProxies;
@@ -92,6 +94,9 @@ pub enum EdgeError {
     /// An upstream group has no servers.
     #[error("upstream '{name}' has no servers")]
     NoServers { name: String },
+    /// What the TLS of a group goes by cannot be used.
+    #[error("upstream '{name}': its TLS cannot be used: {source}")]
+    Tls { name: String, source: TlsError },
     /// A thread or its runtime cannot be made.
     #[error("cannot start an edge thread: {0}")]
     Thread(std::io::Error),

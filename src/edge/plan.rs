@@ -38,6 +38,7 @@ use super::shape::headers::Rules;
 use super::tls::Terminator;
 use super::upstream::local::Group;
 use super::upstream::shared::{Registry, Shared};
+use super::upstream::way::Secure;
 use crate::config::cors::Cors as CorsConfig;
 use crate::config::filter::{Bans, Filter};
 use crate::config::forwarding as config_forwarding;
@@ -133,8 +134,13 @@ impl Plan {
         {
             return Err(EdgeError::NoServers { name: name.clone() });
         }
-        let group = |(name, config)| groups.group(name, config);
-        let upstreams: Vec<Arc<Shared>> = upstreams.into_iter().map(group).collect();
+        let group = |(name, config): (String, Upstream)| {
+            let secure = config.tls.as_ref().map(|tls| Secure::of(tls, config.http2).map(Arc::new));
+            let secure =
+                secure.transpose().map_err(|source| EdgeError::Tls { name: name.clone(), source })?;
+            Ok::<_, EdgeError>(groups.group(name, config, secure))
+        };
+        let upstreams = upstreams.into_iter().map(group).collect::<Result<Vec<Arc<Shared>>, _>>()?;
         let place = |name: &str| upstreams.iter().position(|group| group.name == name);
         let limit = |route: &Route, name: &str| RouteLimit::of(route, name, rates.ipv6_prefix, limiters);
         let all = Defaults { request: &request_headers, response: &response_headers };
@@ -243,7 +249,7 @@ impl Plans {
             return false;
         }
         let next = |group: &Arc<Shared>| match self.groups.is_stale(group) {
-            true => self.groups.group(group.name.clone(), group.config.clone()),
+            true => self.groups.group(group.name.clone(), group.config.clone(), group.secure.clone()),
             false => Arc::clone(group),
         };
         plan.upstreams.store(Arc::new(groups.iter().map(next).collect()));

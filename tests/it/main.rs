@@ -20,6 +20,7 @@ mod disk;
 mod filters;
 mod flow;
 mod forwarding;
+mod grpc;
 mod headers;
 mod http2;
 mod kill;

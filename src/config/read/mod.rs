@@ -22,6 +22,7 @@ mod shaping;
 mod tests;
 mod tls;
 mod tree;
+mod upstream_tls;
 mod upstreams;
 
 use std::cmp::Reverse;

@@ -178,7 +178,7 @@ where
         let partial = self.take_partial();
         let inbox = &mut self.wire.inbox;
         let bytes = take(inbox, size as u64).unwrap_or_default();
-        let Head { parts, length, keeps, expects, switches } = match partial.finish(&bytes) {
+        let Head { parts, length, keeps, expects, switches, trailers } = match partial.finish(&bytes) {
             Ok(head) => head,
             Err(breach) => return self.refuse(breach),
         };
@@ -194,7 +194,7 @@ where
                 (body, Some(Upload { decoder, feed, expects, broken: false }))
             }
         };
-        let asked = Asked::by(&parts.method, parts.version);
+        let asked = Asked::by(&parts.method, parts.version).taking(trailers);
         let request = Request::from_parts(parts, Incoming::Http1(body));
         self.serve(Arrived { request, breach: None, switches }, asked, keeps, upload)
     }

@@ -97,6 +97,9 @@ impl Upload {
                     }
                 }
                 Ok(Step::End) => {
+                    if let Some(trailers) = self.decoder.take_trailers() {
+                        self.feed.trail(trailers);
+                    }
                     self.feed.end(Ok(()));
                     return Ok(true);
                 }
@@ -173,7 +176,8 @@ impl<F: Future<Output = Response<Outgoing>>> Exchange<F> {
         let scratch = &wire.scratch;
         let how = (ending, size, self.keeps);
         write_head(wire.outbox.buffer(scratch), &parts, self.asked, how, scratch);
-        Sending { body: Pump::new(body, ending), switched, failed: None }
+        let body = Pump::new(body, ending).trailing(self.asked.trailers);
+        Sending { body, switched, failed: None }
     }
 
     fn can_go_on(&self, parts: &Parts, finishing: bool) -> bool {

@@ -4,10 +4,11 @@
 //! `exchange`'s, what becomes of a request to switch protocols `switch`'s.
 
 pub mod answer;
-mod connect;
+pub mod connect;
 mod exchange;
 pub mod headers;
-mod line;
+pub mod http2;
+pub mod line;
 pub mod pool;
 mod send;
 mod switch;
@@ -25,8 +26,7 @@ use http_body::Body;
 use self::answer::UpstreamBody;
 use self::exchange::Asked;
 use self::headers::{Said, Told};
-use self::pool::Lease;
-use self::send::{Failed, Outbound, Rest};
+use self::send::{Failed, Outbound, Tail};
 use self::switch::Asking;
 use super::authenticate::{Stopped, Vetted, Who};
 use super::body::{BodyError, Outgoing, RequestBody};
@@ -102,30 +102,25 @@ impl Proxy<'_> {
             return Box::pin(self.switch(group, (request, key), asking, watched)).await;
         }
         let asked = Asked { group, key, upload: upload.as_ref() };
-        let (response, lease, flight) = self.exchange(asked, request).await?;
+        let (response, flight) = self.exchange(asked, request).await?;
         // Nothing was asked for, so there is nothing to switch to.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.broken("the application answered 101 without being asked").into());
         }
-        Ok(self.answer(response, (lease, flight), watched))
+        Ok(self.answer(response, flight, watched))
     }
 
     /// A response that has a body, or might have.
-    fn answer(
-        self,
-        response: Response<Rest>,
-        (lease, flight): (Lease, Flight),
-        watched: Watched,
-    ) -> Response<Outgoing> {
-        let (mut parts, rest) = response.into_parts();
-        if rest.hop_by_hop {
+    fn answer(self, response: Response<Tail>, flight: Flight, watched: Watched) -> Response<Outgoing> {
+        let (mut parts, tail) = response.into_parts();
+        if !matches!(&tail, Tail::Http1(rest, _) if !rest.hop_by_hop) {
             headers::drop_hop_by_hop(&mut parts.headers);
         }
         // RFC 9110 §8.6. Over HTTP/1.1 none is written anyway.
         if parts.status == StatusCode::NO_CONTENT {
             parts.headers.remove(CONTENT_LENGTH);
         }
-        let body = UpstreamBody::new(rest, lease, (self.limits.stall_timeout, self.scratch), watched);
+        let body = UpstreamBody::new(tail, (self.limits.stall_timeout, self.scratch), watched);
         parts.version = Version::HTTP_11;
         Response::from_parts(parts, Outgoing::upstream(body).flying(flight))
     }
@@ -134,7 +129,9 @@ impl Proxy<'_> {
         let key = vetted.asker().key(&group.shared().config.balance);
         let (routed, who) = vetted.into_parts();
         let (route, mut admitted) = routed.into_parts();
-        let offer = admitted.take_offer().and_then(|offer| offer.within(&route.upgrade));
+        // Nothing switches in HTTP/2 (RFC 9113 §8.6).
+        let offer = admitted.take_offer().filter(|_| !group.shared().config.http2);
+        let offer = offer.and_then(|offer| offer.within(&route.upgrade));
         let asking = offer.map(|offer| {
             let caller = match &who {
                 Who::Authenticated(somebody) => identity::caller(somebody.claims()).ok(),
@@ -219,6 +216,8 @@ impl Proxy<'_> {
             }
             Failed::Body(_) | Failed::Length => Refused::bad_request("the request body broke off").closing(),
             Failed::TimedOut => self.timed_out(),
+            Failed::Unsayable => Refused::bad_request("the request cannot be said in HTTP/2"),
+            Failed::Unprocessed { error, .. } => self.broken(&format!("it refused the request: {error}")),
             Failed::Unsent(error) => self.broken(&format!("it took no request: {error}")),
             Failed::Gone(error) => self.broken(&format!("it closed the connection unanswered: {error}")),
             Failed::Broken(why) => self.broken(&why.to_string()),

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::budget::Budget;
 use super::queue::Line;
 use super::state::{ServerState, WHOLE};
+use super::way::{Secure, Way};
 use crate::config::upstream::{MOST_SERVERS, Member, Named, Server, Upstream};
 use crate::edge::rates::limiter::Ticks;
 
@@ -41,8 +42,12 @@ pub struct Shared {
     pub config: Upstream,
     /// Its servers: in the configuration's order, and after them what its names lead to.
     pub members: Vec<Member>,
+    /// How each of them is spoken to.
+    pub ways: Vec<Way>,
     /// How each of them stands.
     pub servers: Vec<Arc<ServerState>>,
+    /// What their TLS goes by.
+    pub secure: Option<Arc<Secure>>,
     lasting: Arc<Lasting>,
     ticks: Ticks,
 }
@@ -59,7 +64,7 @@ impl Registry {
     }
 
     /// A group of this configuration, with what is known of its servers from before.
-    pub fn group(&self, name: String, config: Upstream) -> Arc<Shared> {
+    pub fn group(&self, name: String, config: Upstream, secure: Option<Arc<Secure>>) -> Arc<Shared> {
         let now = self.ticks.millis();
         let mut groups = self.groups.lock();
         let lasting = groups.entry(name.clone()).or_insert_with(|| {
@@ -85,7 +90,8 @@ impl Registry {
         let members = self.members(&config);
         let servers = members.iter().map(state).collect();
         drop(known);
-        Arc::new(Shared { name, config, members, servers, lasting, ticks: self.ticks.clone() })
+        let ways = members.iter().map(|member| Way::to(member, config.http2, secure.as_ref())).collect();
+        Arc::new(Shared { name, config, members, ways, servers, secure, lasting, ticks: self.ticks.clone() })
     }
 
     /// A name leads here now.
@@ -111,7 +117,8 @@ impl Registry {
                 let server = Server::Tcp(SocketAddr::new(*address, *port));
                 let known = members.iter().any(|member| member.server == server);
                 if !known && members.len() < MOST_SERVERS {
-                    members.push(Member { server, weight: *weight, backup: *backup });
+                    let name = Some(Arc::from(host.as_str()));
+                    members.push(Member { server, weight: *weight, backup: *backup, name });
                 }
             }
         }
@@ -142,6 +149,12 @@ impl Shared {
     /// The time, milliseconds.
     pub fn now(&self) -> u64 {
         self.ticks.millis()
+    }
+
+    /// How this server of the group is spoken to.
+    pub fn way(&self, server: &Arc<ServerState>) -> Way {
+        let at = self.servers.iter().position(|known| Arc::ptr_eq(known, server));
+        at.and_then(|at| self.ways.get(at)).cloned().unwrap_or_default()
     }
 
     /// Who waits.

@@ -153,7 +153,7 @@ fn a_reload_forgets_nothing_of_servers_that_stay_and_all_of_those_that_go() {
     scene.state(0).drain(true, 5);
     scene.fail(1, 3);
     let again = |weights: &[u32]| {
-        let group = scene.registry.group("app".to_owned(), Upstream::with(members(weights, 0)));
+        let group = scene.registry.group("app".to_owned(), Upstream::with(members(weights, 0)), None);
         scene.registry.keep(std::slice::from_ref(&group));
         group
     };
