@@ -65,8 +65,8 @@ impl<T> State<T> {
     }
 
     /// Whether who rests is to go on.
-    fn is_awaited(&self) -> bool {
-        self.items.len() >= self.awaited || self.outside > 0
+    fn is_awaited(&self, bounds: Bounds) -> bool {
+        self.items.len() >= self.awaited || self.bytes > bounds.bytes / 2 || self.outside > 0
     }
 }
 
@@ -86,7 +86,7 @@ impl<T> Queue<T> {
             return Err(Refused::Full);
         }
         state.add(item, bytes);
-        let awaited = state.is_awaited();
+        let awaited = state.is_awaited(self.bounds);
         drop(state);
         if awaited {
             self.filled.notify_one();
@@ -109,19 +109,19 @@ impl<T> Queue<T> {
             }
             state.add(item, bytes);
         }
-        let awaited = state.is_awaited();
+        let awaited = state.is_awaited(self.bounds);
         drop(state);
         if awaited {
             self.filled.notify_one();
         }
     }
 
-    /// Waits until there are `enough` items, somebody waits for room, the queue is closed, or the
-    /// deadline has come.
+    /// Waits until there are `enough` items or half the bytes, somebody waits for room, the queue is closed,
+    /// or the deadline has come.
     pub fn rest(&self, enough: usize, deadline: Instant) {
         let mut state = self.state.lock();
         state.awaited = enough;
-        while !state.closed && !state.is_awaited() {
+        while !state.closed && !state.is_awaited(self.bounds) {
             if self.filled.wait_until(&mut state, deadline).timed_out() {
                 break;
             }
@@ -194,38 +194,45 @@ mod tests {
         rested
     }
 
+    /// Far less than any rest here is meant to last.
+    const SOON: Duration = Duration::from_secs(60);
+
     #[test]
-    fn a_rest_ends_when_enough_waits() {
+    fn a_rest_lasts_until_enough_waits() {
         let queue = queue();
         queue.push([(1, 1), (2, 1)]);
         let rested = resting(&queue, FAR);
+        let early = rested.recv_timeout(Duration::from_millis(50));
+        assert_eq!(early, Err(mpsc::RecvTimeoutError::Timeout));
         queue.offer(3, 1).unwrap();
-        rested.recv().unwrap();
+        rested.recv_timeout(SOON).unwrap();
     }
 
     #[test]
     fn a_rest_ends_at_its_deadline_and_what_waits_is_taken_at_once() {
         let queue = queue();
         queue.push([(1, 1)]);
-        resting(&queue, Duration::from_millis(1)).recv().unwrap();
+        resting(&queue, Duration::from_millis(1)).recv_timeout(SOON).unwrap();
         let mut taken = Vec::new();
         assert_eq!(queue.take(&mut taken, 100, None), Taken::Items { bytes: 1 });
     }
 
     #[test]
-    fn a_rest_ends_when_somebody_waits_for_room_or_the_queue_is_closed() {
+    fn a_rest_ends_at_half_the_bytes_when_somebody_waits_for_room_and_when_the_queue_is_closed() {
         let queue = queue();
         let rested = resting(&queue, FAR);
-        queue.push([(1, 60)]);
+        queue.push([(1, 51)]);
+        rested.recv_timeout(SOON).unwrap();
         let pushing = std::thread::spawn({
             let queue = Arc::clone(&queue);
             move || queue.push([(2, 60)])
         });
-        rested.recv().unwrap();
+        resting(&queue, FAR).recv_timeout(SOON).unwrap();
         queue.take(&mut Vec::new(), 100, None);
         pushing.join().unwrap();
+        queue.take(&mut Vec::new(), 100, None);
         let rested = resting(&queue, FAR);
         queue.close();
-        rested.recv().unwrap();
+        rested.recv_timeout(SOON).unwrap();
     }
 }

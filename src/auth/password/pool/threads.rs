@@ -80,7 +80,7 @@ fn work_until_closed(shared: &Shared, blocks: usize, yields: bool, meters: &Iden
                 Some(turns) => turns.during(|| work(&mut arena)),
                 None => work(&mut arena),
             });
-            if catch_unwind(work).is_err() {
+            if catch_unwind(work).map(|deliver| deliver()).is_err() {
                 // The answer's sender went with the panic: the asker hears `Failed`.
                 arena.wipe();
             }
@@ -96,19 +96,17 @@ fn work_until_closed(shared: &Shared, blocks: usize, yields: bool, meters: &Iden
 /// Enters the class that all hashing threads are in, and takes turns where the system has timers for it.
 fn enter(shared: &Shared) -> Option<Turns> {
     let own = rustix::thread::gettid();
-    {
-        let mut queue = shared.queue.lock();
-        queue.threads.push(own);
-        put(&[own], queue.class);
-    }
-    let refused = |error| {
-        tracing::info!(%error, "no timer for a hashing thread: a storm of logins may cost proxied requests milliseconds");
-    };
-    let turns = Turns::new().map_err(refused).ok()?;
+    let mut queue = shared.queue.lock();
+    queue.threads.push(own);
+    // Before the class, since it sets one.
     if let Err(error) = class::lengthen_slice() {
         tracing::debug!(%error, "a hashing thread keeps its slice");
     }
-    Some(turns)
+    put(&[own], queue.class);
+    drop(queue);
+    let refused =
+        |error| tracing::info!(%error, "no timer for a hashing thread: proxied requests may wait for it");
+    Turns::new().map_err(refused).ok()
 }
 
 /// Waits for a job; `None` once the pool is closed. Calls `on_idle` if none comes for `patience`.

@@ -8,6 +8,10 @@
 //! call that cannot be cut into pieces, so the interruption is a signal, whose handler yields; Go's
 //! runtime does the same, with the same signal, which nobody minds if it comes astray.
 //!
+//! Since Linux 6.18 (and its backports) who yields gives up the rest of a slice; before, a yield where nobody
+//! else was owed anything changed little. It helps among the threads of one control group only: an
+//! application in another competes with the group.
+//!
 //! `unsafe` is here for the system's timer calls, which have no safe wrapper in the libraries in use.
 
 use std::mem::MaybeUninit;
@@ -43,6 +47,7 @@ impl Turns {
         event.sigev_notify = libc::SIGEV_THREAD_ID;
         event.sigev_signo = SIGNAL;
         event.sigev_notify_thread_id = rustix::thread::gettid().as_raw_nonzero().get();
+        unblock()?;
         let mut timer = MaybeUninit::uninit();
         // SAFETY: both pointers live through the call; the timer is written when it answers 0.
         #[expect(unsafe_code, reason = "a system call without a safe wrapper")]
@@ -62,8 +67,9 @@ impl Turns {
         work()
     }
 
-    /// Zero: not at all.
+    /// Zero: not at all. Less than a second.
     fn every(&self, period: Duration) {
+        debug_assert!(period.as_secs() == 0, "a turn is short");
         let period = libc::timespec { tv_sec: 0, tv_nsec: period.subsec_nanos().into() };
         let times = libc::itimerspec { it_interval: period, it_value: period };
         // SAFETY: the timer is ours until it is dropped, and the times live through the call. It cannot
@@ -94,6 +100,19 @@ impl Drop for Turns {
     }
 }
 
+/// Lets the signal reach this thread: a parent may have left it blocked.
+fn unblock() -> io::Result<()> {
+    let mut signals = MaybeUninit::uninit();
+    // SAFETY: the set is made empty before it is read, and both calls keep nothing of it.
+    #[expect(unsafe_code, reason = "a system call without a safe wrapper")]
+    let error = unsafe {
+        libc::sigemptyset(signals.as_mut_ptr());
+        libc::sigaddset(signals.as_mut_ptr(), SIGNAL);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, signals.as_ptr(), null_mut())
+    };
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
 /// Has the signal handled, in the whole process. System calls that it interrupts go on.
 fn handle() -> io::Result<()> {
     // SAFETY: all-zero is a value of this plain C struct (an empty mask among it); the pointers live
@@ -114,12 +133,15 @@ fn handle() -> io::Result<()> {
 extern "C" fn give_way(_: libc::c_int) {
     #[cfg(test)]
     tests::INTERRUPTED.set(true);
-    // SAFETY: two system calls that touch no memory of ours; they cannot fail, so errno stays.
+    // SAFETY: two system calls that touch no memory of ours; what a sandbox that refuses them leaves in
+    // errno, which belongs to what was interrupted, is put back.
     #[expect(unsafe_code, reason = "libc, since a handler may not call what allocates or locks")]
     unsafe {
+        let errno = *libc::__errno_location();
         if libc::sched_getscheduler(0) == libc::SCHED_IDLE {
             libc::sched_yield();
         }
+        *libc::__errno_location() = errno;
     }
 }
 
