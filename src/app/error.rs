@@ -37,6 +37,9 @@ pub enum AppError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Another hold on what is open.
+    #[error("no descriptors are left for what is handed over: {0}; raise the limit of open files")]
+    Descriptors(std::io::Error),
     /// The stores.
     #[error(transparent)]
     Store(#[from] StoreError),

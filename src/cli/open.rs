@@ -17,6 +17,7 @@ use crate::app::control::client::{SendError, send};
 use crate::app::control::command::{Command, Takes};
 use crate::app::control::reply::Reply;
 use crate::app::control::socket_path;
+use crate::app::handover::inherited::Inherited;
 use crate::app::ready::Ready;
 use crate::app::{App, Orders};
 use crate::config::Config;
@@ -25,10 +26,11 @@ use crate::model::caller::Actor;
 /// Serves until the orders' `shutdown` resolves and everything is drained and closed.
 pub(super) async fn serve(
     config: Config,
+    found: Inherited,
     orders: Orders<impl Future<Output = ()> + Send>,
     on_ready: impl FnOnce(&Ready) + Send,
 ) -> anyhow::Result<()> {
-    let app = App::open(config).await?;
+    let app = App::open_with(config, found).await?;
     app.serve(orders, on_ready).await?;
     Ok(())
 }

@@ -22,7 +22,7 @@ use super::accept::{Accepted, Permit};
 use super::access::Entry;
 use super::activity::{Activity, Busy};
 use super::body::Outgoing;
-use super::connection::{ClientIo, Peer, Serve};
+use super::connection::{ClientIo, Farewell, Peer, Serve};
 use super::drain::{Drain, Open};
 use super::guard;
 use super::http1::connection::{Arrived, Connection};
@@ -61,8 +61,8 @@ pub struct Setup {
     pub https: Vec<Listener>,
     /// Plain HTTP listeners.
     pub http: Vec<Listener>,
-    /// Tells it to drain, and how long that may take. Dropped: at once.
-    pub drain: tokio::sync::oneshot::Receiver<Duration>,
+    /// Tells it to drain, why, and how long that may take. Dropped: at once.
+    pub drain: tokio::sync::oneshot::Receiver<(Farewell, Duration)>,
 }
 
 /// One edge thread's state. Nothing in it is shared with another thread but the site.
@@ -85,8 +85,8 @@ pub async fn run(setup: Setup) -> usize {
     tokio::task::spawn_local(Rc::clone(&worker).look_after());
     let watchlist = Rc::clone(&worker.pipeline.watchlist);
     tokio::task::spawn_local(watchlist.keep_watch(worker.site().stir.subscribe()));
-    let patience = drain.await.unwrap_or(Duration::ZERO);
-    worker.drain.run(patience).await
+    let (why, patience) = drain.await.unwrap_or((Farewell::Drain, Duration::ZERO));
+    worker.drain.run(why, patience).await
 }
 
 impl Worker {
@@ -300,7 +300,8 @@ impl Worker {
         let id = guard::request_id(request.headers(), &peer, self.request_ids.next(now));
         let id_header = id_header(id);
         let mut entry = Entry::of(&request, peer.address, id);
-        let may_switch = switches && !self.drain.is_draining();
+        // Whoever waits for a stop does not wait for what is only beginning.
+        let may_switch = switches && self.drain.farewell() != Some(Farewell::Drain);
         let arrival = guard::Arrival { peer: &peer, framing: breach, may_switch, now };
         let answering = self.pipeline.answer(&local, arrival, request, &id_header, &mut entry);
         let answered = AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|_| {

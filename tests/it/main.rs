@@ -28,6 +28,7 @@ mod proxy;
 mod proxy_protocol;
 mod rates;
 mod reload;
+mod restart;
 mod secrets;
 mod smuggling;
 mod throttle;

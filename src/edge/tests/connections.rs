@@ -5,6 +5,7 @@ use std::time::Duration;
 use rustls::{NamedGroup, ProtocolVersion};
 use tokio::io::AsyncWriteExt;
 
+use crate::edge::connection::Farewell;
 use super::harness::{Echo, Gate, read_to_close, request, route};
 use crate::config::route::RouteAuth;
 
@@ -134,5 +135,5 @@ async fn several_threads_share_a_port() {
         assert_eq!(gate.get("/", &[]).await.status, 200);
     }
     assert!(gate.metrics.encode().contains(r#"keepgate_requests_total{status="2xx"} 12"#));
-    assert_eq!(gate.running.drain(Duration::from_secs(60)).await, 0);
+    assert_eq!(gate.running.drain(Farewell::Drain, Duration::from_secs(60)).await, 0);
 }

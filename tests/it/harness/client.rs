@@ -226,6 +226,24 @@ impl Streams {
     }
 }
 
+impl Streams {
+    /// As [`Self::get`]; `None` if the other side takes no more requests and has not taken this one.
+    pub async fn get_unless_closing(&mut self, path: &str, token: &str) -> Option<Result<Answer, NoAnswer>> {
+        self.sender.ready().await.ok()?;
+        let request = Request::get(format!("https://{}{path}", self.authority))
+            .header("authorization", format!("Bearer {token}"))
+            .body(Full::default())
+            .expect("a well-formed request");
+        match self.sender.try_send_request(request).await {
+            Ok(response) => Some(Answer::read(response).await),
+            Err(mut refused) => match refused.take_message() {
+                Some(_) => None,
+                None => Some(Err(refused.into_error().into())),
+            },
+        }
+    }
+}
+
 /// A request being put together.
 #[must_use]
 pub struct Ask<'a> {
