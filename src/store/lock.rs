@@ -49,8 +49,8 @@ impl Lock {
         let path = folder.join(NAME);
         let mut file = File::from(held);
         let taken = || {
-            let (given, there) = (file.metadata()?, std::fs::symlink_metadata(&path)?);
-            if (given.dev(), given.ino()) != (there.dev(), there.ino()) {
+            let (given, there) = (file.metadata()?, std::fs::symlink_metadata(&path));
+            if !there.is_ok_and(|there| (given.dev(), given.ino()) == (there.dev(), there.ino())) {
                 return Err(io::Error::other("the lock that was handed over is another folder's"));
             }
             // Held by this open file already, so this says yes at once; by another, and it says no.

@@ -17,6 +17,7 @@ use crate::harness::person::Person;
 use crate::harness::upstream::Upstream;
 
 const ROUTES: &str = "[[routes]]\npath = \"/auth\"\napi = true\nauth = \"optional\"\n[[routes]]\n\
+                      path = \"/users\"\napi = true\nauth = \"required\"\n[[routes]]\n\
                       path = \"/private\"\nupstream = \"app\"\nauth = \"required\"\n[[routes]]\npath = \"/\"\n\
                       upstream = \"app\"\nauth = \"none\"\n";
 
@@ -104,9 +105,9 @@ async fn ask(client: Client, token: String, over: Arc<AtomicBool>, served: Arc<A
     let mut streams = client.open_http2().await.expect("the gate speaks HTTP/2");
     while !over.load(Ordering::Relaxed) {
         kept.get("/private/kept", &token).await;
-        for_api.get("/auth/v1/users/me", &token).await;
+        for_api.get("/users/v1/me", &token).await;
         over_http2(&client, &mut streams, "/private/stream", &token).await;
-        over_http2(&client, &mut streams, "/auth/v1/users/me", &token).await;
+        over_http2(&client, &mut streams, "/users/v1/me", &token).await;
         client.get("/new").send().await.expect(200);
         served.fetch_add(5, Ordering::Relaxed);
     }
@@ -192,7 +193,7 @@ async fn who_cannot_serve_leaves_the_one_before_serving() {
     assert_ne!(moved, text);
     std::fs::write(&config, moved).expect("writable");
     let said = gate.cli_by_data(&["restart"]).expect(1);
-    assert!(said.stderr.contains("another folder's"), "{said:?}");
+    assert!(said.stderr.contains("cannot take over") && said.stderr.contains("serves on"), "{said:?}");
     gate.rewrite(&good);
     // Another binary, which ends at once.
     std::fs::remove_file(&copy).expect("writable");
@@ -209,7 +210,7 @@ async fn who_cannot_serve_leaves_the_one_before_serving() {
     assert_eq!(status["pid"], pid);
     assert!(status["restart"]["failed_because"].as_str().expect("told").contains("cannot start"), "{status}");
     // Whoever was there has not noticed, and everything works as before.
-    kept.send(client.get("/auth/v1/users/me").bearer(&ada.access)).await.expect("kept").expect(200);
+    kept.send(client.get("/users/v1/me").bearer(&ada.access)).await.expect("kept").expect(200);
     upstream.chunk("piece");
     assert_eq!(body.frame().await.expect("a frame").expect("unbroken").into_data().expect("data"), "piece");
     Person::join(&client, "grace@example.com").await;
