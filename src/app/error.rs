@@ -77,3 +77,10 @@ pub enum AppError {
     #[error("{0}")]
     Broken(&'static str),
 }
+
+impl AppError {
+    /// Whether another process has the stores.
+    pub const fn is_in_use(&self) -> bool {
+        matches!(self, Self::Store(StoreError::InUse { .. }))
+    }
+}

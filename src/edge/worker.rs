@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 
 use super::accept::{Accepted, Permit};
-use super::access::Entry;
+use super::access::{Entry, UnderWay};
 use super::activity::{Activity, Busy};
 use super::body::Outgoing;
 use super::connection::{ClientIo, Farewell, Peer, Serve};
@@ -303,13 +303,15 @@ impl Worker {
         // Whoever waits for a stop does not wait for what is only beginning.
         let may_switch = switches && self.drain.farewell() != Some(Farewell::Drain);
         let arrival = guard::Arrival { peer: &peer, framing: breach, may_switch, now };
-        let answering = self.pipeline.answer(&local, arrival, request, &id_header, &mut entry);
+        let under_way = UnderWay::new(&mut entry, self.counters(), started);
+        let answering = self.pipeline.answer(&local, arrival, request, &id_header, under_way.entry);
         let answered = AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|_| {
             // The panic hook has logged the place and a backtrace.
             self.counters().panics.up();
             tracing::error!(request = %id.0, "a request panicked");
             Err(Refused::internal())
         });
+        under_way.is_over();
         let mut response = self.settle(answered, &mut entry);
         respond::seal(&mut response, local.plan.hsts.as_ref(), id_header);
         let took = started.elapsed();
