@@ -132,8 +132,7 @@ impl Core {
         let mut followers = views.followers();
         followers.push(known.follower());
         followers.extend(follower);
-        let stores =
-            Stores::open_with(&config.data_dir, lock, Arc::clone(&clock), &config.store, followers)?;
+        let stores = Stores::open_with(&config.data_dir, lock, Arc::clone(&clock), &config.store, followers)?;
         let Views { machine, floored, live, revocations, blacklist, decisions } = views.clone();
         floored.raise(stores.opened_at);
         revocations.load(&stores.tokens, clock.now())?;

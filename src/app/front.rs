@@ -55,10 +55,7 @@ pub(in crate::app) struct Front {
 
 impl Front {
     /// Opens it. From then on requests are answered.
-    pub async fn open(
-        core: &Arc<Core>,
-        found: Inherited,
-    ) -> Result<(Self, mpsc::Receiver<Asked>), AppError> {
+    pub async fn open(core: &Arc<Core>, found: Inherited) -> Result<(Self, mpsc::Receiver<Asked>), AppError> {
         let Inherited { edge: given, internal, control, before } = found;
         let metrics = Arc::new(Metrics::new(core.started_at));
         // Certificates first: nothing is worth opening without them.

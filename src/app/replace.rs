@@ -71,12 +71,16 @@ async fn start(
     given_up: &watch::Receiver<bool>,
 ) -> Result<Successor, Failure> {
     if std::process::id() == 1 {
-        let failure = Failure::new(Code::Refused, "this is the first process of its system or container, which ends with it");
+        let failure = Failure::new(
+            Code::Refused,
+            "this is the first process of its system or container, which ends with it",
+        );
         return Err(failure.remedy("have the container replaced instead"));
     }
     if let Some(ending) = front.ending.take_if(|ending| !ending.is_over()) {
         if !force {
-            let message = format!("process {}, which this one replaced, still has something open", ending.pid);
+            let message =
+                format!("process {}, which this one replaced, still has something open", ending.pid);
             front.ending = Some(ending);
             let remedy = "wait until it has ended, or cut what it has with --force";
             return Err(Failure::new(Code::Unavailable, message).remedy(remedy));
@@ -202,7 +206,8 @@ async fn give(
         };
         Ok::<_, BoxError>((handed, feed, Relay::over(relay).await?))
     };
-    let (handed, feed, relay) = ready.await.map_err(|error| format!("nothing can be handed over: {error}"))?;
+    let (handed, feed, relay) =
+        ready.await.map_err(|error| format!("nothing can be handed over: {error}"))?;
     let (tell, gone) = mpsc::channel(1);
     let views = front.views.clone();
     let told = tell.clone();

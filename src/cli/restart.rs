@@ -53,7 +53,9 @@ impl Restart {
                 }
                 if Instant::now() >= until {
                     let message = format!("process {pid} was started, and whether it serves is not known");
-                    return Err(Failure::new(Code::Internal, message).remedy("see `keepgate status` and the log").into());
+                    return Err(Failure::new(Code::Internal, message)
+                        .remedy("see `keepgate status` and the log")
+                        .into());
                 }
                 sleep(PAUSE).await;
             }

@@ -57,12 +57,7 @@ impl Serve {
         ended
     }
 
-    fn serve(
-        self,
-        place: &Place,
-        program: Program,
-        before: Option<Predecessor>,
-    ) -> anyhow::Result<ExitCode> {
+    fn serve(self, place: &Place, program: Program, before: Option<Predecessor>) -> anyhow::Result<ExitCode> {
         let (file, read) = self.source(place)?;
         let config = read()?;
         make_data_folder(&config)?;

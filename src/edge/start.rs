@@ -80,8 +80,11 @@ pub struct Running {
     http: Vec<SocketAddr>,
     /// Copies of the listening sockets, for the process that comes after.
     sockets: Given,
-    workers: Vec<(oneshot::Sender<(Farewell, Duration)>, oneshot::Receiver<usize>, JoinHandle<()>)>,
+    workers: Vec<Thread>,
 }
+
+/// Tells a thread to drain; says how many it cut; the thread.
+type Thread = (oneshot::Sender<(Farewell, Duration)>, oneshot::Receiver<usize>, JoinHandle<()>);
 
 /// What was bound: the addresses, a copy of each socket, and each thread's listeners.
 type Bound = (Vec<SocketAddr>, Vec<TcpListener>, Vec<Vec<Listener>>);
@@ -224,7 +227,10 @@ fn bind_all(
     }
     for left in &given {
         let address = left.local_addr().map(|address| address.to_string()).unwrap_or_default();
-        tracing::warn!(address, "a socket was handed over that the configuration does not name: it is closed");
+        tracing::warn!(
+            address,
+            "a socket was handed over that the configuration does not name: it is closed"
+        );
     }
     Ok((bound, copies, by_thread))
 }

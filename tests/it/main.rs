@@ -9,6 +9,7 @@ mod acme;
 mod audit_log;
 mod authority;
 mod bad_input;
+mod bodies;
 mod chroot;
 mod cli_config;
 mod cli_init;

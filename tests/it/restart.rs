@@ -24,7 +24,9 @@ const ROUTES: &str = "[[routes]]\npath = \"/auth\"\napi = true\nauth = \"optiona
 
 fn file(sections: &str, upstream: &Upstream) -> String {
     let address = upstream.address;
-    format!("{sections}\n[accounts]\nregistration = \"open\"\n[upstreams.app]\nservers = [\"{address}\"]\n{ROUTES}")
+    format!(
+        "{sections}\n[accounts]\nregistration = \"open\"\n[upstreams.app]\nservers = [\"{address}\"]\n{ROUTES}"
+    )
 }
 
 /// A gate, and the processes that took over from it, which nobody else would end.
@@ -128,7 +130,8 @@ async fn restarts_under_load_cost_no_request_no_download_and_no_connection() {
     }
     // What is open when it begins is finished by the process that it was opened at.
     let mut download = client.open().await.expect("the gate accepts");
-    let mut body = download.begin(client.get("/stream").bearer(&ada.access)).await.expect("a head").into_body();
+    let mut body =
+        download.begin(client.get("/stream").bearer(&ada.access)).await.expect("a head").into_body();
     for round in 0..4 {
         let before = served.load(Ordering::Relaxed);
         line = tokio::task::spawn_blocking(move || {
@@ -178,7 +181,8 @@ async fn who_cannot_serve_leaves_the_one_before_serving() {
     let ada = Person::join(&client, "ada@example.com").await;
     let mut kept = client.open().await.expect("the gate accepts");
     let mut download = client.open().await.expect("the gate accepts");
-    let mut body = download.begin(client.get("/stream").bearer(&ada.access)).await.expect("a head").into_body();
+    let mut body =
+        download.begin(client.get("/stream").bearer(&ada.access)).await.expect("a head").into_body();
     let pid = gate.pid();
     // A wrong configuration: found before anything was closed.
     gate.rewrite(&file("[limits]\nbody_bytes = \"much\"", &upstream));
@@ -217,7 +221,9 @@ async fn who_cannot_serve_leaves_the_one_before_serving() {
     Person::join(&client, "grace@example.com").await;
     gate.cli(&["session", "revoke", &ada.session]).expect(0);
     client.get("/private").bearer(&ada.access).send().await.expect(401);
-    assert!(plain(gate.port("internal"), "/metrics").await.expect("answered").text().contains("journal_position"));
+    assert!(
+        plain(gate.port("internal"), "/metrics").await.expect("answered").text().contains("journal_position")
+    );
     assert_eq!(gate.cli_json(&["reload"])["restart"], json!([]));
     drop((body, download));
     gate.verify_audit();
@@ -329,7 +335,8 @@ async fn the_service_manager_holds_the_socket_while_nobody_serves_and_is_told_wh
     let next = Pid::from_raw(line.processes[1]).expect("a pid");
     kill_process(next, Signal::TERM).expect("ours");
     while !heard().starts_with("STOPPING=1\n") {}
-    while test_kill_process(next).is_ok() && Path::new(&format!("/proc/{}/fd/0", line.processes[1])).exists() {
+    while test_kill_process(next).is_ok() && Path::new(&format!("/proc/{}/fd/0", line.processes[1])).exists()
+    {
         tokio::task::yield_now().await;
     }
 }

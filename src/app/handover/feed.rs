@@ -130,13 +130,7 @@ mod tests {
     fn ban(network: &str) -> Committed {
         let network: IpNet = network.parse().unwrap();
         let time = Timestamp::from_millis(5_000);
-        let ban = Ban {
-            network,
-            reason: "x".into(),
-            created_at: time,
-            author: "x".into(),
-            expires_at: None,
-        };
+        let ban = Ban { network, reason: "x".into(), created_at: time, author: "x".into(), expires_at: None };
         Committed { seq: Seq(7), time, changes: vec![Change::Token(TokenChange::Banned(ban))] }
     }
 

@@ -186,4 +186,3 @@ impl Ending {
         self.over.load(Ordering::Acquire)
     }
 }
-

@@ -40,9 +40,8 @@ fn tell(socket: Option<&OsStr>, state: &str) {
         // Of another kind (vsock): nobody asks for it on a machine of one's own.
         _ => return,
     };
-    let sent = address.and_then(|address| {
-        UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
-    });
+    let sent = address
+        .and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop));
     if let Err(error) = sent {
         tracing::warn!(%error, "the service manager could not be told");
     }

@@ -105,11 +105,8 @@ impl Successor {
         let sockets = sockets.chain(edge.http.iter().map(|socket| (What::Http, socket.as_fd())));
         let sockets = sockets.chain(internal.iter().map(|socket| (What::Internal, socket.as_fd())));
         let sockets = sockets.chain(lock.iter().map(|lock| (What::Lock, lock.as_fd())));
-        let own = [
-            (What::Control, control.as_fd()),
-            (What::Feed, feed.as_fd()),
-            (What::Relay, relay.as_fd()),
-        ];
+        let own =
+            [(What::Control, control.as_fd()), (What::Feed, feed.as_fd()), (What::Relay, relay.as_fd())];
         for (what, socket) in sockets.chain(own) {
             self.channel.give(what, socket)?;
         }

@@ -170,7 +170,8 @@ impl<F: Future<Output = Response<Outgoing>>> Exchange<F> {
         let size = body.size_hint().exact();
         let ending = self.asked.ending(parts.status, size);
         let switched = parts.status == StatusCode::SWITCHING_PROTOCOLS && self.switches;
-        self.keeps = self.keeps && ending != Ending::Close && self.can_go_on(&parts, wire.finishing.is_some());
+        self.keeps =
+            self.keeps && ending != Ending::Close && self.can_go_on(&parts, wire.finishing.is_some());
         let scratch = &wire.scratch;
         let how = (ending, size, self.keeps);
         write_head(wire.outbox.buffer(scratch), &parts, self.asked, how, scratch);

@@ -9,12 +9,12 @@ use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::Semaphore;
 
-use crate::edge::connection::Farewell;
 use super::harness::{Echo, Gate, request, route, token};
 use crate::audit::draft::Draft;
 use crate::config::route::RouteAuth;
 use crate::config::route::RouteTarget;
 use crate::config::upstream::Server;
+use crate::edge::connection::Farewell;
 use crate::edge::decisions::{AuditSink, NotRecorded};
 use crate::edge::local::LocalApi;
 use crate::edge::start::Parts;

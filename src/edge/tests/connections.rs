@@ -5,9 +5,9 @@ use std::time::Duration;
 use rustls::{NamedGroup, ProtocolVersion};
 use tokio::io::AsyncWriteExt;
 
-use crate::edge::connection::Farewell;
 use super::harness::{Echo, Gate, read_to_close, request, route};
 use crate::config::route::RouteAuth;
+use crate::edge::connection::Farewell;
 
 fn open() -> Vec<crate::config::route::Route> {
     vec![route("/", RouteAuth::None)]

@@ -13,13 +13,13 @@ use keepgate_guard::view::RevocationView;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::edge::connection::Farewell;
 use super::harness::{Gate, read_to_close, request, revoke_session, route, token, token_of, verifier};
 use super::upgrades::{counted, is_alive, open, socket, sockets};
 use super::upstreams::{read_head, scripted};
 use crate::config::route::RouteAuth;
 use crate::config::upstream::Server;
 use crate::edge::authenticate::TokenCheck;
+use crate::edge::connection::Farewell;
 use crate::edge::guard::Client;
 use crate::edge::watch::{Grounds, Stir, Watched, Watchlist};
 use crate::model::time::{SharedClock, SystemClock};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::edge::connection::Farewell;
 use super::harness::{Echo, Gate, answer, request, route, token};
 use crate::config::route::{RouteAuth, RouteTarget};
 use crate::config::upstream::Server;
+use crate::edge::connection::Farewell;
 
 #[tokio::test]
 async fn a_request_reaches_the_application_with_what_keepgate_says_about_it() {

@@ -11,14 +11,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::key::hash;
+use super::terms::{ejection, risen};
 use crate::config::upstream::{Active, Passive, Server};
 
 /// All of a server's weight.
 pub const WHOLE: u32 = 1000;
-/// What a server that has just come back gets of it.
-const FIRST: u32 = WHOLE / 10;
-/// Longest ejection; `fail_timeout`, if that is longer.
-const LONGEST: Duration = Duration::from_secs(300);
 /// Longest reason that is kept, bytes.
 const REASON: usize = 200;
 
@@ -379,19 +376,6 @@ impl ServerState {
         let rising = back > 0 && risen(now.saturating_sub(back), millis(slow_start)) < WHOLE;
         told(if rising { Health::Rising } else { Health::Up }, back, "")
     }
-}
-
-/// How long the ejection of this number on end lasts.
-fn ejection(rule: &Passive, times: u32) -> u64 {
-    let first = millis(rule.fail_timeout).max(1);
-    let doubled = 1_u64.checked_shl(times.saturating_sub(1)).unwrap_or(u64::MAX);
-    first.saturating_mul(doubled).min(millis(LONGEST).max(first))
-}
-
-/// What a server gets so long after it came back.
-fn risen(elapsed: u64, slow_start: u64) -> u32 {
-    let part = elapsed.saturating_mul(u64::from(WHOLE)).checked_div(slow_start).unwrap_or(u64::MAX);
-    u32::try_from(part).unwrap_or(WHOLE).clamp(FIRST, WHOLE)
 }
 
 /// Whole milliseconds.

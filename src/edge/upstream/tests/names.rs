@@ -11,8 +11,8 @@ use crate::config::route::RouteAuth;
 use crate::config::upstream::{Named, Upstream};
 use crate::edge::tests::harness::{Echo, Gate, route};
 use crate::edge::tests::plans::settings;
-use crate::edge::upstream::state::Health;
 use crate::edge::upstream::names::{Found, Names, Resolve, Unanswered, look_ahead};
+use crate::edge::upstream::state::Health;
 
 type Zone = Arc<Mutex<BTreeMap<String, Vec<IpAddr>>>>;
 
