@@ -236,10 +236,15 @@ impl Streams {
             .expect("a well-formed request");
         match self.sender.try_send_request(request).await {
             Ok(response) => Some(Answer::read(response).await),
-            Err(mut refused) => match refused.take_message() {
-                Some(_) => None,
-                None => Some(Err(refused.into_error().into())),
-            },
+            Err(mut refused) => {
+                let sent = refused.take_message().is_none();
+                let error = refused.into_error();
+                // A GOAWAY says by its last stream which requests were not taken (RFC 9113 §6.8): those alone
+                // fail by it, and hyper does not give them back.
+                let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                let taken = sent && !why.contains("not a result of an error");
+                taken.then(|| Err(NoAnswer(format!("{error}: {why}"))))
+            }
         }
     }
 }
