@@ -81,7 +81,7 @@ const TABLE: &[&[Key]] = &[
     keys!(reload tls: hsts),
     keys!(reload limits: connections, connections_per_address, head_bytes, header_count, body_bytes,
         http2_streams, handshake_timeout, head_timeout, idle_timeout, stall_timeout, connect_timeout,
-        response_timeout, tunnel_idle_timeout, tunnel_lifetime, drain_timeout),
+        response_timeout, tunnel_idle_timeout, tunnel_lifetime, drain_timeout, handover_timeout),
     RATES,
     keys!(reload rates: ipv6_prefix),
     keys!(restart rates: keys),

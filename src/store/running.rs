@@ -1,6 +1,7 @@
 //! The stores' life: replay at the start, one thread for the committer and one for each view, and
 //! the order in which they end.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +34,7 @@ pub(in crate::store) struct Running {
     feeds: Vec<Feed>,
     checkpoint_at_end: Arc<AtomicBool>,
     /// Last, so that the folder is let go after all threads.
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
 /// How far each namespace's answers are complete.
@@ -109,7 +110,7 @@ impl Running {
             appliers: Vec::new(),
             feeds: Vec::new(),
             checkpoint_at_end: Arc::clone(&checkpoint_at_end),
-            _lock: lock,
+            lock,
         };
         let Engines { auth, user, logs, tokens, recent, .. } = engines;
         let views = [
@@ -145,6 +146,11 @@ impl Running {
     /// What the stores measure.
     pub fn meters(&self) -> Arc<StoreMeters> {
         Arc::clone(&self.shared.meters)
+    }
+
+    /// The folder's lock, for the process that comes after.
+    pub fn share_lock(&self) -> std::io::Result<Option<OwnedFd>> {
+        self.lock.as_ref().map(Lock::share).transpose()
     }
 
     /// A way to write.

@@ -33,6 +33,12 @@ pub enum Command {
     Status,
     /// Read the configuration anew and put it in place. → `Reply::Reloaded` or `Reply::Misconfigured`
     Reload,
+    /// Have another process of the same binary's path serve instead of this one. → `Reply::Restarting`; `Status`
+    /// says then what came of it
+    Restart {
+        /// Even if it cuts what the process before this one has open.
+        force: bool,
+    },
     /// Create an account. → `Reply::User`
     UserAdd {
         /// Its address.
@@ -266,6 +272,7 @@ impl Command {
     pub const fn takes(&self) -> Takes {
         match self {
             Self::Reload
+            | Self::Restart { .. }
             | Self::UserExport { .. }
             | Self::UserImport { .. }
             | Self::AuditSearch { .. }

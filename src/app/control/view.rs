@@ -352,8 +352,21 @@ pub struct Status {
     pub audit_records: u64,
     /// What became of its configuration; `None` when not running.
     pub configuration: Option<Configuration>,
+    /// What became of its restarts; `None` when not running.
+    pub restart: Option<Restart>,
     /// Every dependency.
     pub health: health::Report,
+}
+
+/// The processes before and after a running one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    /// The process that this one replaced, while it still has something open.
+    pub before: Option<u32>,
+    /// RFC 3339, if the last restart came to nothing.
+    pub failed_at: Option<String>,
+    /// Why.
+    pub failed_because: Option<String>,
 }
 
 /// When a running node's configuration was put in place, and what became of later ones.

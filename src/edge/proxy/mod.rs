@@ -214,6 +214,9 @@ impl Proxy<'_> {
             Failed::Body(BodyError::Broken(IncomingError::Http1(Broken::Misframed(breach)))) => {
                 Refused::bad_request(breach.to_string()).closing()
             }
+            Failed::Body(BodyError::Broken(IncomingError::Http1(Broken::Gone) | IncomingError::Http2(_))) => {
+                Refused::client_gone()
+            }
             Failed::Body(_) | Failed::Length => Refused::bad_request("the request body broke off").closing(),
             Failed::TimedOut => self.timed_out(),
             Failed::Unsayable => Refused::bad_request("the request cannot be said in HTTP/2"),

@@ -135,6 +135,7 @@ impl Gate {
                 workers: 1,
                 ..Listen::default()
             },
+            given: crate::edge::start::Given::default(),
             settings: Settings {
                 limits: Limits::default(),
                 rates: Rates::default(),

@@ -1,16 +1,17 @@
 //! A group as all edge threads share it: its configuration, which goes with its plan, and what
 //! outlives plans: the state of its servers, its retry budget, its line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::budget::Budget;
 use super::queue::Line;
-use super::state::{ServerState, WHOLE};
+use super::state::{ServerState, WHOLE, millis};
 use super::way::{Secure, Way};
 use crate::config::upstream::{MOST_SERVERS, Member, Named, Server, Upstream};
 use crate::edge::rates::limiter::Ticks;
@@ -24,9 +25,15 @@ pub struct Registry {
     names: Mutex<BTreeMap<String, Vec<IpAddr>>>,
 }
 
+/// For how long a server is known that no name leads to any more: a name server's answer may miss one for a
+/// moment, which is no reason to forget that it fails, or that an operator has drained it.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
 #[derive(Debug)]
 struct Lasting {
     servers: Mutex<Vec<Arc<ServerState>>>,
+    /// Those that names led to, and since when they do not; the longest gone first.
+    gone: Mutex<VecDeque<(u64, Arc<ServerState>)>>,
     budget: Budget,
     line: Arc<Line>,
     denied_retries: AtomicU64,
@@ -70,6 +77,7 @@ impl Registry {
         let lasting = groups.entry(name.clone()).or_insert_with(|| {
             Arc::new(Lasting {
                 servers: Mutex::default(),
+                gone: Mutex::default(),
                 budget: Budget::new(&config.retries, now),
                 line: Arc::default(),
                 denied_retries: AtomicU64::new(0),
@@ -78,9 +86,10 @@ impl Registry {
         });
         let lasting = Arc::clone(lasting);
         drop(groups);
-        let mut known = lasting.servers.lock();
+        let (mut known, gone) = (lasting.servers.lock(), lasting.gone.lock());
         let state = |member: &Member| {
-            if let Some(state) = known.iter().find(|state| *state.server() == member.server) {
+            let gone = gone.iter().map(|(_, state)| state);
+            if let Some(state) = known.iter().chain(gone).find(|state| *state.server() == member.server) {
                 return Arc::clone(state);
             }
             let state = Arc::new(ServerState::new(member.server.clone()));
@@ -89,7 +98,7 @@ impl Registry {
         };
         let members = self.members(&config);
         let servers = members.iter().map(state).collect();
-        drop(known);
+        drop((known, gone));
         let ways = members.iter().map(|member| Way::to(member, config.http2, secure.as_ref())).collect();
         Arc::new(Shared { name, config, members, ways, servers, secure, lasting, ticks: self.ticks.clone() })
     }
@@ -97,6 +106,11 @@ impl Registry {
     /// A name leads here now.
     pub fn learn(&self, host: &str, addresses: Vec<IpAddr>) {
         self.names.lock().insert(host.to_owned(), addresses);
+    }
+
+    /// Where a name leads, as far as that is known.
+    pub fn known(&self, host: &str) -> Vec<IpAddr> {
+        self.names.lock().get(host).cloned().unwrap_or_default()
     }
 
     /// Whether it is known where a name leads.
@@ -135,7 +149,7 @@ impl Registry {
         };
         self.names.lock().retain(|host, _| named(host));
         for group in groups {
-            group.lasting.servers.lock().clone_from(&group.servers);
+            group.keep();
             if group.config.active.is_none() {
                 group.servers.iter().for_each(|state| state.unchecked());
             }
@@ -146,6 +160,26 @@ impl Registry {
 }
 
 impl Shared {
+    /// Its servers are the ones in force; those that its names led to are remembered for a while.
+    fn keep(&self) {
+        let now = self.now();
+        let mut servers = self.lasting.servers.lock();
+        let before = std::mem::replace(&mut *servers, self.servers.clone());
+        let mut gone = self.lasting.gone.lock();
+        let back = |state: &Arc<ServerState>| self.servers.iter().any(|here| Arc::ptr_eq(here, state));
+        gone.retain(|(_, state)| !back(state));
+        if !self.config.names.is_empty() {
+            gone.extend(before.into_iter().filter(|state| !back(state)).map(|state| (now, state)));
+        }
+        let late = |since: u64| now.saturating_sub(since) > millis(REMEMBERED);
+        // A drain is an operator's word, and ends by one.
+        gone.retain(|(since, state)| !late(*since) || state.is_drained() || state.in_flight() > 0);
+        while gone.len() > MOST_SERVERS {
+            gone.pop_front();
+        }
+        self.servers.iter().for_each(|state| state.relent(&self.config.passive, now));
+    }
+
     /// The time, milliseconds.
     pub fn now(&self) -> u64 {
         self.ticks.millis()
