@@ -4,7 +4,7 @@
 CARGO ?= cargo
 TARGET := x86_64-unknown-linux-gnu
 
-.PHONY: help test setup scan schemathesis lint static dist bench bench-full bench-setup storm torture fuzz month deny docs fmt
+.PHONY: help test setup scan websocket idle bodies schemathesis lint static dist bench bench-full bench-setup storm torture fuzz month deny docs fmt
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,18 @@ scan: ## slowhttptest, sslscan and testssl.sh judge a running gate (Debian packa
 	sh tests/tools/setup.sh
 	$(CARGO) build
 	tests/tools/scan.py target/$(TARGET)/debug/keepgate
+
+websocket: ## The Autobahn test suite through a running gate, both ways (Python 2.7; about ten minutes)
+	$(CARGO) build
+	tests/tools/websocket.py target/$(TARGET)/debug/keepgate
+
+bodies: ## 5 GB up and down through a release gate, over HTTP/1.1 and HTTP/2: its memory at its highest
+	$(CARGO) build --release
+	KEEPGATE_BIN=$(CURDIR)/target/$(TARGET)/release/keepgate KEEPGATE_BODY_MIB=5120 $(CARGO) test --test it huge_bodies -- --nocapture
+
+idle: bench-setup ## What 10,000 TLS connections at rest weigh, beside nginx
+	$(CARGO) build --release
+	python3 bench/idle.py target/$(TARGET)/release/keepgate
 
 lint: ## Formatting, clippy without warnings, the house rules
 	$(CARGO) fmt --all --check

@@ -8,6 +8,7 @@
 #   file, libc-bin                      to see that the binary is static
 #   nginx, apache2-bin, gunicorn        applications behind the gate that must read what was meant; no service is started
 #   haproxy                             a proxy before the gate that speaks PROXY protocol
+#   python3-grpcio                      an independent gRPC server and client
 #   build-essential                     gcc for the crates that hold C
 set -eu
 need=""
@@ -25,6 +26,7 @@ command -v apache2 >/dev/null || need="$need apache2-bin"
 command -v gunicorn >/dev/null || need="$need gunicorn"
 command -v haproxy >/dev/null || need="$need haproxy"
 command -v find >/dev/null || need="$need findutils"
+/usr/bin/python3 -c 'import grpc' 2>/dev/null || need="$need python3 python3-grpcio"
 /usr/bin/python3 -c 'import sqlite3, jwt, cryptography' 2>/dev/null || need="$need python3 python3-jwt python3-cryptography"
 [ -n "$need" ] || exit 0
 if [ "$(id -u)" != 0 ]; then

@@ -1,24 +1,20 @@
 //! The keeper of certificates among the rest of the house: made when the doors open, told of in
-//! metrics and `status`.
+//! `status`.
 
 use std::sync::Arc;
 
 use super::core::Core;
 use crate::edge::acme::keeper::Keeper;
-use crate::edge::acme::measures::Measures;
 use crate::edge::acme::work::Work;
 use crate::edge::certificates::book::Origin;
 use crate::edge::tls::Terminator;
-use crate::observe::metrics::Metrics;
 
 /// Makes the keeper; its work is yet to be run.
-pub(in crate::app) fn keeper(core: &Core, terminator: &Terminator, metrics: &Metrics) -> (Arc<Keeper>, Work) {
+pub(in crate::app) fn keeper(core: &Core, terminator: &Terminator) -> (Arc<Keeper>, Work) {
     let time_and_chance = (Arc::clone(&core.clock), Arc::clone(&core.rng));
     let certificates = terminator.certificates();
     let (keeper, work) = Keeper::new(certificates, Arc::new(core.trail.clone()), time_and_chance);
-    let _ = core.keeper.set(Arc::downgrade(&keeper));
-    let measured = Measures(Arc::clone(&keeper));
-    metrics.register(|registry| registry.register_collector(Box::new(measured)));
+    core.keeper.set(&keeper);
     if certificates.acme().is_some() {
         let certificates = Arc::clone(certificates);
         let keeper = Arc::downgrade(&keeper);

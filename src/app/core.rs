@@ -6,19 +6,22 @@
 //! nobody can commit yet. So does the time: everybody's clock is floored at the last commit's, so that
 //! a clock set back revives nothing that had expired.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
-use keepgate_guard::view::RevocationView;
+use parking_lot::Mutex;
 
 use super::disk::Disk;
 use super::error::AppError;
+use super::handover::Restarts;
 use super::mark;
 use super::measures::Decisions;
 use super::people::AuthPeople;
 use super::reload::Reloader;
 use super::told::Told;
+use super::views::Views;
 use super::watch::Watch;
 use crate::audit::head::HeadKey;
 use crate::audit::outside::{Outside, copy};
@@ -36,10 +39,10 @@ use crate::edge::acme::keeper::Keeper;
 use crate::edge::guard::blacklist::Blacklist;
 use crate::edge::upstream::standing::Upstreams;
 use crate::files;
-use crate::model::change::{Change, TokenChange, UserChange};
+use crate::model::change::UserChange;
 use crate::model::master_key::{MasterKey, Purpose};
 use crate::model::random::{SharedRng, SystemRng};
-use crate::model::time::{FlooredClock, SharedClock, SystemClock, Timestamp};
+use crate::model::time::{SharedClock, SystemClock, Timestamp};
 use crate::observe::health::Health;
 use crate::store::Stores;
 use crate::store::commit::Follower;
@@ -48,6 +51,7 @@ use crate::users::{self, Users};
 /// The house without its doors.
 pub(in crate::app) struct Core {
     pub config: Config,
+    pub views: Views,
     pub clock: SharedClock,
     pub rng: SharedRng,
     pub stores: Stores,
@@ -68,12 +72,44 @@ pub(in crate::app) struct Core {
     pub decisions: Decisions,
     /// Set once the house serves.
     pub listeners: OnceLock<Vec<String>>,
-    /// Set once the house serves; gone when it closes.
-    pub reloader: OnceLock<Weak<Reloader>>,
+    /// Taken once the house serves; free when it closes.
+    pub reloader: Seat<Reloader>,
     /// Likewise.
-    pub keeper: OnceLock<Weak<Keeper>>,
+    pub keeper: Seat<Keeper>,
     /// Set once the house serves.
     pub upstreams: OnceLock<Upstreams>,
+    /// Likewise.
+    pub restarts: OnceLock<Restarts>,
+}
+
+/// Where somebody is found while they are there.
+pub(in crate::app) struct Seat<T>(Mutex<Weak<T>>);
+
+impl<T> Default for Seat<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Weak::new()))
+    }
+}
+
+impl<T> Seat<T> {
+    /// Who is there from now on.
+    pub fn set(&self, holder: &Arc<T>) {
+        *self.0.lock() = Arc::downgrade(holder);
+    }
+
+    /// Who is there.
+    pub fn get(&self) -> Option<Arc<T>> {
+        self.0.lock().upgrade()
+    }
+}
+
+/// What a process before this one leaves to whoever opens the stores.
+#[derive(Default)]
+pub(in crate::app) struct Beneath {
+    /// The stores' lock, which that process holds.
+    pub lock: Option<OwnedFd>,
+    /// Tells that process what ends access.
+    pub follower: Option<Follower>,
 }
 
 impl Core {
@@ -84,23 +120,20 @@ impl Core {
 
     /// Opens it in the time of `clock`, as far as that does not go back.
     pub async fn open_at(config: Config, clock: SharedClock) -> Result<Self, AppError> {
-        let machine = Arc::clone(&clock);
-        let floored = Arc::new(FlooredClock::new(clock));
-        let (clock, rng): (SharedClock, SharedRng) = (floored.clone(), Arc::new(SystemRng));
+        Self::open_with(config, Views::new(clock), Beneath::default()).await
+    }
+
+    /// Opens it below views that are there already, and from a process before this one.
+    pub async fn open_with(config: Config, views: Views, beneath: Beneath) -> Result<Self, AppError> {
+        let (clock, rng): (SharedClock, SharedRng) = (views.clock(), Arc::new(SystemRng));
         make_private(&config.data_dir)?;
-        let live = LiveKeys::default();
-        let revocations = Revocations::new(Arc::new(RevocationView::default()));
-        let blacklist = Arc::new(Blacklist::new());
-        let (decisions, known) = (Decisions::default(), KnownSubjects::default());
-        let followers = vec![
-            floor_follower(&floored),
-            revocations.follower(),
-            live.follower(),
-            bans_follower(&blacklist),
-            decisions.follower(),
-            known.follower(),
-        ];
-        let stores = Stores::open(&config.data_dir, Arc::clone(&clock), &config.store, followers)?;
+        let known = KnownSubjects::default();
+        let Beneath { lock, follower } = beneath;
+        let mut followers = views.followers();
+        followers.push(known.follower());
+        followers.extend(follower);
+        let stores = Stores::open_with(&config.data_dir, lock, Arc::clone(&clock), &config.store, followers)?;
+        let Views { machine, floored, live, revocations, blacklist, decisions } = views.clone();
         floored.raise(stores.opened_at);
         revocations.load(&stores.tokens, clock.now())?;
         stores.tokens.bans()?.iter().for_each(|ban| blacklist.insert(ban));
@@ -133,6 +166,7 @@ impl Core {
         mark::write(&config);
         Ok(Self {
             config,
+            views,
             clock,
             rng,
             stores,
@@ -151,9 +185,10 @@ impl Core {
             started_at,
             decisions,
             listeners: OnceLock::new(),
-            reloader: OnceLock::new(),
-            keeper: OnceLock::new(),
+            reloader: Seat::default(),
+            keeper: Seat::default(),
             upstreams: OnceLock::new(),
+            restarts: OnceLock::new(),
         })
     }
 
@@ -173,25 +208,6 @@ pub(in crate::app) fn make_private(folder: &Path) -> Result<(), AppError> {
         what: "cannot make the private folder",
         path: folder.to_owned(),
         source,
-    })
-}
-
-/// What was committed at a time has happened: no clock is behind it any more.
-fn floor_follower(clock: &Arc<FlooredClock>) -> Follower {
-    let clock = Arc::clone(clock);
-    Box::new(move |committed| clock.raise(committed.time))
-}
-
-fn bans_follower(blacklist: &Arc<Blacklist>) -> Follower {
-    let blacklist = Arc::clone(blacklist);
-    Box::new(move |committed| {
-        for change in &committed.changes {
-            match change {
-                Change::Token(TokenChange::Banned(ban)) => blacklist.insert(ban),
-                Change::Token(TokenChange::Unbanned { network }) => blacklist.remove(*network),
-                _ => {}
-            }
-        }
     })
 }
 

@@ -1,17 +1,14 @@
 //! Opening the doors: the edge with its verifier and its API, the internal listener, the control
 //! socket, and the file that says where they are.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
-use http::{Response, StatusCode};
-use http_body_util::{BodyExt as _, Empty};
 use keepgate_guard::verifier::{Expectations, Verifier};
-use tokio::net::TcpListener;
 
 use super::core::Core;
 use super::error::AppError;
+use super::handover::desk::{Attendant, Desk};
 use super::ready::Listeners;
 use super::{descriptors, echo};
 use crate::api::{self, Api};
@@ -19,11 +16,9 @@ use crate::config::Config;
 use crate::config::development::{ECHO, echo_socket};
 use crate::config::limits::Limits;
 use crate::config::upstream::Server;
-use crate::edge::body::ResponseBody;
-use crate::edge::local::LocalApi;
 use crate::edge::plan::Settings;
 use crate::edge::rates::limiter::Ticks;
-use crate::edge::start::{Edge, Parts, Running};
+use crate::edge::start::{Edge, Given, Parts, Running};
 use crate::edge::tls::Terminator;
 use crate::files;
 use crate::observe::metrics::Metrics;
@@ -44,10 +39,8 @@ pub(in crate::app) fn verifier(core: &Core) -> Arc<Verifier> {
     verifier
 }
 
-/// The API as the edge calls it: on this runtime, not on the edge's threads, so that a store's slow
-/// read or a signature keeps no proxied request waiting. A panic goes back to the edge, which knows
-/// what to answer. What was begun is finished even if the client hangs up.
-fn local_api(core: &Core) -> LocalApi {
+/// Who attends to requests for the API, and to denials: this house.
+pub(in crate::app) fn attendant(core: &Core) -> Attendant {
     let api = Api::new(api::Parts {
         accounts: core.auth.accounts.clone(),
         sessions: core.auth.sessions.clone(),
@@ -57,29 +50,7 @@ fn local_api(core: &Core) -> LocalApi {
         issuer: core.config.tokens.issuer.clone(),
         jwks_max_age: core.config.keys.jwks_max_age,
     });
-    let services = tokio::runtime::Handle::current();
-    Arc::new(move |request| {
-        let api = api.clone();
-        let answer = services.spawn(async move { api.answer(request).await });
-        async move {
-            match answer.await {
-                Ok(response) => response,
-                Err(ended) => match ended.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    // Only at the very end, when the services' runtime is shut down under it.
-                    Err(_) => unavailable(),
-                },
-            }
-        }
-        .boxed()
-    })
-}
-
-/// The answer of a node that is going away.
-fn unavailable() -> Response<ResponseBody> {
-    let mut response = Response::new(Empty::new().map_err(|impossible| match impossible {}).boxed_unsync());
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response
+    Attendant::House { api, trail: core.trail.clone() }
 }
 
 /// TLS from the configured files or the local CA.
@@ -113,6 +84,10 @@ pub(in crate::app) fn settings(config: &Config, terminator: Terminator) -> Setti
         forwarding: config.forwarding.clone(),
         trusted_proxies: config.listen.trusted_proxies.clone(),
         terminator,
+        request_headers: config.request_headers.clone(),
+        response_headers: config.response_headers.clone(),
+        filters: config.filters.clone(),
+        bans: config.bans.clone(),
         hsts: config.tls.hsts,
         routes: config.routes.clone(),
         error_pages: config.error_pages.clone(),
@@ -120,12 +95,13 @@ pub(in crate::app) fn settings(config: &Config, terminator: Terminator) -> Setti
     }
 }
 
-/// Binds every address and starts the edge's threads.
+/// Starts the edge's threads on every address, with the sockets that are open already.
 pub(in crate::app) fn edge(
     core: &Core,
-    terminator: &Terminator,
+    (terminator, desk): (&Terminator, &Desk),
     verifier: Arc<Verifier>,
     metrics: &Arc<Metrics>,
+    given: Given,
 ) -> Result<Running, AppError> {
     let config = &core.config;
     let socket = echo_socket(&config.data_dir);
@@ -141,11 +117,12 @@ pub(in crate::app) fn edge(
     }
     Ok(Edge::start(Parts {
         listen: config.listen.clone(),
+        given,
         settings: settings(config, terminator.clone()),
         ticks: Ticks::monotonic(),
         verifier,
-        api: local_api(core),
-        audit: Arc::new(core.trail.clone()),
+        api: desk.api(),
+        audit: Arc::new(desk.clone()),
         blacklist: Arc::clone(&core.blacklist),
         metrics: Arc::clone(metrics),
         clock: Arc::clone(&core.clock),
@@ -153,10 +130,16 @@ pub(in crate::app) fn edge(
     })?)
 }
 
-/// The internal listener, if one is configured.
-pub(in crate::app) async fn internal(core: &Core) -> Result<Option<TcpListener>, AppError> {
+/// The internal listener, if one is configured: the one that is open already, if it is at that address.
+pub(in crate::app) fn internal(
+    core: &Core,
+    given: Option<TcpListener>,
+) -> Result<Option<TcpListener>, AppError> {
     let Some(address) = core.config.listen.internal else { return Ok(None) };
-    let bound = TcpListener::bind(address).await;
+    let is = |local: SocketAddr| local == address || (address.port() == 0 && local.ip() == address.ip());
+    let given = given.filter(|listener| listener.local_addr().is_ok_and(is));
+    let bound = given.map_or_else(|| TcpListener::bind(address), Ok);
+    let bound = bound.and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
     bound.map(Some).map_err(|source| AppError::Internal { address, source })
 }
 

@@ -37,6 +37,9 @@ pub enum AppError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Another hold on what is open.
+    #[error("no descriptors are left for what is handed over: {0}; raise the limit of open files")]
+    Descriptors(std::io::Error),
     /// The stores.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -73,4 +76,11 @@ pub enum AppError {
     /// A part that should not fail did.
     #[error("{0}")]
     Broken(&'static str),
+}
+
+impl AppError {
+    /// Whether another process has the stores.
+    pub const fn is_in_use(&self) -> bool {
+        matches!(self, Self::Store(StoreError::InUse { .. }))
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use keepgate_guard::verifier::Verifier;
@@ -18,12 +19,16 @@ use super::core::Core;
 use super::disk::Disk;
 use crate::audit::outside::Counts;
 use crate::auth::throttle::Throttle;
+use crate::edge::acme::keeper::Keeper;
+use crate::edge::acme::measures::Measures as CertificateMeasures;
 use crate::model::change::Change;
 use crate::model::event::{Intent, Outcome};
 use crate::observe::encode::{counters, float, gauges, whole};
 use crate::observe::files::Files;
+use crate::observe::identity::IdentityMeters;
 use crate::observe::logging;
 use crate::observe::metrics::Metrics;
+use crate::observe::stores::StoreMeters;
 use crate::store::commit::{Committer, Follower};
 
 /// Decisions since the start, by what was intended and how it ended.
@@ -59,32 +64,88 @@ struct Measures {
     log: logging::Handle,
 }
 
-/// Adds the house's own measures to the edge's.
-pub(in crate::app) fn register(
-    core: &Core,
-    verifier: Arc<Verifier>,
-    log: logging::Handle,
-    metrics: &Metrics,
-) {
-    let measures = Measures {
-        decisions: core.decisions.clone(),
-        committer: core.stores.committer.clone(),
-        disk: core.disk.clone(),
-        revocations: core.revocations.view(),
-        verifier,
-        outside: core.heads.outside_counts(),
-        throttle: core.auth.throttle.clone(),
-        log,
-    };
-    let stores = Arc::clone(&core.stores.meters);
-    let identity = Arc::clone(&core.auth.meters);
-    let files = Files { data_dir: core.config.data_dir.clone() };
-    metrics.register(|registry| {
-        registry.register_collector(Box::new(measures));
-        registry.register_collector(Box::new(stores));
-        registry.register_collector(Box::new(identity));
-        registry.register_collector(Box::new(files));
-    });
+/// A place in the registry for what is measured by a house, of which there may be another later.
+struct Slot<T>(Arc<Mutex<Option<T>>>);
+
+impl<T> Slot<T> {
+    fn put(&self, measures: T) {
+        *self.0.lock() = Some(measures);
+    }
+}
+
+impl<T> Clone for Slot<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+// `Collector` wants it, for a registry's own `Debug`.
+impl<T> fmt::Debug for Slot<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Slot")
+    }
+}
+
+impl<T: Collector> Collector for Slot<T> {
+    fn encode(&self, to: DescriptorEncoder<'_>) -> fmt::Result {
+        self.0.lock().as_ref().map_or(Ok(()), |measures| measures.encode(to))
+    }
+}
+
+/// The places of all that a house measures.
+#[derive(Clone, Default)]
+pub(in crate::app) struct Slots {
+    house: Slot<Measures>,
+    stores: Slot<Arc<StoreMeters>>,
+    identity: Slot<Arc<IdentityMeters>>,
+    certificates: Slot<CertificateMeasures>,
+}
+
+impl Slots {
+    /// Adds the house's own measures to the edge's.
+    pub fn register(metrics: &Metrics, data_dir: PathBuf) -> Self {
+        let slots = Self::default();
+        let Self { house, stores, identity, certificates } = slots.clone();
+        metrics.register(|registry| {
+            registry.register_collector(Box::new(house));
+            registry.register_collector(Box::new(stores));
+            registry.register_collector(Box::new(identity));
+            registry.register_collector(Box::new(Files { data_dir }));
+            registry.register_collector(Box::new(certificates));
+        });
+        slots
+    }
+
+    /// Measures this house.
+    pub fn put(&self, core: &Core, verifier: Arc<Verifier>, log: logging::Handle, keeper: Arc<Keeper>) {
+        self.house.put(Measures {
+            decisions: core.decisions.clone(),
+            committer: core.stores.committer.clone(),
+            disk: core.disk.clone(),
+            revocations: core.revocations.view(),
+            verifier,
+            outside: core.heads.outside_counts(),
+            throttle: core.auth.throttle.clone(),
+            log,
+        });
+        self.stores.put(Arc::clone(&core.stores.meters));
+        self.identity.put(Arc::clone(&core.auth.meters));
+        self.certificates.put(CertificateMeasures(keeper));
+    }
+
+    /// Lets the house go.
+    pub fn clear(&self) {
+        *self.house.0.lock() = None;
+        *self.stores.0.lock() = None;
+        *self.identity.0.lock() = None;
+        *self.certificates.0.lock() = None;
+    }
 }
 
 // `Collector` wants it, for a registry's own `Debug`.

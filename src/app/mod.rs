@@ -14,6 +14,9 @@ mod echo;
 pub mod error;
 mod execute;
 mod first_administrator;
+mod front;
+pub mod handover;
+mod house;
 pub mod mark;
 mod measures;
 mod memory;
@@ -22,24 +25,32 @@ mod month;
 mod people;
 pub mod ready;
 pub mod reload;
+mod replace;
 mod serve;
 pub mod setup;
 mod told;
 mod upkeep;
+mod views;
 mod watch;
 
 use std::future::Future;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use self::control::command::Command;
 use self::control::{Executor as _, Outcome};
-use self::core::Core;
+use self::core::{Beneath, Core};
 use self::error::AppError;
+use self::handover::feed;
+use self::handover::inherited::Inherited;
+use self::handover::program::Program;
 use self::ready::Ready;
 use self::reload::Source;
+use self::views::Views;
 use crate::config::Config;
 use crate::model::caller::Actor;
+use crate::model::time::SystemClock;
 
 /// What tells a serving house from outside what to do.
 #[derive(Debug)]
@@ -48,12 +59,16 @@ pub struct Orders<S> {
     pub source: Source,
     /// Each message asks for a reload.
     pub reload: mpsc::Receiver<()>,
+    /// Each message asks for a restart by a process that takes over.
+    pub restart: mpsc::Receiver<()>,
+    /// What that process is started with.
+    pub program: Program,
     /// Ends it.
     pub shutdown: S,
 }
 
 /// The house, opened.
-pub struct App(Core);
+pub struct App(Core, Inherited);
 
 /// Makes the data folder, or an empty one private, before anything comes into it.
 ///
@@ -69,7 +84,21 @@ impl App {
     /// # Errors
     /// [`AppError`] with what, where and what to do; nothing is half-opened then.
     pub async fn open(config: Config) -> Result<Self, AppError> {
-        Core::open(config).await.map(Self)
+        Core::open(config).await.map(|core| Self(core, Inherited::default()))
+    }
+
+    /// As [`Self::open`], with what was found open.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn open_with(config: Config, mut found: Inherited) -> Result<Self, AppError> {
+        let mut beneath = Beneath::default();
+        if let Some(before) = &mut found.before {
+            beneath.lock = before.lock.take();
+            beneath.follower = before.feed.take().map(feed::follower);
+        }
+        let core = Core::open_with(config, Views::new(Arc::new(SystemClock)), beneath).await?;
+        Ok(Self(core, found))
     }
 
     /// Serves until the orders' `shutdown` resolves and everything is drained and closed. `on_ready` is
@@ -79,7 +108,7 @@ impl App {
         orders: Orders<impl Future<Output = ()> + Send>,
         on_ready: impl FnOnce(&Ready) + Send,
     ) -> Result<(), AppError> {
-        serve::serve(self.0, orders, on_ready).await
+        serve::serve(self.0, self.1, orders, on_ready).await
     }
 
     /// Executes a command in this process.

@@ -2,13 +2,15 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::caller::{Actor, Caller, Origin, client_number};
 use crate::model::event::{AuditEvent, Intent, Outcome};
 use crate::model::id::{AccountId, EventId, RequestId};
 use crate::model::time::Timestamp;
 
 /// A decision being described: `Draft::new(Intent::Login, Outcome::Denied).at(&origin).reason("wrong_password")`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[must_use = "a draft is only written when attached or recorded"]
 pub struct Draft {
     actor: Actor,

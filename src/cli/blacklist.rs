@@ -29,9 +29,9 @@ pub(super) enum Blacklist {
         #[arg(long)]
         force: bool,
     },
-    /// List all bans that hold: those that commands made, then those of the configuration
+    /// List all bans that hold: those that commands made, those that offenders earned, those of the configuration
     List,
-    /// Lift a ban that a command made
+    /// Lift a ban that a command made or an offender earned
     Remove {
         /// Exactly as it is listed
         #[arg(value_parser = network)]
@@ -60,11 +60,12 @@ async fn list(console: &mut Console) -> anyhow::Result<ExitCode> {
     };
     let made = console.node.execute(Command::BlacklistList).await?;
     let mut all = of(made)?;
-    let ask = |last: Option<&Ban>| {
-        let after = last.map(|ban| ban.network.parse()).transpose()?;
-        Ok(Command::BlacklistConfigured { after, limit: PAGE })
-    };
-    all.extend(console.pages(ask, of).await?);
+    let after = |last: Option<&Ban>| last.map(|ban| ban.network.parse()).transpose();
+    let earned = |last: Option<&Ban>| Ok(Command::BlacklistEarned { after: after(last)?, limit: PAGE });
+    all.extend(console.pages(earned, of).await?);
+    let configured =
+        |last: Option<&Ban>| Ok(Command::BlacklistConfigured { after: after(last)?, limit: PAGE });
+    all.extend(console.pages(configured, of).await?);
     console.show(&Reply::Bans(all))
 }
 

@@ -22,6 +22,7 @@ mod password;
 mod place;
 mod progress;
 mod reload;
+mod restart;
 mod serve;
 mod session;
 mod status;
@@ -86,7 +87,7 @@ enum What {
     #[command(subcommand)]
     Session(session::Session),
     /// Banned addresses
-    #[command(subcommand)]
+    #[command(subcommand, visible_alias = "ban")]
     Blacklist(blacklist::Blacklist),
     /// Signing keys
     #[command(subcommand)]
@@ -102,6 +103,8 @@ enum What {
     Audit(audit::Audit),
     /// Have the daemon read its configuration anew, without dropping a connection
     Reload,
+    /// Have another process take over from the daemon: no connection is refused, open ones are finished
+    Restart(restart::Restart),
     /// How the node stands; exit code 1 unless it runs and is ready
     Status,
     /// Print completions for a shell
@@ -130,6 +133,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         What::Completions(completions) => completions.run(&mut Cli::command()),
         What::Man(manual) => manual.run(Cli::command()),
         What::Reload => reload::run(&cli.place, json),
+        What::Restart(restart) => restart.run(&cli.place, json),
         other => command(&cli.place, json, other),
     };
     match ended {
@@ -159,6 +163,7 @@ fn command(place: &Place, json: bool, what: What) -> anyhow::Result<ExitCode> {
             | What::Check
             | What::Config(_)
             | What::Reload
+            | What::Restart(_)
             | What::Completions(_)
             | What::Man(_) => status::run(&mut console).await,
         };

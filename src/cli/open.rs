@@ -4,12 +4,12 @@
 use std::future::Future;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rustix::process::{Gid, Uid, geteuid, getuid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::output;
 use super::place::{Place, refuse_configured};
@@ -17,6 +17,7 @@ use crate::app::control::client::{SendError, send};
 use crate::app::control::command::{Command, Takes};
 use crate::app::control::reply::Reply;
 use crate::app::control::socket_path;
+use crate::app::handover::inherited::Inherited;
 use crate::app::ready::Ready;
 use crate::app::{App, Orders};
 use crate::config::Config;
@@ -25,10 +26,11 @@ use crate::model::caller::Actor;
 /// Serves until the orders' `shutdown` resolves and everything is drained and closed.
 pub(super) async fn serve(
     config: Config,
+    found: Inherited,
     orders: Orders<impl Future<Output = ()> + Send>,
     on_ready: impl FnOnce(&Ready) + Send,
 ) -> anyhow::Result<()> {
-    let app = App::open(config).await?;
+    let app = App::open_with(config, found).await?;
     app.serve(orders, on_ready).await?;
     Ok(())
 }
@@ -40,6 +42,14 @@ pub(super) async fn ask(data_dir: &Path, command: Command) -> Result<Reply, Send
 
 /// Before the person who gave a command is told that its answer is late.
 const LATE: Duration = Duration::from_secs(3);
+
+/// For a daemon that has the stores to answer: it is starting, or stopping.
+const BETWEEN: Duration = Duration::from_secs(5);
+/// Between two tries.
+const AGAIN: Duration = Duration::from_millis(100);
+/// What is said of one that does not.
+const UNREACHABLE: &str = "no daemon answers, and the stores are not free: it is still starting, or still stopping \
+                           (try again in a moment)";
 
 /// Sends a command, and says so if the answer to one that is quick does not come.
 async fn reach(data_dir: &Path, command: &Command) -> Result<Reply, SendError> {
@@ -76,7 +86,8 @@ impl Node {
 
     /// Has a command executed.
     pub(super) async fn execute(&mut self, command: Command) -> anyhow::Result<Reply> {
-        if self.app.is_none() {
+        let began = Instant::now();
+        while self.app.is_none() {
             match reach(&self.config.data_dir, &command).await {
                 Err(SendError::NotRunning(_)) => {
                     if self.assumed {
@@ -85,7 +96,17 @@ impl Node {
                     // Only now: the socket's peer should be who really asks.
                     become_owner(&self.config.data_dir)?;
                     // An open folder stays open: its lock keeps a daemon from starting in between.
-                    self.app = Some(App::open(self.config.clone()).await?);
+                    match App::open(self.config.clone()).await {
+                        Ok(app) => self.app = Some(app),
+                        // A daemon that is starting, or stopping.
+                        Err(error) if error.is_in_use() => {
+                            if began.elapsed() >= BETWEEN {
+                                return Err(anyhow::Error::new(error).context(UNREACHABLE));
+                            }
+                            sleep(AGAIN).await;
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
                 }
                 other => return Ok(other?),
             }

@@ -16,7 +16,7 @@ use crate::app::control::proof::{Pruned, Verification};
 use crate::app::control::reply::Reply;
 use crate::app::control::upstream::UpstreamServer;
 use crate::app::control::view::{
-    Ban, Configuration, Event, Events, Invite, Key, Reloaded, Session, Status, Throttle, User,
+    Ban, Configuration, Event, Events, Invite, Key, Reloaded, Restart, Session, Status, Throttle, User,
 };
 use crate::model::event::Fields;
 use crate::model::text;
@@ -122,6 +122,7 @@ fn as_text(reply: &Reply) -> String {
         }
         Reply::Status(status) => node(status),
         Reply::Reloaded(done) => reloaded(done),
+        Reply::Restarting { pid } => format!("Process {pid} takes over.\n"),
         // The command line reports it as the error that it is.
         Reply::Misconfigured(problems) => problems.to_string(),
     }
@@ -297,6 +298,19 @@ fn configuration(found: &Configuration) -> Vec<(&'static str, String)> {
     rows
 }
 
+fn restart(found: &Restart) -> Vec<(&'static str, String)> {
+    let Restart { before, failed_at, failed_because } = found;
+    let mut rows = Vec::new();
+    if let Some(pid) = before {
+        rows.push(("replaced", format!("process {pid}, which finishes what it has open")));
+    }
+    if let Some(at) = failed_at {
+        let because = failed_because.as_deref().unwrap_or_default();
+        rows.push(("not restarted", format!("at {at}: {}", plain(because))));
+    }
+    rows
+}
+
 fn node(status: &Status) -> String {
     let running = if status.running { "running" } else { "stopped (the stores were opened for this)" };
     let mut rows = vec![
@@ -309,6 +323,7 @@ fn node(status: &Status) -> String {
         rows.push(("process", format!("{} since {}", status.pid, status.started_at)));
     }
     rows.extend(status.configuration.iter().flat_map(configuration));
+    rows.extend(status.restart.iter().flat_map(restart));
     rows.extend(status.listeners.iter().map(|listener| ("listens on", listener.clone())));
     rows.extend([
         ("journal", format!("position {}", status.seq)),

@@ -60,7 +60,7 @@ async fn its_own(data_dir: &Path, file: &Path) -> Result<(), Failure> {
 }
 
 /// The data folder of the daemon that is meant, and what is wrong with the file that should say so.
-fn daemon(place: &Place) -> anyhow::Result<(PathBuf, Option<Problems>)> {
+pub(super) fn daemon(place: &Place) -> anyhow::Result<(PathBuf, Option<Problems>)> {
     let (file, data) = place.file_and_data()?;
     if let Some(data) = data {
         return Ok((data, None));

@@ -14,6 +14,8 @@ use tokio::sync::mpsc;
 use super::exit::FAILED;
 use super::place::{Place, refuse_configured};
 use super::{address, open, output};
+use crate::app::handover::inherited::{Inherited, Predecessor};
+use crate::app::handover::program::Program;
 use crate::app::ready::{FirstAdministrator, Ready};
 use crate::app::reload::{Read, Source};
 use crate::app::{Orders, make_data_folder};
@@ -43,16 +45,35 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, place: &Place) -> anyhow::Result<ExitCode> {
+        // Early: where the binary is replaced later, nobody knows where it was.
+        let program = Program::own();
+        let Some(before) = Predecessor::find()? else { return self.serve(place, program, None) };
+        let told = before.share()?;
+        let ended = self.serve(place, program, Some(before));
+        if let Err(error) = &ended {
+            // It serves on, and tells whoever asked for a restart.
+            told.refuse(&format!("{error:#}"));
+        }
+        ended
+    }
+
+    fn serve(self, place: &Place, program: Program, before: Option<Predecessor>) -> anyhow::Result<ExitCode> {
         let (file, read) = self.source(place)?;
         let config = read()?;
         make_data_folder(&config)?;
         // Made before the runtime's threads, flushed after they are gone.
         let log = logging::init(&config.log, &config.data_dir)?;
+        let found = match before {
+            Some(before) => before.take_over().context("the process before this one did not hand over")?,
+            None => Inherited::from_service_manager(&config)?,
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
             let source = Source { file, read, log: log.handle() };
-            let orders = Orders { source, reload: hangups()?, shutdown: shutdown()? };
-            open::serve(config, orders, |ready| {
+            let reload = on(SignalKind::hangup(), "SIGHUP")?;
+            let restart = on(SignalKind::user_defined2(), "SIGUSR2")?;
+            let orders = Orders { source, reload, restart, program, shutdown: shutdown()? };
+            open::serve(config, found, orders, |ready| {
                 // Whoever closed standard output does not want to know.
                 let _ = output::print(&banner(ready));
             })
@@ -91,12 +112,12 @@ impl Serve {
     }
 }
 
-/// SIGHUPs; those that come while one is being answered are one.
-fn hangups() -> anyhow::Result<mpsc::Receiver<()>> {
-    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
+/// Signals of a kind; those that come while one is being answered are one.
+fn on(kind: SignalKind, name: &'static str) -> anyhow::Result<mpsc::Receiver<()>> {
+    let mut signals = signal(kind).with_context(|| format!("{name} cannot be caught"))?;
     let (tell, told) = mpsc::channel(1);
     tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
+        while signals.recv().await.is_some() {
             // A full channel holds one that was not looked at yet.
             if let Err(mpsc::error::TrySendError::Closed(())) = tell.try_send(()) {
                 return;

@@ -197,6 +197,11 @@ fn status() -> Reply {
             refused_at: Some(AT.into()),
             refused_because: Some("2 problems in it".into()),
         }),
+        restart: Some(view::Restart {
+            before: Some(4711),
+            failed_at: Some("2026-07-01T09:40:00.000Z".into()),
+            failed_because: Some("it ended before it was ready".into()),
+        }),
         health: health.ready(),
     }))
 }

@@ -81,12 +81,14 @@ const TABLE: &[&[Key]] = &[
     keys!(reload tls: hsts),
     keys!(reload limits: connections, connections_per_address, head_bytes, header_count, body_bytes,
         http2_streams, handshake_timeout, head_timeout, idle_timeout, stall_timeout, connect_timeout,
-        response_timeout, tunnel_idle_timeout, tunnel_lifetime, drain_timeout),
+        response_timeout, tunnel_idle_timeout, tunnel_lifetime, drain_timeout, handover_timeout),
     RATES,
     keys!(reload rates: ipv6_prefix),
     keys!(restart rates: keys),
     keys!(reload cors: origins, credentials, headers, max_age),
     keys!(reload forwarding: headers, via_name),
+    keys!(reload request_headers: set, add, remove),
+    keys!(reload response_headers: set, add, remove, security),
     keys!(reload blacklist: networks, file),
     keys!(restart accounts: registration, password_min_length, password_max_length, invite_ttl,
         sessions_per_account),
@@ -101,6 +103,7 @@ const TABLE: &[&[Key]] = &[
     keys!(restart audit: head_every, keep, witness_file, syslog),
     LOG_TARGET,
     keys!(reload log: level, json, access),
+    keys!(reload bans: scanners, offences, window, ladder, forget, never),
     ROUTES,
 ];
 
@@ -190,16 +193,23 @@ const LOG_TARGET: &[Key] = &[Key {
 
 /// The keys of each table below a section.
 macro_rules! names {
-    ($section:literal: $($field:ident),+ $(,)?) => {
-        &[$(concat!($section, stringify!($field))),+]
+    ($section:literal: $($field:ident $(. $below:ident)?),+ $(,)?) => {
+        &[$(concat!($section, stringify!($field) $(, ".", stringify!($below))?)),+]
     };
 }
 
 const ROUTES: &[Key] = &[
     Key {
+        names: names!("filters[].": name, methods, paths, query, headers, content_types, action),
+        differ: Differ::Unless(|a, b| a.filters == b.filters),
+        take: Some(|into, from| into.filters.clone_from(&from.filters)),
+    },
+    Key {
         names: names!("routes[].": path, host, methods, upstream, api, auth, roles, scopes, body_bytes, upgrade,
-            rate, rate_burst, rate_by, canary, canary_percent, canary_header, canary_cookie, root, index, fallback,
-            cache_control, compress, intercept),
+            rate, rate_burst, rate_by, canary, canary_percent, canary_header, canary_cookie, redirect,
+            redirect_status, strip_prefix, upstream_path, request_headers.set, request_headers.add,
+            request_headers.remove, response_headers.set, response_headers.add, response_headers.remove,
+            response_headers.security, root, index, fallback, cache_control, compress, intercept),
         differ: Differ::Unless(|a, b| a.routes == b.routes),
         take: Some(|into, from| into.routes.clone_from(&from.routes)),
     },
@@ -209,7 +219,8 @@ const ROUTES: &[Key] = &[
         take: Some(|into, from| into.error_pages.clone_from(&from.error_pages)),
     },
     Key {
-        names: names!("upstreams.*.": servers, balance, hash_by, max_fails, fail_timeout, slow_start, panic,
+        names: names!("upstreams.*.": servers, protocol, tls, tls_ca, tls_server_name,
+            tls_certificate, tls_key, balance, hash_by, max_fails, fail_timeout, slow_start, panic,
             health_path, health_host, health_interval, health_timeout, health_up, health_down, health_status,
             retries, retry_percent, retry_floor, max_connections, queue, queue_timeout, idle_connections,
             idle_timeout),
@@ -275,120 +286,4 @@ pub(in crate::config) fn classified() -> Vec<&'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::read::parse;
-
-    const FILE: &str = r#"
-environment = "stage"
-data_dir = "/d"
-[tls]
-source = "files"
-[[tls.certificates]]
-certificate = "/c.pem"
-key = "/k.pem"
-[keys]
-master_key = { value = "hunter2" }
-[tokens]
-issuer = "https://id.example.com"
-[[routes]]
-path = "/"
-upstream = "app"
-[upstreams.app]
-servers = ["127.0.0.1:3000"]
-[upstreams.old]
-servers = ["127.0.0.1:3001"]
-"#;
-
-    fn read(text: &str) -> Config {
-        parse(text, "test", Vec::new()).unwrap_or_else(|problems| panic!("{problems}"))
-    }
-
-    fn changes(edits: &[(&str, &str)]) -> Changes {
-        let edited = edits.iter().fold(FILE.to_owned(), |text, (from, to)| {
-            assert!(text.contains(from), "{from}");
-            text.replace(from, to)
-        });
-        compare(&read(FILE), &read(&edited))
-    }
-
-    #[test]
-    fn the_same_file_changes_nothing() {
-        let same = changes(&[]);
-        assert_eq!((same.changed, same.restart), (Vec::new(), Vec::new()));
-    }
-
-    #[test]
-    fn what_takes_a_reload_is_taken_and_what_takes_a_restart_is_named_and_left() {
-        let found = changes(&[
-            (
-                "[tls]",
-                "[limits]\nbody_bytes = 5\n[log]\nlevel = \"debug\"\ntarget = \"files\"\n[tls]\nhsts = \"1d\"",
-            ),
-            ("/c.pem", "/new.pem"),
-            ("id.example.com", "new.example.com"),
-            ("/d", "/e"),
-            ("3000", "3002"),
-            ("upstreams.old", "upstreams.new"),
-            ("path = \"/\"", "path = \"/app\""),
-            ("hunter2", "hunter3"),
-        ]);
-        let changed = "tls.certificates tls.hsts limits.body_bytes log.level routes upstreams.app upstreams.new upstreams.old";
-        assert_eq!(found.changed.join(" "), changed);
-        assert_eq!(found.restart, ["data_dir", "tokens.issuer", "keys.master_key", "log.target"]);
-        let (next, before) = (&found.next, read(FILE));
-        assert_eq!((next.limits.body_bytes, next.routes[0].path.as_str()), (5, "/app"));
-        assert!(next.upstreams.contains_key("new") && !next.upstreams.contains_key("old"));
-        assert_eq!((&next.data_dir, &next.tokens.issuer), (&before.data_dir, &before.tokens.issuer));
-        assert_eq!(next.log.target, before.log.target);
-        let again = compare(next, next);
-        assert_eq!((again.changed, again.restart), (Vec::new(), Vec::new()));
-    }
-
-    #[test]
-    fn what_production_forbids_is_not_taken_from_a_file_that_says_development() {
-        let production = FILE
-            .replace("\"stage\"", "\"production\"")
-            .replace("{ value = \"hunter2\" }", "{ file = \"/m\" }");
-        let cors = "[cors]\norigins = [\"http://page.example.com\"]\n[tls]";
-        let running = read(&production);
-        let next = production.replace("production", "development").replace("[tls]", cors);
-        let refused = checked(&running, &read(&next)).unwrap_err();
-        let [Problem { key, message, remedy, .. }] = &refused[..] else { panic!("{refused:?}") };
-        assert_eq!(key, "cors.origins");
-        assert!(message.ends_with("until a restart this node keeps its old environment"), "{message}");
-        assert!(remedy.contains("restart the node"), "{remedy}");
-        // Each by itself is taken.
-        assert!(checked(&running, &read(&production.replace("production", "development"))).is_ok());
-        assert!(checked(&read(FILE), &read(&FILE.replace("[tls]", cors))).is_ok());
-    }
-
-    /// The page is what an operator plans by.
-    #[test]
-    fn the_manual_names_exactly_the_keys_that_take_a_reload() {
-        let page = include_str!("../../docs/cli.md");
-        let (_, table) = page.split_once("| takes a reload | from when on |").unwrap();
-        let (table, _) = table.split_once("\n\n").unwrap();
-        let cells = table.lines().filter_map(|line| line.split('|').nth(1));
-        let words: Vec<_> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
-        let covers = |word: &str, key: &str| {
-            key.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        };
-        for key in TABLE.iter().copied().flatten() {
-            let named = key.names.iter().any(|name| words.iter().any(|word| covers(word, name)));
-            assert_eq!(named, key.take.is_some(), "docs/cli.md, table of reloads: {:?}", key.names);
-        }
-        for word in &words {
-            let known = classified().into_iter().any(|name| covers(word, name));
-            assert!(known, "docs/cli.md, table of reloads: there is no key {word}");
-        }
-    }
-
-    #[test]
-    fn another_source_of_certificates_needs_a_restart_and_takes_nothing_with_it() {
-        let pair = "[[tls.certificates]]\ncertificate = \"/c.pem\"\nkey = \"/k.pem\"\n";
-        let found = changes(&[("source = \"files\"", "source = \"local-ca\""), (pair, "")]);
-        assert_eq!((found.changed, found.restart), (Vec::new(), vec!["tls.source".to_owned()]));
-        assert!(matches!(found.next.tls.source, CertificateSource::Files(_)));
-    }
-}
+mod tests;

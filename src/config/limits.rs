@@ -35,6 +35,8 @@ pub struct Limits {
     pub tunnel_lifetime: Duration,
     /// Finishing open requests at shutdown.
     pub drain_timeout: Duration,
+    /// Finishing them in a process that another has replaced.
+    pub handover_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -55,6 +57,7 @@ impl Default for Limits {
             tunnel_idle_timeout: Duration::from_secs(3600),
             tunnel_lifetime: Duration::from_secs(24 * 3600),
             drain_timeout: Duration::from_secs(30),
+            handover_timeout: Duration::from_secs(600),
         }
     }
 }

@@ -10,8 +10,10 @@ pub mod content;
 pub mod cors;
 pub mod development;
 pub mod error_pages;
+pub mod filter;
 pub mod first;
 pub mod forwarding;
+pub mod headers;
 pub mod keys;
 pub mod limits;
 pub mod listen;
@@ -81,8 +83,16 @@ pub struct Config {
     pub cors: cors::Cors,
     /// `[forwarding]`
     pub forwarding: forwarding::Forwarding,
+    /// `[request_headers]`: what is changed of requests to applications.
+    pub request_headers: headers::HeaderRules,
+    /// `[response_headers]`: what is changed of every answer.
+    pub response_headers: headers::HeaderRules,
     /// `[blacklist]`
     pub blacklist: blacklist::Blacklist,
+    /// `[[filters]]`
+    pub filters: Vec<filter::Filter>,
+    /// `[bans]`
+    pub bans: filter::Bans,
     /// `[[routes]]`, most specific first once loaded.
     pub routes: Vec<route::Route>,
     /// `[[error_pages]]`

@@ -18,7 +18,7 @@ use rustix::process::geteuid;
 use super::acme::Acme;
 use super::problem::{Place, Problem};
 use super::route::RouteTarget;
-use super::tls::{CertificateSource, is_exposed};
+use super::tls::{CertificateFiles, CertificateSource, is_exposed};
 use super::{Config, pairs};
 
 /// How long a look at the outside witness may take.
@@ -33,7 +33,7 @@ pub fn probe(config: &Config) -> Vec<Problem> {
     problems.extend(config.audit.witness_file.as_deref().and_then(witness));
     problems.extend(config.routes.iter().filter_map(|route| match &route.target {
         RouteTarget::Folder(folder) => root(&folder.root),
-        RouteTarget::Api | RouteTarget::Upstream(_) => None,
+        RouteTarget::Api | RouteTarget::Upstream(_) | RouteTarget::Redirect(_) => None,
     }));
     problems
 }
@@ -58,19 +58,16 @@ pub fn needed(config: &Config) -> Vec<Problem> {
     if let CertificateSource::Files(files) = &config.tls.source {
         for (index, pair) in files.iter().enumerate() {
             let key = |name: &str| format!("tls.certificates[{index}].{name}");
-            problems.extend(readable(&key("certificate"), &pair.certificate));
-            let told = problems.len();
-            problems.extend(readable(&key("key"), &pair.key).or_else(|| exposed(&key("key"), &pair.key)));
-            // Of files that cannot be read at all, that is said already.
-            if problems.len() == told
-                && pair.certificate.is_file()
-                && let Some((file, fault)) = pairs::fault(pair)
-            {
-                let name = if file == pair.key { "key" } else { "certificate" };
-                let remedy = "put certificate and key there, as PEM files that go together";
-                problems.push(problem(&key(name), Some(file), fault, remedy));
-            }
+            problems.extend(couple((&key("certificate"), &key("key")), pair));
         }
+    }
+    for (name, tls) in config.upstreams.iter().filter_map(|(name, group)| Some((name, group.tls.as_ref()?))) {
+        let key = |key: &str| format!("upstreams.{name}.{key}");
+        problems.extend(tls.ca.as_ref().and_then(|path| readable(&key("tls_ca"), path)));
+        let identity = tls.identity.as_ref();
+        problems.extend(
+            identity.into_iter().flat_map(|pair| couple((&key("tls_certificate"), &key("tls_key")), pair)),
+        );
     }
     if let CertificateSource::Acme(acme) = &config.tls.source {
         problems.extend(acme_files(acme));
@@ -85,6 +82,23 @@ pub fn needed(config: &Config) -> Vec<Problem> {
     problems.extend(config.blacklist.gather().err().unwrap_or_default());
     problems.extend(super::error_pages::read(&config.error_pages).err().unwrap_or_default());
     problems.extend(data_dir(&config.data_dir));
+    problems
+}
+
+/// A certificate and its key, under these names.
+fn couple((certificate, key): (&str, &str), pair: &CertificateFiles) -> Vec<Problem> {
+    let mut problems: Vec<_> = readable(certificate, &pair.certificate).into_iter().collect();
+    let told = problems.len();
+    problems.extend(readable(key, &pair.key).or_else(|| exposed(key, &pair.key)));
+    // Of files that cannot be read at all, that is said already.
+    if problems.len() == told
+        && pair.certificate.is_file()
+        && let Some((file, fault)) = pairs::fault(pair)
+    {
+        let name = if file == pair.key { key } else { certificate };
+        let remedy = "put certificate and key there, as PEM files that go together";
+        problems.push(problem(name, Some(file), fault, remedy));
+    }
     problems
 }
 
@@ -218,7 +232,23 @@ mod tests {
 
     use super::*;
     use crate::config::development::Listeners;
-    use crate::config::tls::CertificateFiles;
+    use crate::config::upstream::{Tls, Upstream};
+
+    #[test]
+    fn what_the_tls_of_a_group_goes_by_is_looked_at_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let (none, key) = (dir.path().join("none.pem"), dir.path().join("key.pem"));
+        fs::write(&key, "k").unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+        let data = dir.path().join("data");
+        let mut config = Config::development(&data, &Listeners::default(), Vec::new()).unwrap();
+        let identity = Some(CertificateFiles { certificate: none.clone(), key });
+        let tls = Some(Tls { ca: Some(none), server_name: None, identity });
+        config.upstreams.insert("app".to_owned(), Upstream { tls, ..Upstream::of(Vec::new()) });
+        let keys: Vec<_> = probe(&config).into_iter().map(|problem| problem.key).collect();
+        let names = ["tls_ca", "tls_certificate", "tls_key"];
+        assert_eq!(keys, names.map(|name| format!("upstreams.app.{name}")));
+    }
 
     #[test]
     fn missing_and_exposed_files_are_named_together() {

@@ -3,6 +3,7 @@
 use http::{HeaderName, HeaderValue};
 
 use super::content::{Content, Folder};
+use super::headers::HeaderRules;
 use super::rates::RouteRate;
 use crate::model::role::Role;
 
@@ -25,8 +26,34 @@ pub enum RouteTarget {
     Api,
     /// `upstream = "NAME"`: the group of that name.
     Upstream(String),
+    /// `redirect = "…"`: elsewhere.
+    Redirect(Redirect),
     /// `root = "/FOLDER"`: the files in it.
     Folder(Folder),
+}
+
+/// Where a client is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// An https URL, or a path of the same host.
+    pub to: String,
+    /// Whether what follows the route's path is put behind it (`{path}`); then `to` ends with a slash.
+    pub keeps_path: bool,
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+}
+
+/// What is changed of a route's messages on the way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// `request_headers`
+    pub request_headers: HeaderRules,
+    /// `response_headers`
+    pub response_headers: HeaderRules,
+    /// `strip_prefix`: what is taken off the beginning of the path. The route's path, or whole segments of it.
+    pub strip_prefix: Option<String>,
+    /// `upstream_path`: what is put before what is left.
+    pub upstream_path: Option<String>,
 }
 
 impl Route {
@@ -63,6 +90,8 @@ pub struct Route {
     pub canary: Option<Canary>,
     /// How its answers go out.
     pub content: Content,
+    /// What is changed on the way.
+    pub shape: Shape,
 }
 
 /// A second group, for some of a route's requests.

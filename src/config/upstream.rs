@@ -5,16 +5,19 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
+
+use super::tls::CertificateFiles;
 
 /// Most servers of one group: each choice looks at all of them.
 pub const MOST_SERVERS: usize = 256;
 /// Most that a server can weigh.
 pub const HEAVIEST: u32 = 1000;
 
-/// One application server, spoken to in plain HTTP/1.1.
+/// One application server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Server {
     /// `"127.0.0.1:3000"`
@@ -42,6 +45,8 @@ pub struct Member {
     pub weight: u32,
     /// Asked only when too few of the others are in service.
     pub backup: bool,
+    /// The name that led to it.
+    pub name: Option<Arc<str>>,
 }
 
 /// Servers by their name, as many as it leads to.
@@ -59,7 +64,7 @@ pub struct Named {
 
 impl From<Server> for Member {
     fn from(server: Server) -> Self {
-        Self { server, weight: 1, backup: false }
+        Self { server, weight: 1, backup: false, name: None }
     }
 }
 
@@ -142,6 +147,17 @@ pub struct Bounds {
     pub queue_timeout: Duration,
 }
 
+/// How a group's servers prove who they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Who may vouch for them; the public CAs if `None`.
+    pub ca: Option<PathBuf>,
+    /// The name in their certificates; each server's own name or address if `None`.
+    pub server_name: Option<String>,
+    /// What the gate proves by who it is, if servers ask (`tls_certificate`, `tls_key`).
+    pub identity: Option<CertificateFiles>,
+}
+
 /// A group of servers that answer alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
@@ -149,6 +165,10 @@ pub struct Upstream {
     pub servers: Vec<Member>,
     /// Those of `servers` that are written by name.
     pub names: Vec<Named>,
+    /// Spoken to in HTTP/2 (`protocol`), else HTTP/1.1.
+    pub http2: bool,
+    /// `tls`, `tls_ca`, `tls_server_name`; `None` in the clear.
+    pub tls: Option<Tls>,
     /// `balance`, `hash_by`
     pub balance: Balance,
     /// `max_fails`, `fail_timeout`, `slow_start`, `panic`
@@ -176,6 +196,8 @@ impl Upstream {
         Self {
             servers,
             names: Vec::new(),
+            http2: false,
+            tls: None,
             balance: Balance::default(),
             passive: Passive {
                 max_fails: 3,

@@ -6,12 +6,16 @@
 //! written by the log's.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::{Method, Request, Uri, Version};
 use uuid::Uuid;
 
+use super::respond::CLIENT_GONE;
+use super::shape::headers::Rules;
 use crate::model::id::RequestId;
+use crate::observe::metrics::EdgeCounters;
 
 /// What the log says of one request, gathered on the way.
 #[derive(Debug)]
@@ -26,9 +30,44 @@ pub struct Entry {
     /// The account, once it is proved.
     pub account: Option<Uuid>,
     /// The route's name, once it is found.
-    pub route: Option<std::sync::Arc<str>>,
+    pub route: Option<Arc<str>>,
     /// Why the edge refused, if it did.
     pub refused: Option<&'static str>,
+    /// What the answer's headers go by. Not of the log, but found on the same way.
+    pub rules: Option<Arc<Rules>>,
+}
+
+/// A request under way. Dropped before it is over, its client has gone: that is counted and logged too.
+#[derive(Debug)]
+pub struct UnderWay<'a> {
+    /// What is known of it.
+    pub entry: &'a mut Entry,
+    counters: &'a EdgeCounters,
+    started: Instant,
+    over: bool,
+}
+
+impl<'a> UnderWay<'a> {
+    /// Since `started`.
+    pub const fn new(entry: &'a mut Entry, counters: &'a EdgeCounters, started: Instant) -> Self {
+        Self { entry, counters, started, over: false }
+    }
+
+    /// There is an answer.
+    pub fn is_over(mut self) {
+        self.over = true;
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            let took = self.started.elapsed();
+            self.entry.refused = Some("client-gone");
+            self.counters.answered(self.entry.route.as_ref(), CLIENT_GONE, took);
+            self.entry.write(CLIENT_GONE, took);
+        }
+    }
 }
 
 impl Entry {
@@ -43,6 +82,7 @@ impl Entry {
             account: None,
             route: None,
             refused: None,
+            rules: None,
         }
     }
 

@@ -18,6 +18,7 @@ use super::compress::body::Compressed;
 use super::incoming::{Incoming, IncomingError};
 use super::proxy::answer::UpstreamBody;
 use super::statics::body::FileBody;
+use super::trailers;
 use super::upgrade::tunnel::Opening;
 use super::upstream::local::Flight;
 use crate::observe::metrics::tunnels::Cut;
@@ -37,6 +38,9 @@ pub enum BodyError {
         /// What the route takes, bytes.
         limit: u64,
     },
+    /// More trailers than anybody takes.
+    #[error("the body has too many trailers")]
+    Trailers,
     /// No byte for too long.
     #[error("the body made no progress")]
     Stalled,
@@ -144,6 +148,8 @@ pub struct RequestBody {
     limit: u64,
     left: u64,
     stall: Stall,
+    /// Nobody minds how slowly it comes.
+    patient: bool,
     upload: Option<Arc<Upload>>,
 }
 
@@ -151,12 +157,24 @@ impl RequestBody {
     /// At most `limit` bytes of `inner`, with patience of `stall`.
     pub const fn new(inner: Incoming, limit: u64, stall: Duration) -> Self {
         let stall = Stall::demanding(stall, LEAST_UPLOAD);
-        Self { inner: Some(inner), limit, left: limit, stall, upload: None }
+        Self { inner: Some(inner), limit, left: limit, stall, patient: false, upload: None }
     }
 
     /// No body.
     pub const fn empty() -> Self {
-        Self { inner: None, limit: 0, left: 0, stall: Stall::new(Duration::ZERO), upload: None }
+        Self {
+            inner: None,
+            limit: 0,
+            left: 0,
+            stall: Stall::new(Duration::ZERO),
+            patient: false,
+            upload: None,
+        }
+    }
+
+    /// It may come as slowly as the client likes: somebody else sees to it that it does not stand for ever.
+    pub const fn have_patience(&mut self) {
+        self.patient = true;
     }
 
     /// Watches the upload's progress.
@@ -167,6 +185,9 @@ impl RequestBody {
     fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyError> {
         let size = frame.data_ref().map_or(0, |data| data.len() as u64);
         self.left = self.left.checked_sub(size).ok_or(BodyError::TooLarge { limit: self.limit })?;
+        if frame.trailers_ref().is_some_and(|trailers| !trailers::fit(trailers)) {
+            return Err(BodyError::Trailers);
+        }
         Ok(())
     }
 }
@@ -182,6 +203,7 @@ impl Body for RequestBody {
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         let frame = match Pin::new(inner).poll_frame(cx) {
             Poll::Ready(frame) => frame,
+            Poll::Pending if self.patient => return Poll::Pending,
             Poll::Pending => {
                 ready!(self.stall.poll(cx));
                 self.inner = None;
@@ -189,9 +211,10 @@ impl Body for RequestBody {
             }
         };
         self.stall.progress(size(&frame));
+        let trails = frame.as_ref().is_some_and(|frame| frame.as_ref().is_ok_and(Frame::is_trailers));
         if let Some(upload) = &self.upload {
             upload.moved();
-            if frame.is_none() || self.is_end_stream() {
+            if frame.is_none() || trails || self.is_end_stream() {
                 upload.over.store(true, Ordering::Relaxed);
             }
         }
@@ -199,6 +222,11 @@ impl Body for RequestBody {
             None => None,
             Some(Err(error)) => Some(Err(BodyError::Broken(error))),
             Some(Ok(frame)) => match self.count(&frame) {
+                Ok(()) if trails => frame
+                    .into_trailers()
+                    .ok()
+                    .and_then(trailers::of_request)
+                    .map(|kept| Ok(Frame::trailers(kept))),
                 Ok(()) => Some(Ok(frame)),
                 Err(error) => {
                     self.inner = None;

@@ -312,7 +312,8 @@ const fn kept(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) 
     Kept { chain, key, directory: String::new() }
 }
 
-fn load(files: &CertificateFiles) -> Result<Kept, TlsError> {
+/// A certificate and its key.
+pub fn load(files: &CertificateFiles) -> Result<Kept, TlsError> {
     let chain = parse_chain(read(&files.certificate)?.as_bytes(), &files.certificate)?;
     let key = PrivateKeyDer::from_pem_slice(read_private(&files.key)?.as_bytes()).map_err(|error| {
         TlsError::Unusable { path: files.key.clone(), reason: format!("no private key: {error}") }

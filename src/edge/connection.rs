@@ -170,8 +170,11 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// Why a connection is asked to finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
-    /// Its thread ends.
+    /// Its thread ends, and nobody comes after it.
     Drain,
+    /// Another process serves in its place: who is here may ask once more, and is told to come again by
+    /// another connection. To close one that is idle would meet those who are just asking.
+    HandOver,
     /// It had nothing to do for too long.
     Silence,
 }
@@ -281,8 +284,8 @@ impl<E, C: Future<Output = Result<(), E>>> Future for Serve<'_, C> {
         if !self.started {
             self.start(cx);
         }
-        if self.drain.is_draining() && !self.finishing {
-            self.finish(Farewell::Drain);
+        if let Some(why) = self.drain.farewell().filter(|_| !self.finishing) {
+            self.finish(why);
         }
         loop {
             let Some(connection) = &mut self.connection else { return Poll::Ready(None) };

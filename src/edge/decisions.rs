@@ -11,10 +11,11 @@ use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 
+use super::guard::ladder::Earned;
 use crate::audit::Trail;
 use crate::audit::draft::Draft;
 use crate::audit::folded::{Folded, GivenUp, Sink};
-use crate::model::caller::{Caller, Origin};
+use crate::model::caller::{Actor, Caller, Origin};
 use crate::model::event::{Intent, Outcome};
 
 /// An audit event was not made durable.
@@ -103,6 +104,12 @@ impl Decisions {
     /// nothing about the denial: the caller counts it, and answers no all the same.
     pub async fn denied(&self, denied: Denied) -> Result<(), NotRecorded> {
         self.0.denied(draft(&denied), Some(denied.target)).await
+    }
+
+    /// Records a ban that an address has earned. Folded as denials are: who has many addresses earns many.
+    pub async fn banned(&self, ban: &Earned, origin: &Origin) -> Result<(), NotRecorded> {
+        let draft = Draft::new(Intent::BlacklistAdd, Outcome::Granted).by(Actor::System).at(origin);
+        self.0.denied(draft.target(ban.network).reason("offences"), None).await
     }
 
     /// Records the counts of windows that have closed by `now` ([`None`]: of all). Call it now and

@@ -9,20 +9,21 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+use super::connection::Farewell;
 use crate::observe::metrics::EdgeCounters;
 
 /// Whether one edge thread is finishing, and what still runs on it.
 #[derive(Debug, Default)]
 pub struct Drain {
-    draining: Cell<bool>,
+    draining: Cell<Option<Farewell>>,
     begun: Notify,
     open: Cell<usize>,
     all_closed: Notify,
 }
 
 impl Drain {
-    /// Whether connections should finish.
-    pub const fn is_draining(&self) -> bool {
+    /// Whether connections should finish, and why.
+    pub const fn farewell(&self) -> Option<Farewell> {
         self.draining.get()
     }
 
@@ -33,8 +34,8 @@ impl Drain {
     }
 
     /// Asks every connection to finish, and waits. Returns how many were still open at the end.
-    pub async fn run(&self, patience: Duration) -> usize {
-        self.draining.set(true);
+    pub async fn run(&self, why: Farewell, patience: Duration) -> usize {
+        self.draining.set(Some(why));
         self.begun.notify_waiters();
         let closed = async {
             while self.open.get() > 0 {

@@ -67,6 +67,11 @@ impl Forwarding {
         }
     }
 
+    /// Whether the `X-Forwarded` family is written.
+    pub const fn writes_x_forwarded(&self) -> bool {
+        self.x_forwarded
+    }
+
     /// Whether a request has come by here again and again.
     pub fn goes_round(&self, headers: &HeaderMap) -> bool {
         let Some(via) = &self.via else { return false };

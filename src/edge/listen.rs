@@ -43,6 +43,33 @@ pub fn bind(
     Ok((chosen, listeners))
 }
 
+/// Takes those that listen on `address` from sockets that are open already; where the address leaves the
+/// port to the system, those on any port that no other address names.
+pub fn take(given: &mut Vec<TcpListener>, address: SocketAddr, named: &[SocketAddr]) -> Vec<TcpListener> {
+    let is = |socket: &TcpListener| {
+        socket.local_addr().is_ok_and(|local| match address.port() {
+            0 => local.ip() == address.ip() && !named.contains(&local),
+            _ => local == address,
+        })
+    };
+    let (taken, left) = std::mem::take(given).into_iter().partition(is);
+    *given = left;
+    taken
+}
+
+/// Spreads sockets that are open already over `count` threads, or more: all of them are accepted from, or those
+/// who wait at one would wait for ever; threads beyond their number share them.
+pub fn spread(given: Vec<TcpListener>, count: usize) -> Result<(SocketAddr, Vec<TcpListener>), EdgeError> {
+    let any = SocketAddr::from(([0, 0, 0, 0], 0));
+    let address = given.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(any);
+    let refused = |source| EdgeError::Bind { address, source };
+    let more = given.iter().cycle().take(count.saturating_sub(given.len()));
+    let more = more.map(TcpListener::try_clone).collect::<Result<Vec<_>, _>>().map_err(refused)?;
+    let all: Vec<_> = given.into_iter().chain(more).collect();
+    all.iter().try_for_each(|socket| socket.set_nonblocking(true)).map_err(refused)?;
+    Ok((address, all))
+}
+
 fn socket(address: SocketAddr, shared: bool, beside: &[SocketAddr]) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // `[::]` takes IPv4 too, unless that has its own listener.
@@ -65,6 +92,20 @@ mod tests {
         let (address, listeners) = bind("127.0.0.1:0".parse().unwrap(), 3, &[]).unwrap();
         assert_ne!(address.port(), 0);
         assert!(listeners.iter().all(|listener| listener.local_addr().unwrap() == address));
+    }
+
+    #[test]
+    fn open_sockets_are_taken_by_their_address_and_spread_over_any_number_of_threads() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let (named, sockets) = bind(any, 2, &[]).unwrap();
+        let (_, more) = bind(any, 1, &[]).unwrap();
+        let mut given: Vec<_> = sockets.into_iter().chain(more).collect();
+        let chosen = take(&mut given, any, &[named]);
+        assert_eq!((chosen.len(), given.len()), (1, 2), "a named port is left to its name");
+        let (address, spread) = spread(take(&mut given, named, &[named]), 3).unwrap();
+        assert_eq!((address, spread.len(), given.len()), (named, 3, 0));
+        let (_, few) = super::spread(spread, 1).unwrap();
+        assert_eq!(few.len(), 3, "none is left without anybody who accepts");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The edge: the path of every request, from the socket to the application or the local API.
 //!
 //! ```text
-//! accept → tls → guard → cors → rates → route → authenticate → rates → ┬→ proxy → upstream
-//!                                                                      ├→ local API
-//!                                                                      └→ files
+//! accept → tls → guard → cors → rates → filter → route → authenticate → rates → ┬→ proxy → upstream
+//!                                                                               ├→ local API
+//!                                                                               └→ files
 //! ```
 //!
 //! Each stage takes the value that only the stage before it can make ([`accept::Accepted`],
@@ -26,6 +26,7 @@ pub mod connection;
 pub mod cors;
 pub mod decisions;
 pub mod drain;
+pub mod filter;
 pub mod forwarding;
 pub mod guard;
 pub mod http1;
@@ -45,9 +46,11 @@ pub mod redirect;
 pub mod request_ids;
 pub mod respond;
 pub mod route;
+pub mod shape;
 pub mod start;
 pub mod statics;
 pub mod tls;
+pub mod trailers;
 pub mod upgrade;
 pub mod upstream;
 pub mod watch;
@@ -65,6 +68,7 @@ use http::{HeaderValue, Request, Response};
 use self::access::Entry;
 use self::authenticate::{Stopped, TokenCheck, Vetted, Who};
 use self::body::Outgoing;
+use self::certificates::TlsError;
 use self::compress::Wish;
 use self::compress::room::Room;
 use self::decisions::{Decisions, Denied};
@@ -97,6 +101,9 @@ pub enum EdgeError {
     /// An upstream group has no servers.
     #[error("upstream '{name}' has no servers")]
     NoServers { name: String },
+    /// What the TLS of a group goes by cannot be used.
+    #[error("upstream '{name}': its TLS cannot be used: {source}")]
+    Tls { name: String, source: TlsError },
     /// Nothing would hold the files of a route beneath its root.
     #[error(
         "a route serves files (`root`), which takes openat2 (Linux 5.6 or later, let through by seccomp)"
@@ -180,8 +187,9 @@ impl Pipeline {
             Ok(admitted) => admitted,
             Err(guard::Stopped::Refused(refused)) => return Err(refused),
             Err(guard::Stopped::Banned(banned)) => {
+                let left = banned.left;
                 self.record(banned.into_denied()).await;
-                return Err(guard::banned());
+                return Err(guard::banned(left));
             }
         };
         entry.client = admitted.client().address;
@@ -192,6 +200,12 @@ impl Pipeline {
         if let Err(stopped) = plan.rates.address(&admitted) {
             return Err(self.stop(stopped).await);
         }
+        // What no route should see, whatever it would lead to. Boxed, as all that is rare.
+        if let Some(filters) = &plan.filters
+            && let Some(caught) = filters.judge(&admitted)
+        {
+            return Err(Box::pin(self.caught((plan, filters), caught, (&admitted, arrival.now))).await);
+        }
         // A browser asks first, and asks without a token.
         if let Some(preflight) = preflight {
             return Ok(preflight.answer());
@@ -200,6 +214,7 @@ impl Pipeline {
         // unknown paths cost an attacker's request no signature check.
         let routed = plan.routes.find(admitted)?;
         entry.route = Some(Arc::clone(&routed.route().name));
+        entry.rules.clone_from(&routed.route().shape.response);
         // Authentication before a byte of the body is read and before the application hears of it.
         let vetted = match authenticate::authenticate((&*site.check, &plan.rates), routed, arrival.now) {
             Ok(vetted) => vetted,
@@ -241,6 +256,10 @@ impl Pipeline {
                     self.record(*denied).await;
                 }
                 Ok(answered.response)
+            }
+            Target::Redirect => {
+                let redirect = vetted.route().shape.redirect.as_ref();
+                redirect.ok_or_else(Refused::internal)?.answer(vetted.admitted().uri())
             }
             Target::Upstream(at) => {
                 let group = local.group(&vetted, at).ok_or_else(Refused::internal)?;

@@ -23,6 +23,8 @@ use super::EdgeError;
 use super::accept::Budget;
 use super::authenticate::Vetted;
 use super::cors::Cors;
+use super::filter::Filters;
+use super::filter::measures::Tallies;
 use super::forwarding::Forwarding;
 use super::guard::address::TrustedProxies;
 use super::pages::Pages;
@@ -32,13 +34,18 @@ use super::rates::limiter::{Limiters, Ticks};
 use super::rates::{Rates, RouteLimit};
 use super::respond;
 use super::route::Table;
+use super::shape::Defaults;
+use super::shape::headers::Rules;
 use super::statics::beneath;
 use super::tls::Terminator;
 use super::upstream::local::Group;
 use super::upstream::shared::{Registry, Shared};
+use super::upstream::way::Secure;
 use crate::config::cors::Cors as CorsConfig;
 use crate::config::error_pages::ErrorPage;
+use crate::config::filter::{Bans, Filter};
 use crate::config::forwarding as config_forwarding;
+use crate::config::headers::HeaderRules;
 use crate::config::limits::Limits;
 use crate::config::rates as config;
 use crate::config::route::{Route, RouteTarget};
@@ -61,6 +68,14 @@ pub struct Settings {
     pub terminator: Terminator,
     /// `max-age` of `Strict-Transport-Security`; zero sends none.
     pub hsts: Duration,
+    /// What is changed of requests to applications.
+    pub request_headers: HeaderRules,
+    /// What is changed of every answer.
+    pub response_headers: HeaderRules,
+    /// Requests that are not let in.
+    pub filters: Vec<Filter>,
+    /// What becomes of who keeps sending them.
+    pub bans: Bans,
     /// Routes.
     pub routes: Vec<Route>,
     /// Pages for people.
@@ -87,6 +102,10 @@ pub struct Plan {
     pub rates: Rates,
     /// Whose pages may read the API's answers, if anybody's.
     pub cors: Option<Cors>,
+    /// Requests that are not let in, if any.
+    pub filters: Option<Filters>,
+    /// What is changed of answers to requests without a route.
+    pub response_headers: Option<Arc<Rules>>,
     /// Routes; their targets are places in `upstreams`.
     pub routes: Table,
     /// Pages for people.
@@ -100,7 +119,7 @@ impl Plan {
     fn compile(
         settings: Settings,
         number: u64,
-        (limiters, groups): (&Limiters, &Registry),
+        (limiters, groups, tallies): (&Limiters, &Registry, &Tallies),
     ) -> Result<Self, EdgeError> {
         let Settings {
             limits,
@@ -110,6 +129,10 @@ impl Plan {
             trusted_proxies,
             terminator,
             hsts,
+            request_headers,
+            response_headers,
+            filters,
+            bans,
             routes,
             error_pages,
             upstreams,
@@ -123,11 +146,17 @@ impl Plan {
         if routes.iter().any(serves_files) && !beneath::is_supported() {
             return Err(EdgeError::NoBeneath);
         }
-        let group = |(name, config)| groups.group(name, config);
-        let upstreams: Vec<Arc<Shared>> = upstreams.into_iter().map(group).collect();
+        let group = |(name, config): (String, Upstream)| {
+            let secure = config.tls.as_ref().map(|tls| Secure::of(tls, config.http2).map(Arc::new));
+            let secure =
+                secure.transpose().map_err(|source| EdgeError::Tls { name: name.clone(), source })?;
+            Ok::<_, EdgeError>(groups.group(name, config, secure))
+        };
+        let upstreams = upstreams.into_iter().map(group).collect::<Result<Vec<Arc<Shared>>, _>>()?;
         let place = |name: &str| upstreams.iter().position(|group| group.name == name);
         let limit = |route: &Route, name: &str| RouteLimit::of(route, name, rates.ipv6_prefix, limiters);
-        let routes = Table::compile(&routes, limits.body_bytes, place, limit)?;
+        let all = Defaults { request: &request_headers, response: &response_headers };
+        let routes = Table::compile(&routes, limits.body_bytes, place, limit, all)?;
         Ok(Self {
             limits: Arc::new(limits),
             trusted: TrustedProxies::new(trusted_proxies),
@@ -136,6 +165,8 @@ impl Plan {
             rates: Rates::new(&rates, limiters),
             cors: Cors::new(&cors),
             forwarding: Forwarding::new(&forwarding),
+            filters: Filters::new(&filters, &bans, tallies),
+            response_headers: Rules::new(&response_headers, &HeaderRules::default()).map(Arc::new),
             routes,
             pages: Pages::read(&error_pages)?,
             upstreams: ArcSwap::from_pointee(upstreams),
@@ -173,6 +204,7 @@ pub struct Plans {
     upstream_connections: Arc<Connections>,
     limiters: Arc<Limiters>,
     groups: Registry,
+    tallies: Arc<Tallies>,
     /// Held by whoever changes which groups are in force.
     changing: Mutex<()>,
 }
@@ -180,8 +212,8 @@ pub struct Plans {
 impl Plans {
     /// The first plan.
     pub fn start(settings: Settings, limiters: Arc<Limiters>, ticks: Ticks) -> Result<Self, EdgeError> {
-        let groups = Registry::new(ticks);
-        let plan = Plan::compile(settings, 0, (&limiters, &groups))?;
+        let (groups, tallies) = (Registry::new(ticks), Arc::new(Tallies::default()));
+        let plan = Plan::compile(settings, 0, (&limiters, &groups, &tallies))?;
         let limits = &plan.limits;
         Ok(Self {
             budget: Budget::new(limits.connections, limits.connections_per_address),
@@ -191,6 +223,7 @@ impl Plans {
             made: AtomicU64::new(1),
             limiters,
             groups,
+            tallies,
             changing: Mutex::default(),
         })
     }
@@ -198,7 +231,7 @@ impl Plans {
     /// Makes and checks a plan. Nothing changes yet.
     pub fn prepare(&self, settings: Settings) -> Result<Prepared, EdgeError> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        Plan::compile(settings, number, (&self.limiters, &self.groups)).map(Prepared)
+        Plan::compile(settings, number, (&self.limiters, &self.groups, &self.tallies)).map(Prepared)
     }
 
     /// Puts a plan in place: for every request that begins from now on, on every thread.
@@ -229,7 +262,7 @@ impl Plans {
             return false;
         }
         let next = |group: &Arc<Shared>| match self.groups.is_stale(group) {
-            true => self.groups.group(group.name.clone(), group.config.clone()),
+            true => self.groups.group(group.name.clone(), group.config.clone(), group.secure.clone()),
             false => Arc::clone(group),
         };
         plan.upstreams.store(Arc::new(groups.iter().map(next).collect()));
@@ -244,6 +277,11 @@ impl Plans {
     /// What rates remember of clients, which outlives plans.
     pub const fn limiters(&self) -> &Arc<Limiters> {
         &self.limiters
+    }
+
+    /// What filters have counted, which outlives plans.
+    pub const fn tallies(&self) -> &Arc<Tallies> {
+        &self.tallies
     }
 
     /// What outlives plans of the upstream groups.

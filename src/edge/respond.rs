@@ -17,6 +17,9 @@ use crate::observe::metrics::Denial;
 /// `X-Request-Id`
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The status of a request whose client has gone, as the log and the metrics have it.
+pub const CLIENT_GONE: u16 = 499;
+
 /// Headers that stages add to an answer whoever makes it, beside those of the same name.
 pub type Beside = Vec<(HeaderName, HeaderValue)>;
 
@@ -79,6 +82,16 @@ impl Refused {
     pub fn beside(mut self, beside: Beside) -> Self {
         self.0.headers.extend(beside);
         self
+    }
+
+    /// 499, which no client sees: it left before it was answered. The number is nginx's; the log and the metrics
+    /// have to call it something that no server's fault is called by.
+    pub fn client_gone() -> Self {
+        let status = StatusCode::from_u16(CLIENT_GONE).unwrap_or(StatusCode::BAD_REQUEST);
+        let mut gone = Self::new(status, "client-gone", "Client gone").closing();
+        // It was denied nothing.
+        gone.0.denial = None;
+        gone.detail("the client left before it was answered")
     }
 
     /// Ends the connection too: after a framing error nobody knows where the next request starts.

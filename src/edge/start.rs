@@ -1,7 +1,7 @@
 //! Starting and stopping the edge: sockets bound, threads started, and drained at the end.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,7 +11,9 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use super::authenticate::TokenCheck;
+use super::connection::Farewell;
 use super::decisions::{AuditSink, Decisions};
+use super::filter::measures::Measures;
 use super::guard::address::TrustedProxies;
 use super::guard::blacklist::Blacklist;
 use super::listen::Listener;
@@ -41,6 +43,8 @@ const DISK_THREADS: usize = 4;
 pub struct Parts {
     /// Addresses and threads.
     pub listen: Listen,
+    /// Sockets that are open already; those of other addresses are closed.
+    pub given: Given,
     /// What its first plan is made of.
     pub settings: Settings,
     /// Where the rates get the time.
@@ -61,6 +65,15 @@ pub struct Parts {
     pub rng: SharedRng,
 }
 
+/// Listening sockets.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// For HTTPS.
+    pub https: Vec<TcpListener>,
+    /// For plain HTTP.
+    pub http: Vec<TcpListener>,
+}
+
 /// The edge.
 pub struct Edge;
 
@@ -70,27 +83,43 @@ pub struct Running {
     counters: Arc<EdgeCounters>,
     https: Vec<SocketAddr>,
     http: Vec<SocketAddr>,
-    workers: Vec<(oneshot::Sender<Duration>, oneshot::Receiver<usize>, JoinHandle<()>)>,
+    /// Copies of the listening sockets, for the process that comes after.
+    sockets: Given,
+    workers: Vec<Thread>,
 }
 
-type Listeners = Vec<Vec<Listener>>;
+/// Tells a thread to drain; says how many it cut; the thread.
+type Thread = (oneshot::Sender<(Farewell, Duration)>, oneshot::Receiver<usize>, JoinHandle<()>);
+
+/// What was bound: the addresses, a copy of each socket, and each thread's listeners.
+type Bound = (Vec<SocketAddr>, Vec<TcpListener>, Vec<Vec<Listener>>);
 
 impl Edge {
     /// Binds every address and starts the threads. When this returns, connections are accepted.
-    pub fn start(parts: Parts) -> Result<Running, EdgeError> {
+    pub fn start(mut parts: Parts) -> Result<Running, EdgeError> {
         let count = match parts.listen.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         };
         let every: Vec<SocketAddr> = parts.listen.https.iter().chain(&parts.listen.http).copied().collect();
         let proxied = parts.listen.proxy_protocol.as_slice();
-        let (https, mut https_listeners) = bind_all(&parts.listen.https, count, (&every, proxied))?;
-        let (http, mut http_listeners) = bind_all(&parts.listen.http, count, (&every, proxied))?;
+        let Given { https, http } = std::mem::take(&mut parts.given);
+        let (https, https_sockets, mut https_listeners) =
+            bind_all(&parts.listen.https, https, count, (&every, proxied))?;
+        let (http, http_sockets, mut http_listeners) =
+            bind_all(&parts.listen.http, http, count, (&every, proxied))?;
+        let sockets = Given { https: https_sockets, http: http_sockets };
         let metrics = Arc::clone(&parts.metrics);
         let site = Arc::new(Site::new(parts, https.first().map_or(443, SocketAddr::port))?);
         let crowd = Crowd(Arc::clone(site.plans.limiters()));
         let groups = Groups(Arc::clone(&site.plans));
+        let measures = Measures {
+            tallies: Arc::clone(site.plans.tallies()),
+            blacklist: Arc::clone(&site.blacklist),
+            clock: Arc::clone(&site.clock),
+        };
         metrics.register(|registry| {
+            registry.register_collector(Box::new(measures));
             registry.register_collector(Box::new(crowd));
             registry.register_collector(Box::new(groups));
         });
@@ -110,7 +139,7 @@ impl Edge {
             let (done, finished) = oneshot::channel();
             workers.push((tell, finished, spawn(setup, done)?));
         }
-        Ok(Running { site, counters: first, https, http, workers })
+        Ok(Running { site, counters: first, https, http, sockets, workers })
     }
 }
 
@@ -182,22 +211,39 @@ impl Housekeeping {
     }
 }
 
-/// Every address once for each thread; the result has one list for each thread.
+/// Every address for each thread, from sockets that are open already where there are any.
 fn bind_all(
     addresses: &[SocketAddr],
+    mut given: Vec<TcpListener>,
     count: usize,
     (beside, proxied): (&[SocketAddr], &[SocketAddr]),
-) -> Result<(Vec<SocketAddr>, Listeners), EdgeError> {
-    let mut bound = Vec::new();
-    let mut by_thread: Listeners = (0..count).map(|_| Vec::new()).collect();
+) -> Result<Bound, EdgeError> {
+    let (mut bound, mut copies) = (Vec::new(), Vec::new());
+    let mut by_thread: Vec<Vec<Listener>> = (0..count).map(|_| Vec::new()).collect();
     for address in addresses {
-        let (chosen, listeners) = listen::bind(*address, count, beside)?;
+        let taken = listen::take(&mut given, *address, beside);
+        let (chosen, sockets) = match taken.is_empty() {
+            true => listen::bind(*address, count, beside)?,
+            false => listen::spread(taken, count)?,
+        };
         bound.push(chosen);
         let proxied = proxied.contains(address);
-        let listeners = listeners.into_iter().map(|socket| Listener { socket, proxied });
-        by_thread.iter_mut().zip(listeners).for_each(|(thread, listener)| thread.push(listener));
+        for (number, socket) in sockets.into_iter().enumerate() {
+            let refused = |source| EdgeError::Bind { address: chosen, source };
+            copies.push(socket.try_clone().map_err(refused)?);
+            if let Some(thread) = by_thread.get_mut(number % count.max(1)) {
+                thread.push(Listener { socket, proxied });
+            }
+        }
     }
-    Ok((bound, by_thread))
+    for left in &given {
+        let address = left.local_addr().map(|address| address.to_string()).unwrap_or_default();
+        tracing::warn!(
+            address,
+            "a socket was handed over that the configuration does not name: it is closed"
+        );
+    }
+    Ok((bound, copies, by_thread))
 }
 
 fn spawn(setup: Setup, done: oneshot::Sender<usize>) -> Result<JoinHandle<()>, EdgeError> {
@@ -223,6 +269,18 @@ impl Running {
     /// Where plain HTTP is redirected, ports as chosen.
     pub fn http_addresses(&self) -> &[SocketAddr] {
         &self.http
+    }
+
+    /// Copies of its listening sockets, for the process that comes after.
+    ///
+    /// # Errors
+    /// When the system has no descriptors for them.
+    pub fn sockets(&self) -> std::io::Result<Given> {
+        let copy = |sockets: &[TcpListener]| {
+            sockets.iter().map(TcpListener::try_clone).collect::<std::io::Result<Vec<_>>>()
+        };
+        let Given { https, http } = &self.sockets;
+        Ok(Given { https: copy(https)?, http: copy(http)? })
     }
 
     /// For changing the plan while it runs.
@@ -258,12 +316,14 @@ impl Running {
 
     /// Stops accepting, lets open requests finish for at most `patience`, closes the rest. Returns how
     /// many connections had to be cut. The audit sink must still take events while this runs.
-    pub async fn drain(self, patience: Duration) -> usize {
+    pub async fn drain(self, why: Farewell, patience: Duration) -> usize {
         let housekeeping = self.housekeeping();
+        // Nobody is let in any more, unless another process holds them too.
+        drop(self.sockets);
         let mut waiting = Vec::new();
         for (tell, finished, thread) in self.workers {
             // A thread that is gone already needs no telling.
-            let _ = tell.send(patience);
+            let _ = tell.send((why, patience));
             waiting.push((finished, thread));
         }
         let mut cut = 0;

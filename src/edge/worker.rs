@@ -19,10 +19,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 
 use super::accept::{Accepted, Permit};
-use super::access::Entry;
+use super::access::{Entry, UnderWay};
 use super::activity::{Activity, Busy};
 use super::body::Outgoing;
-use super::connection::{ClientIo, Peer, Serve};
+use super::connection::{ClientIo, Farewell, Peer, Serve};
 use super::drain::{Drain, Open};
 use super::guard;
 use super::http1::connection::{Arrived, Connection};
@@ -37,6 +37,7 @@ use super::plan::{Follow, LocalPlan};
 use super::redirect;
 use super::request_ids::RequestIds;
 use super::respond::{self, Refused};
+use super::shape::headers::Facts;
 use super::tls::{Agreed, Secured};
 use super::upgrade::tunnel::Tunnel;
 use super::watch::Watchlist;
@@ -62,8 +63,8 @@ pub struct Setup {
     pub https: Vec<Listener>,
     /// Plain HTTP listeners.
     pub http: Vec<Listener>,
-    /// Tells it to drain, and how long that may take. Dropped: at once.
-    pub drain: tokio::sync::oneshot::Receiver<Duration>,
+    /// Tells it to drain, why, and how long that may take. Dropped: at once.
+    pub drain: tokio::sync::oneshot::Receiver<(Farewell, Duration)>,
 }
 
 /// One edge thread's state. Nothing in it is shared with another thread but the site.
@@ -86,8 +87,8 @@ pub async fn run(setup: Setup) -> usize {
     tokio::task::spawn_local(Rc::clone(&worker).look_after());
     let watchlist = Rc::clone(&worker.pipeline.watchlist);
     tokio::task::spawn_local(watchlist.keep_watch(worker.site().stir.subscribe()));
-    let patience = drain.await.unwrap_or(Duration::ZERO);
-    worker.drain.run(patience).await
+    let (why, patience) = drain.await.unwrap_or((Farewell::Drain, Duration::ZERO));
+    worker.drain.run(why, patience).await
 }
 
 impl Worker {
@@ -302,16 +303,20 @@ impl Worker {
         let id = guard::request_id(request.headers(), &peer, self.request_ids.next(now));
         let id_header = id_header(id);
         let mut entry = Entry::of(&request, peer.address, id);
+        entry.rules.clone_from(&local.plan.response_headers);
         let reader = local.plan.pages.reader(request.headers());
-        let may_switch = switches && !self.drain.is_draining();
+        // Whoever waits for a stop does not wait for what is only beginning.
+        let may_switch = switches && self.drain.farewell() != Some(Farewell::Drain);
         let arrival = guard::Arrival { peer: &peer, framing: breach, may_switch, now };
-        let answering = self.pipeline.answer(&local, arrival, request, &id_header, &mut entry);
+        let under_way = UnderWay::new(&mut entry, self.counters(), started);
+        let answering = self.pipeline.answer(&local, arrival, request, &id_header, under_way.entry);
         let answered = AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|_| {
             // The panic hook has logged the place and a backtrace.
             self.counters().panics.up();
             tracing::error!(request = %id.0, "a request panicked");
             Err(Refused::internal())
         });
+        under_way.is_over();
         let ours = answered.is_err();
         let mut response = self.settle(answered, &mut entry);
         if let Some(reader) = reader
@@ -319,7 +324,13 @@ impl Worker {
         {
             reader.dress(&mut response, id);
         }
+        let rules = entry.rules.take().map(|rules| (rules, id_header.clone()));
         respond::seal(&mut response, local.plan.hsts.as_ref(), id_header);
+        if let Some((rules, id)) = rules {
+            // Requests that name no host are answered too.
+            let facts = Facts { host: "", client: entry.client, request_id: &id };
+            rules.apply(response.headers_mut(), facts);
+        }
         let took = started.elapsed();
         self.counters().answered(entry.route.as_ref(), response.status().as_u16(), took);
         entry.write(response.status().as_u16(), took);

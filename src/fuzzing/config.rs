@@ -8,9 +8,12 @@ use crate::config::route::Route;
 use crate::config::secret::SecretSource;
 use crate::config::tls::CertificateSource;
 use crate::config::{Config, Environment};
+use crate::edge::filter::Filters;
+use crate::edge::filter::measures::Tallies;
 use crate::edge::rates::limiter::{Limiters, Ticks};
 use crate::edge::rates::{Rates, RouteLimit};
 use crate::edge::route::Table;
+use crate::edge::shape::Defaults;
 
 /// Stands between the file and the environment in an input.
 const BORDER: &str = "\n--- environment\n";
@@ -63,10 +66,12 @@ fn usable(config: &Config) {
     let place = |name: &str| names.iter().position(|known| *known == name);
     let limiters = Limiters::new(1, Ticks::monotonic());
     let limit = |route: &Route, name: &str| RouteLimit::of(route, name, config.rates.ipv6_prefix, &limiters);
-    if let Err(error) = Table::compile(&config.routes, config.limits.body_bytes, place, limit) {
+    let all = Defaults { request: &config.request_headers, response: &config.response_headers };
+    if let Err(error) = Table::compile(&config.routes, config.limits.body_bytes, place, limit, all) {
         panic!("the edge cannot use what the rules let through: {error}");
     }
     drop(Rates::new(&config.rates, &limiters));
+    drop(Filters::new(&config.filters, &config.bans, &Tallies::default()));
     if let Err(error) = Parameters::new(&config.passwords) {
         panic!("argon2id cannot use what the rules let through: {error}");
     }

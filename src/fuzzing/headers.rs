@@ -81,6 +81,7 @@ fn send(mut headers: HeaderMap, seen: &headers::Seen) {
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect();
+    let te_said = headers.contains_key("te");
     let cookies: Vec<Vec<u8>> = headers.get_all(COOKIE).iter().map(|line| line.as_bytes().to_vec()).collect();
     let forwarding = Forwarding::new(&config::forwarding::Forwarding::default());
     let (host_said, request_id) = (&host, &id);
@@ -104,15 +105,24 @@ fn send(mut headers: HeaderMap, seen: &headers::Seen) {
     for name in ["x-forwarded-proto", "x-forwarded-host"] {
         assert!(headers.contains_key(name), "{name} was nominated away");
     }
+    // What the gate says anew for its own hop (RFC 9110 §10.1.4), and only of a client that said it.
+    let takes_trailers = headers.get_all("te").iter().any(|te| te == "trailers");
+    assert!(!takes_trailers || te_said, "trailers were asked for by nobody");
     for name in ONE_HOP {
-        assert!(!headers.contains_key(name), "{name} went on");
+        let anew = match name {
+            "te" => vec!["trailers"],
+            "connection" => vec!["te"],
+            _ => Vec::new(),
+        };
+        let anew = if takes_trailers { anew } else { Vec::new() };
+        assert_eq!(headers.get_all(name).iter().collect::<Vec<_>>(), anew, "{name} went on");
     }
     assert!(!headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(EXPECT));
     let said = |name: &HeaderName| {
         let name = name.as_str();
         ours.iter().any(|(our, _)| name == *our) || name.starts_with("x-forwarded-") || name == "via"
     };
-    for name in named.iter().filter(|name| !said(name)) {
+    for name in named.iter().filter(|name| !said(name) && !ONE_HOP.contains(&name.as_str())) {
         assert!(!headers.contains_key(name), "{name} ends here and went on");
     }
     if !named.contains(&COOKIE) {

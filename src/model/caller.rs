@@ -9,7 +9,7 @@ use super::role::Role;
 use super::time::Timestamp;
 
 /// Where a request came from. Made by the edge (or by the control socket), believed by the rest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The request's id, `X-Request-Id` on the way out.
     pub request: RequestId,
@@ -29,7 +29,7 @@ pub fn client_number(address: IpAddr) -> u128 {
 }
 
 /// A caller whose access token was verified: the claims the services act on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
     /// The account (`sub`).
     pub account: AccountId,
@@ -47,7 +47,7 @@ pub struct Caller {
 
 /// A token was sent and did not verify, on a route that lets such requests pass as anonymous: so that
 /// the API can say `invalid_token` instead of asking for a token (RFC 6750 §3.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedToken {
     /// Why, in the verifier's words, which the edge uses too: `the token was revoked` …
     pub reason: String,

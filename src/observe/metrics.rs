@@ -106,6 +106,8 @@ labelled!(
         Forbidden => "forbidden",
         /// 403: a banned address behind a trusted proxy.
         Blacklist => "blacklist",
+        /// 403 or 404: a filter matched.
+        Filter => "filter",
         /// 429: too many requests from an address.
         RateAddress => "rate_address",
         /// 429: too many requests by an account.

@@ -5,7 +5,8 @@
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 use super::error::StoreError;
@@ -16,7 +17,7 @@ const NAME: &str = "lock";
 /// The folder is this process's for as long as this value lives.
 #[derive(Debug)]
 pub(in crate::store) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -35,14 +36,44 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(files::failed("cannot lock", &path, error)),
         }
-        let sign = |file: &mut File| {
-            file.set_len(0)?;
-            file.seek(SeekFrom::Start(0))?;
-            write!(file, "{}", std::process::id())
-        };
         sign(&mut file).map_err(|source| files::failed("cannot write", &path, source))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
+
+    /// The folder from the process before, with the lock that it holds: the kernel's lock is the open
+    /// file's, so nobody can come in between.
+    ///
+    /// # Errors
+    /// `Io` if what was given is not this folder's lock.
+    pub fn inherit(folder: &Path, held: OwnedFd) -> Result<Self, StoreError> {
+        let path = folder.join(NAME);
+        let mut file = File::from(held);
+        let taken = || {
+            let (given, there) = (file.metadata()?, std::fs::symlink_metadata(&path));
+            if !there.is_ok_and(|there| (given.dev(), given.ino()) == (there.dev(), there.ino())) {
+                return Err(io::Error::other("the lock that was handed over is another folder's"));
+            }
+            // Held by this open file already, so this says yes at once; by another, and it says no.
+            file.try_lock().map_err(io::Error::other)
+        };
+        taken().map_err(|source| files::failed("cannot take over", &path, source))?;
+        sign(&mut file).map_err(|source| files::failed("cannot write", &path, source))?;
+        Ok(Self { file })
+    }
+
+    /// The lock, for the process that comes after: it is held until every copy is closed.
+    ///
+    /// # Errors
+    /// When the system has no descriptor for it.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        self.file.try_clone().map(OwnedFd::from)
+    }
+}
+
+fn sign(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.seek(SeekFrom::Start(0))?;
+    write!(file, "{}", std::process::id())
 }
 
 /// The holder as the message shows it; empty if the file does not say.
@@ -91,6 +122,21 @@ mod tests {
         );
         drop(lock);
         Lock::take(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_is_handed_over_is_never_free_in_between() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let before = Lock::take(folder.path()).unwrap();
+        let held = before.share().unwrap();
+        drop(before);
+        Lock::take(folder.path()).unwrap_err();
+        let after = Lock::inherit(folder.path(), held).unwrap();
+        Lock::take(folder.path()).unwrap_err();
+        drop(after);
+        let elsewhere = Lock::take(folder.path()).unwrap().share().unwrap();
+        let refused = Lock::inherit(other.path(), elsewhere).unwrap_err().to_string();
+        assert!(refused.contains("cannot take over"), "{refused}");
     }
 
     #[test]

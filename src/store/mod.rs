@@ -30,6 +30,7 @@ mod sqlite;
 mod tests;
 mod view;
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -91,9 +92,26 @@ impl Stores {
         settings: &config::store::Store,
         followers: Vec<Follower>,
     ) -> Result<Self, StoreError> {
+        Self::open_with(folder, None, clock, settings, followers)
+    }
+
+    /// As [`Self::open`], with the lock that the process before holds, if it handed it over.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(
+        folder: &Path,
+        held: Option<OwnedFd>,
+        clock: SharedClock,
+        settings: &config::store::Store,
+        followers: Vec<Follower>,
+    ) -> Result<Self, StoreError> {
         let folder = folder.join("store");
         lock::make_folder(&folder)?;
-        let lock = Lock::take(&folder)?;
+        let lock = match held {
+            Some(held) => Lock::inherit(&folder, held)?,
+            None => Lock::take(&folder)?,
+        };
         let journal = folder.join("journal");
         lock::make_folder(&journal)?;
         for namespace in Namespace::ALL {
@@ -142,6 +160,15 @@ impl Stores {
             history,
             running,
         })
+    }
+
+    /// The folder's lock, for who opens the stores after they are closed here: until every copy is closed
+    /// nobody else can. `None` for stores in memory.
+    ///
+    /// # Errors
+    /// When the system has no descriptor for it.
+    pub fn share_lock(&self) -> std::io::Result<Option<OwnedFd>> {
+        self.running.share_lock()
     }
 
     /// Stops taking bundles, finishes those under way, checkpoints every view, and lets the folder

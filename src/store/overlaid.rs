@@ -89,9 +89,9 @@ impl<E: TokenEngine> TokenView for Overlaid<E> {
     }
 
     fn sessions(&self, after: Option<SessionId>, limit: usize) -> Result<Vec<Session>> {
-        let recent = self.recent.sessions(after);
+        let recent = self.recent.sessions(after, limit);
         // Each session that the overlay ended may take one place in the engine's page.
-        let ended = recent.values().filter(|write| write.value.is_none()).count();
+        let ended = recent.iter().filter(|(_, write)| write.value.is_none()).count();
         let found = self.engine.sessions(after, limit.saturating_add(ended))?;
         let mut sessions = by_id(found.value);
         for (id, Write { value, .. }) in recent.into_iter().filter(|(_, write)| write.seq > found.seq) {

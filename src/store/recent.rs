@@ -7,12 +7,12 @@
 //!
 //! One lock over everything, not one for each shard: a bundle appears whole to the listings, and it
 //! is held for a few hundred nanoseconds a bundle, and as long by a lookup or by the listing of an
-//! account, which an index serves. Only a sweep's page walks through all of it, in the tens of
-//! microseconds, a few dozen times a minute.
+//! account, which an index serves.
 
-use std::collections::hash_map::Entry;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -42,7 +42,8 @@ pub(in crate::store) struct Recent(RwLock<Pending>);
 struct Pending {
     /// The engine has everything through here.
     settled: Seq,
-    sessions: HashMap<SessionId, SessionWrite>,
+    /// In order, so that a page of a listing need not walk through all of them.
+    sessions: BTreeMap<SessionId, SessionWrite>,
     /// (Account, session) for each in `sessions`.
     by_account: BTreeSet<(AccountId, SessionId)>,
     bans: HashMap<IpNet, Write<Ban>>,
@@ -109,11 +110,20 @@ impl Recent {
         self.0.read().sessions.get(&id).is_some_and(|it| it.account != account && it.write.seq > seq)
     }
 
-    /// The newest unsettled write to each session after `after` that has one.
-    pub fn sessions(&self, after: Option<SessionId>) -> HashMap<SessionId, Write<Arc<Session>>> {
+    /// The newest unsettled write to each session after `after` that has one, in order, through the one that
+    /// is the `limit`th to live: a page of that size cannot reach further.
+    pub fn sessions(&self, after: Option<SessionId>, limit: usize) -> Vec<(SessionId, Write<Arc<Session>>)> {
         let pending = self.0.read();
-        let rest = pending.sessions.iter().filter(|(id, _)| after.is_none_or(|after| **id > after));
-        rest.map(|(id, it)| (*id, it.write.clone())).collect()
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let (mut page, mut living) = (Vec::new(), 0);
+        for (id, it) in pending.sessions.range((from, Bound::Unbounded)) {
+            if living == limit {
+                break;
+            }
+            living += usize::from(it.write.value.is_some());
+            page.push((*id, it.write.clone()));
+        }
+        page
     }
 
     /// The newest unsettled write to each blacklist entry that has one.

@@ -1,12 +1,13 @@
 //! The stores' life: replay at the start, one thread for the committer and one for each view, and
 //! the order in which they end.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use super::commit::appliers::{self, Feed, Retention};
+use super::commit::appliers::{self, Feed, Pace, Retention};
 use super::commit::{Committer, Follower, Shared, thread};
 use super::engines::Engines;
 use super::error::StoreError;
@@ -33,7 +34,7 @@ pub(in crate::store) struct Running {
     feeds: Vec<Feed>,
     checkpoint_at_end: Arc<AtomicBool>,
     /// Last, so that the folder is let go after all threads.
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
 /// How far each namespace's answers are complete.
@@ -109,18 +110,18 @@ impl Running {
             appliers: Vec::new(),
             feeds: Vec::new(),
             checkpoint_at_end: Arc::clone(&checkpoint_at_end),
-            _lock: lock,
+            lock,
         };
         let Engines { auth, user, logs, tokens, recent, .. } = engines;
         let views = [
-            (Namespace::Auth, auth.applier, Some(positions.auth.clone())),
-            (Namespace::User, user.applier, Some(positions.user.clone())),
-            (Namespace::Logs, logs.applier, Some(positions.logs.clone())),
+            (Namespace::Auth, auth.applier, Pace::PROMPT, Some(positions.auth.clone())),
+            (Namespace::User, user.applier, Pace::PROMPT, Some(positions.user.clone())),
+            (Namespace::Logs, logs.applier, Pace::PROMPT, Some(positions.logs.clone())),
             // The overlay answers for the tokens, and the committer moves their position.
-            (Namespace::Tokens, tokens.applier, None),
+            (Namespace::Tokens, tokens.applier, Pace::GATHERING, None),
         ];
-        for (namespace, applier, progress) in views {
-            let feed = Feed::new(Arc::clone(meters.view(namespace)));
+        for (namespace, applier, pace, progress) in views {
+            let feed = Feed::new(pace, Arc::clone(meters.view(namespace)));
             running.feeds.push(feed.clone());
             let parts = appliers::Parts {
                 shared: Arc::clone(&shared),
@@ -145,6 +146,11 @@ impl Running {
     /// What the stores measure.
     pub fn meters(&self) -> Arc<StoreMeters> {
         Arc::clone(&self.shared.meters)
+    }
+
+    /// The folder's lock, for the process that comes after.
+    pub fn share_lock(&self) -> std::io::Result<Option<OwnedFd>> {
+        self.lock.as_ref().map(Lock::share).transpose()
     }
 
     /// A way to write.

@@ -123,8 +123,10 @@ const CASES: &[Case] = &[
         ("proxy-authenticate", "Basic"),
         ("http2-settings", "AAMAAABk"),
     ])
+    .arrives(&[("te", "trailers"), ("connection", "te")])
     .http1(),
-    client("te: trailers", &[("te", "trailers")]),
+    client("te: trailers", &[("te", "trailers")]).arrives(&[("te", "trailers"), ("connection", "te")]),
+    client("te without trailers", &[("te", "deflate;q=0.5")]).http1(),
     client("what Connection names", &[
         ("connection", "x-one, X-Two ,,\tx-three"),
         ("connection", "x-four"),

@@ -185,3 +185,32 @@ fn an_empty_folder_that_others_could_enter_is_made_private_and_a_filled_one_is_r
     let refusal = gate.refuse_start();
     assert!(refusal.code == Some(3) && refusal.stderr.contains("mode 755"), "{refusal:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_gives_up_is_told_apart_from_one_that_is_wrong() {
+    use tokio::io::AsyncWriteExt as _;
+    let mut upstream = Upstream::start().await;
+    let gate = gate_before(&upstream);
+    let client = gate.client();
+    // In the middle of its body.
+    let mut stream = client.stream().await.expect("the gate accepts");
+    let head = b"POST /given-up HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\nhalf";
+    stream.write_all(head).await.expect("written");
+    stream.flush().await.expect("written");
+    drop(stream);
+    gate.until_it_says("status=499");
+    // Waiting for its answer: over HTTP/1.1, and over HTTP/2.
+    let mut link = client.open().await.expect("the gate accepts");
+    let asking = client.clone();
+    let waiting = tokio::spawn(async move { link.send(asking.get("/slow")).await.is_ok() });
+    upstream.slow_request().await;
+    waiting.abort();
+    gate.until_it_says("path=\"/slow\" status=499");
+    let mut streams = client.open_http2().await.expect("the gate speaks HTTP/2");
+    let waiting = tokio::spawn(async move { streams.get("/slow", "").await.is_ok() });
+    upstream.slow_request().await;
+    waiting.abort();
+    gate.until_it_says("version=HTTP/2.0");
+    let value = samples(&plain(gate.port("internal"), "/metrics").await.expect("answered").text());
+    assert_eq!(value("keepgate_requests_total{status=\"4xx\"}"), 3.0);
+}

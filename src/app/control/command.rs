@@ -33,6 +33,12 @@ pub enum Command {
     Status,
     /// Read the configuration anew and put it in place. → `Reply::Reloaded` or `Reply::Misconfigured`
     Reload,
+    /// Have another process of the same binary's path serve instead of this one. → `Reply::Restarting`; `Status`
+    /// says then what came of it
+    Restart {
+        /// Even if it cuts what the process before this one has open.
+        force: bool,
+    },
     /// Create an account. → `Reply::User`
     UserAdd {
         /// Its address.
@@ -170,6 +176,13 @@ pub enum Command {
         /// At most this many, at most [`PAGE`].
         limit: u32,
     },
+    /// Bans that addresses have earned by their offences, in order. → `Reply::Bans`
+    BlacklistEarned {
+        /// Those after this one; from the start if `None`.
+        after: Option<IpNet>,
+        /// At most this many, at most [`PAGE`].
+        limit: u32,
+    },
     /// Lift a ban. → `Reply::Done`
     BlacklistRemove {
         /// Exactly as it was banned.
@@ -259,6 +272,7 @@ impl Command {
     pub const fn takes(&self) -> Takes {
         match self {
             Self::Reload
+            | Self::Restart { .. }
             | Self::UserExport { .. }
             | Self::UserImport { .. }
             | Self::AuditSearch { .. }
@@ -285,6 +299,7 @@ impl Command {
             | Self::BlacklistAdd { .. }
             | Self::BlacklistList
             | Self::BlacklistConfigured { .. }
+            | Self::BlacklistEarned { .. }
             | Self::BlacklistRemove { .. }
             | Self::KeyList
             | Self::KeyRotate { .. }

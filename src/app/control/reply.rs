@@ -62,6 +62,11 @@ pub enum Reply {
     Status(Box<Status>),
     /// Another configuration is in force.
     Reloaded(Reloaded),
+    /// Another process has checked its configuration and takes over.
+    Restarting {
+        /// Its process id.
+        pid: u32,
+    },
     /// The configuration is wrong: nothing was changed.
     Misconfigured(Problems),
 }

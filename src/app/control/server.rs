@@ -59,17 +59,52 @@ pub enum BindError {
     },
 }
 
-/// The open socket; its file is removed when dropped.
+/// The open socket; its file is removed when dropped, unless it is only shared.
 #[derive(Debug)]
 pub struct Socket {
-    listener: UnixListener,
-    path: PathBuf,
+    listener: std::os::unix::net::UnixListener,
+    path: Option<PathBuf>,
+}
+
+impl Socket {
+    /// The socket of a data folder as the process before left it: its file stays where it is.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn inherit(listener: std::os::unix::net::UnixListener, data_dir: &Path) -> Result<Self, BindError> {
+        let path = socket_path(data_dir);
+        listener.set_nonblocking(true).map_err(|source| BindError::Io { path: path.clone(), source })?;
+        Ok(Self { listener, path: Some(path) })
+    }
+
+    /// Another hold on the same socket, which leaves its file alone.
+    ///
+    /// # Errors
+    /// When the system has no descriptor.
+    pub fn share(&self) -> io::Result<Self> {
+        Ok(Self { listener: self.listener.try_clone()?, path: None })
+    }
+
+    /// The same, for another process.
+    ///
+    /// # Errors
+    /// When the system has no descriptor.
+    pub fn listener(&self) -> io::Result<std::os::unix::net::UnixListener> {
+        self.listener.try_clone()
+    }
+
+    /// Leaves its file to who has the socket now.
+    pub fn leave(&mut self) {
+        self.path = None;
+    }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // If it fails the file stays behind; the next daemon finds nobody there and replaces it.
-        let _ = fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            // If it fails the file stays behind; the next daemon finds nobody there and replaces it.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -90,9 +125,10 @@ pub fn bind(data_dir: &Path) -> Result<Socket, BindError> {
         Err(error) => return Err(refused(error)),
     }
     // Nobody can come in before the mode is set: the folder lets only its owner through.
-    let listener = UnixListener::bind(&path).map_err(refused)?;
+    let listener = std::os::unix::net::UnixListener::bind(&path).map_err(refused)?;
     fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(refused)?;
-    Ok(Socket { listener, path })
+    listener.set_nonblocking(true).map_err(refused)?;
+    Ok(Socket { listener, path: Some(path) })
 }
 
 /// Serves commands until `shutdown` resolves, then finishes those under way.
@@ -100,10 +136,14 @@ pub async fn serve(socket: Socket, executor: Arc<dyn Executor>, shutdown: impl F
     let places = Arc::new(Semaphore::new(PLACES as usize));
     let turns = Arc::new(Turns { common: Semaphore::new(COMMANDS), at_a_ca: Semaphore::new(AT_A_CA) });
     let mut shutdown = std::pin::pin!(shutdown);
+    let listener = match socket.listener().and_then(UnixListener::from_std) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the control socket cannot be used"),
+    };
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
-            accepted = socket.listener.accept() => accepted,
+            accepted = listener.accept() => accepted,
         };
         match (accepted, Arc::clone(&places).try_acquire_owned()) {
             (Ok((stream, _)), Ok(place)) => {
@@ -127,7 +167,7 @@ pub async fn serve(socket: Socket, executor: Arc<dyn Executor>, shutdown: impl F
             }
         }
     }
-    drop(socket);
+    drop((listener, socket));
     let _ = timeout(DRAIN, places.acquire_many(PLACES)).await;
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::search::{EventRecord, Found};
 use crate::auth::keys::KeySummary;
 use crate::auth::throttle::Standings;
+use crate::edge::guard::ladder::Earned;
 use crate::model::account::{Account, AccountStatus};
 use crate::model::event::Fields;
 use crate::model::key::KeyState;
@@ -151,7 +152,7 @@ pub struct Ban {
     pub network: String,
     /// May be empty.
     pub reason: String,
-    /// `command`, `blacklist.networks` or `blacklist.file`: where it is lifted again.
+    /// `command`, `offences`, `blacklist.networks` or `blacklist.file`: where it is lifted again.
     pub source: String,
     /// Who added it; nobody knows of one that is configured.
     pub author: Option<String>,
@@ -171,6 +172,19 @@ impl Ban {
             author: None,
             created_at: None,
             expires_at: None,
+        }
+    }
+}
+
+impl From<&Earned> for Ban {
+    fn from(earned: &Earned) -> Self {
+        Self {
+            network: earned.network.to_string(),
+            reason: format!("filter {}, ban {}", earned.filter, earned.step),
+            source: "offences".to_owned(),
+            author: None,
+            created_at: Some(earned.since.rfc3339()),
+            expires_at: Some(earned.until.rfc3339()),
         }
     }
 }
@@ -338,8 +352,21 @@ pub struct Status {
     pub audit_records: u64,
     /// What became of its configuration; `None` when not running.
     pub configuration: Option<Configuration>,
+    /// What became of its restarts; `None` when not running.
+    pub restart: Option<Restart>,
     /// Every dependency.
     pub health: health::Report,
+}
+
+/// The processes before and after a running one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    /// The process that this one replaced, while it still has something open.
+    pub before: Option<u32>,
+    /// RFC 3339, if the last restart came to nothing.
+    pub failed_at: Option<String>,
+    /// Why.
+    pub failed_because: Option<String>,
 }
 
 /// When a running node's configuration was put in place, and what became of later ones.

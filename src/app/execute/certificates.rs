@@ -1,6 +1,6 @@
 //! Commands about certificates: only a node that serves has any.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::super::control::Outcome;
 use super::super::control::reply::{Code, Failure, Reply};
@@ -12,7 +12,7 @@ use crate::model::certificate::RevocationReason;
 
 impl Core {
     fn keeper(&self) -> Result<Arc<Keeper>, Failure> {
-        self.keeper.get().and_then(Weak::upgrade).ok_or_else(|| {
+        self.keeper.get().ok_or_else(|| {
             let failure =
                 Failure::new(Code::Unavailable, "this node does not serve: it has no certificates in use");
             failure.remedy("start it with `keepgate serve`")

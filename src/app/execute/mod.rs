@@ -43,6 +43,7 @@ impl Core {
         match command {
             Command::Status => self.status().await.map(|status| Reply::Status(Box::new(status))),
             Command::Reload => self.reload(who).await,
+            Command::Restart { force } => self.restart(force).await,
             Command::UserAdd { email, name, roles, password } => {
                 self.user_add(email, name, roles, password, who).await
             }
@@ -74,6 +75,7 @@ impl Core {
             }
             Command::BlacklistList => self.blacklist_list(),
             Command::BlacklistConfigured { after, limit } => self.blacklist_configured(after, limit),
+            Command::BlacklistEarned { after, limit } => Ok(self.blacklist_earned(after, limit)),
             Command::BlacklistRemove { network } => self.blacklist_remove(network, who).await,
             Command::KeyList => Ok(self.key_list()),
             Command::KeyRotate { force } => self.key_rotate(force, who.actor).await,

@@ -1,7 +1,7 @@
 //! Commands about the node: blacklist, signing keys, status.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -11,14 +11,17 @@ use super::super::control::command::PAGE;
 use super::super::control::reply::{Code, Failure, Reply};
 use super::super::control::view::{self, Status};
 use super::super::core::Core;
+use super::super::handover::Restarts;
 use super::super::reload::{InForce, Refused};
 use super::Who;
 use super::refused::{key_refused, missing, refused, unreadable};
+use crate::audit::draft::Draft;
 use crate::auth::bans::{self, NewBan};
 use crate::config::Config;
 use crate::config::problem::Problem;
 use crate::model::ban;
 use crate::model::caller::Actor;
+use crate::model::event::{self, Intent};
 use crate::model::key::{KeyId, KeyState};
 
 impl Core {
@@ -49,7 +52,7 @@ impl Core {
 
     /// In order of network, whatever the configuration banned first.
     pub(super) fn blacklist_configured(&self, after: Option<IpNet>, limit: u32) -> Outcome {
-        let (config, banned) = match self.reloader.get().and_then(Weak::upgrade) {
+        let (config, banned) = match self.reloader.get() {
             Some(reloader) => {
                 let InForce { config, banned } = reloader.in_force();
                 (config, banned)
@@ -71,13 +74,30 @@ impl Core {
         Ok(Reply::Bans(page.map(|network| view::Ban::configured(*network, source(network))).collect()))
     }
 
+    /// In order of network.
+    pub(super) fn blacklist_earned(&self, after: Option<IpNet>, limit: u32) -> Reply {
+        let page = self.blacklist.ladder().page(after, limit.min(PAGE) as usize, self.clock.now());
+        Reply::Bans(page.iter().map(Into::into).collect())
+    }
+
     /// The configuration in force, or the one to start with.
     fn in_force(&self) -> Arc<Config> {
-        let reloader = self.reloader.get().and_then(Weak::upgrade);
+        let reloader = self.reloader.get();
         reloader.map_or_else(|| Arc::new(self.config.clone()), |reloader| reloader.in_force().config)
     }
 
     pub(super) async fn blacklist_remove(&self, network: IpNet, who: Who) -> Outcome {
+        let network = ban::network(&network.to_string()).unwrap_or(network);
+        let pardoned = self.blacklist.ladder().pardon(network, self.clock.now());
+        let commanded = self.auth.bans.list().map_err(refused)?.iter().any(|ban| ban.network == network);
+        if pardoned && !commanded {
+            let draft = Draft::new(Intent::BlacklistRemove, event::Outcome::Granted).by(who.actor);
+            let recorded = self.trail.record(draft.target(network).reason("offences").at(&who.origin)).await;
+            return match recorded {
+                Ok(()) => Ok(Reply::Done),
+                Err(error) => Err(Failure::new(Code::Unavailable, error.to_string())),
+            };
+        }
         let done = self.auth.bans.remove(&network.to_string(), who.actor, &who.origin).await;
         done.map_err(|error| missing(error, || format!("{network} is not among the bans that commands made; those of [blacklist] in the configuration are removed there")))?;
         Ok(Reply::Done)
@@ -98,7 +118,7 @@ impl Core {
     }
 
     pub(super) async fn reload(&self, who: Who) -> Outcome {
-        let Some(reloader) = self.reloader.get().and_then(Weak::upgrade) else {
+        let Some(reloader) = self.reloader.get() else {
             let failure = Failure::new(Code::Unavailable, "this node does not serve: nothing to reload");
             return Err(failure.remedy("a start reads the configuration anyway"));
         };
@@ -111,6 +131,14 @@ impl Core {
                 Err(failure.remedy("look at the daemon's log"))
             }
         }
+    }
+
+    pub(super) async fn restart(&self, force: bool) -> Outcome {
+        let Some(restarts) = self.restarts.get() else {
+            let failure = Failure::new(Code::Unavailable, "this node does not serve: nothing to restart");
+            return Err(failure.remedy("start it"));
+        };
+        Ok(Reply::Restarting { pid: restarts.restart(force).await? })
     }
 
     pub(super) async fn status(&self) -> Result<Status, Failure> {
@@ -131,7 +159,8 @@ impl Core {
             bans: self.auth.bans.list().map_err(refused)?.len() as u64,
             signing_key: active.map(|key| key.id.to_string()).unwrap_or_default(),
             audit_records: head.count,
-            configuration: self.reloader.get().and_then(Weak::upgrade).map(|reloader| reloader.told()),
+            configuration: self.reloader.get().map(|reloader| reloader.told()),
+            restart: self.restarts.get().map(Restarts::status),
             health: self.health.ready(),
         })
     }

@@ -31,8 +31,12 @@ pub(super) fn content(section: &mut Section<'_>, target: Option<&RouteTarget>) -
     let (compresses, intercepts) = (section.has("compress"), section.has("intercept"));
     let compress = section.optional("compress", compress).unwrap_or_default();
     let intercept = section.optional("intercept", flag).unwrap_or_default();
-    if compresses && compress != Compress::Off && matches!(target, Some(RouteTarget::Api)) {
-        let message = "is not used with `api`, whose answers are short and hold secrets";
+    let never = match target {
+        Some(RouteTarget::Api) => Some("is not used with `api`, whose answers are short and hold secrets"),
+        Some(RouteTarget::Redirect(_)) => Some("is not used with `redirect`, whose answers are empty"),
+        Some(RouteTarget::Upstream(_) | RouteTarget::Folder(_)) | None => None,
+    };
+    if let Some(message) = never.filter(|_| compresses && compress != Compress::Off) {
         section.problem("compress", None, message, "remove it");
     }
     if intercepts && !matches!(target, Some(RouteTarget::Upstream(_)) | None) {
@@ -113,8 +117,8 @@ mod tests {
     fn what_a_folder_cannot_be_is_named() {
         for (lines, words) in [
             ("root = \"site\"", "is not an absolute path"),
-            ("root = \"/s\"\napi = true", "leads to more than one place"),
-            ("root = \"/s\"\nupstream = \"app\"", "leads to more than one place"),
+            ("root = \"/s\"\napi = true", "leads to several places"),
+            ("root = \"/s\"\nupstream = \"app\"", "leads to several places"),
             ("index = \"a.html\"\napi = true", "is not used without `root`"),
             ("root = \"/s\"\nindex = \"a/b.html\"", "is not a file's name"),
             ("root = \"/s\"\nindex = \".htaccess\"", "is not a file's name"),
@@ -123,6 +127,14 @@ mod tests {
             ("root = \"/s\"\ncompress = \"yes\"", "write true, false or \"always\""),
             ("root = \"/s\"\nintercept = true", "is for the answers of an upstream"),
             ("api = true\ncompress = true", "is not used with `api`"),
+            ("root = \"/s\"\nredirect = \"/x\"", "leads to several places"),
+            ("root = \"/s\"\nredirect_status = 301", "is not used without `redirect`"),
+            ("root = \"/s\"\nstrip_prefix = true", "strip_prefix (config.toml:"),
+            ("root = \"/s\"\nupstream_path = \"/x\"", "is not used with `root`"),
+            ("root = \"/s\"\nrequest_headers = { remove = [\"X-A\"] }", "is not used with `root`"),
+            ("redirect = \"/x\"\nfallback = \"/a\"", "is not used without `root`"),
+            ("redirect = \"/x\"\ncompress = true", "is not used with `redirect`"),
+            ("redirect = \"/x\"\nintercept = true", "is for the answers of an upstream"),
             ("root = \"/s\"\nupgrade = [\"websocket\"]", "which switches to nothing"),
             ("root = \"/s\"\ncanary = \"app\"\ncanary_percent = 1", "is not used with `root`"),
         ] {

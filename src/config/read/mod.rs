@@ -7,6 +7,7 @@
 mod catalog;
 mod content;
 mod error_pages;
+mod filters;
 mod forwarding;
 mod kind;
 mod limiting;
@@ -18,10 +19,12 @@ mod routes;
 mod rules;
 mod section;
 mod sections;
+mod shaping;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod tree;
+mod upstream_tls;
 mod upstreams;
 
 use std::cmp::Reverse;
@@ -31,6 +34,7 @@ use std::path::{Path, PathBuf};
 
 use rules::Rules;
 use section::{Report, Section};
+use shaping::Whose;
 use tree::{Node, Value};
 
 use super::problem::{Place, Problem, Problems};
@@ -207,7 +211,11 @@ fn examine_into(
         rates: limiting::rates(section.child("rates")),
         cors: limiting::cors(section.child("cors")),
         forwarding: forwarding::forwarding(section.child("forwarding")),
+        request_headers: shaping::headers(section.child("request_headers"), Whose::Requests),
+        response_headers: shaping::headers(section.child("response_headers"), Whose::AllAnswers),
         blacklist: sections::blacklist(section.child("blacklist")),
+        filters: filters::filters(section.tables("filters")),
+        bans: filters::bans(section.child("bans")),
         routes: Vec::new(),
         error_pages: error_pages::error_pages(section.tables("error_pages")),
         upstreams: upstreams::upstreams(section.child("upstreams")),

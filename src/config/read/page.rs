@@ -45,7 +45,7 @@ fn page() -> String {
 }
 
 fn parent(key: &str) -> String {
-    key.rsplit_once('.').map_or("", |(parent, _)| parent).trim_end_matches("[]").to_owned()
+    key.rsplit_once('.').map_or("", |(parent, _)| parent).replace("[]", "")
 }
 
 /// `""`, `listen`, `tls.certificates`, `upstreams.*`, …
@@ -83,7 +83,7 @@ fn name(key: &str) -> &str {
 fn heading(section: &str, entry: Option<&Entry>) -> String {
     let title = match section {
         "" => "At the top".to_owned(),
-        "routes" | "tls.certificates" => format!("`[[{section}]]`"),
+        "routes" | "filters" | "tls.certificates" => format!("`[[{section}]]`"),
         section => format!("`[{}]`", section.replace('*', "NAME")),
     };
     let comment = entry.map(|entry| entry.comment.as_str()).unwrap_or_default();

@@ -7,6 +7,7 @@ use super::kind::{self, count, flag, list, one_of, size, text, wrong};
 use super::limiting;
 use super::section::Section;
 use super::sections::{BODY, host};
+use super::shaping;
 use super::tree::Node;
 use crate::config::rates::{RateBy, RouteRate};
 use crate::config::route::{Canary, Route, RouteAuth, RouteTarget};
@@ -35,7 +36,9 @@ fn route(mut section: Section<'_>) -> Option<Route> {
         ("optional", RouteAuth::Optional),
         ("required", RouteAuth::Required),
     ]);
-    let auth = section.optional("auth", choices).unwrap_or_default();
+    // Where else to ask is nobody's secret.
+    let usual = if section.has("redirect") { RouteAuth::None } else { RouteAuth::default() };
+    let auth = section.optional("auth", choices).unwrap_or(usual);
     let roles = section
         .optional("roles", list(kind::parsed::<Role>("is not a role", ROLE_SYNTAX)))
         .unwrap_or_default();
@@ -59,6 +62,7 @@ fn route(mut section: Section<'_>) -> Option<Route> {
     }
     let canary = canary(&mut section, target.as_ref());
     let content = content::content(&mut section, target.as_ref());
+    let shape = shaping::shape(&mut section, (path.as_deref(), target.as_ref()));
     section.finish();
     let (path, target) = (path?, target?);
     let route = Route {
@@ -73,6 +77,7 @@ fn route(mut section: Section<'_>) -> Option<Route> {
         upgrade,
         rate,
         canary,
+        shape,
         content,
     };
     host_read.then_some(route)
@@ -97,6 +102,9 @@ fn canary(section: &mut Section<'_>, target: Option<&RouteTarget>) -> Option<Can
         }
         (true, _) if target == Some(&RouteTarget::Api) => {
             section.problem("canary", None, "is not used with `api`, which is one", "remove it");
+        }
+        (true, _) if matches!(target, Some(RouteTarget::Redirect(_))) => {
+            section.problem("canary", None, "is not used with `redirect`", "remove it");
         }
         (true, _) if matches!(target, Some(RouteTarget::Folder(_))) => {
             section.problem("canary", None, "is not used with `root`", "remove it");
@@ -127,18 +135,24 @@ fn cookie(node: &Node) -> kind::Read<String> {
 }
 
 fn target(section: &mut Section<'_>) -> Option<RouteTarget> {
-    let remedy = "write exactly one of upstream = \"NAME\", root = \"/FOLDER\" and api = true";
-    let given = ["api", "upstream", "root"].map(|key| section.has(key));
+    let given = ["api", "upstream", "redirect", "root"];
+    let given: Vec<_> = given.into_iter().filter(|key| section.has(key)).collect();
     let api = section.optional("api", flag);
     let upstream = section.optional("upstream", text);
+    let redirect = shaping::redirect(section);
     let folder = content::folder(section);
-    match given {
-        [true, false, false] if api == Some(false) => section.problem("", None, "leads nowhere", remedy),
-        [true, false, false] => return api.map(|_| RouteTarget::Api),
-        [false, true, false] => return upstream.map(RouteTarget::Upstream),
-        [false, false, true] => return folder.map(RouteTarget::Folder),
-        [false, false, false] => section.problem("", None, "leads nowhere", remedy),
-        _ => section.problem("", None, "leads to more than one place", remedy),
+    let remedy =
+        "write exactly one of upstream = \"NAME\", root = \"/FOLDER\", redirect = \"URL\" and api = true";
+    match (&given[..], api) {
+        (["api"], Some(false)) | ([], _) => section.problem("", None, "leads nowhere", remedy),
+        (["api"], _) => return api.map(|_| RouteTarget::Api),
+        (["upstream"], _) => return upstream.map(RouteTarget::Upstream),
+        (["redirect"], _) => return redirect.map(RouteTarget::Redirect),
+        (["root"], _) => return folder.map(RouteTarget::Folder),
+        (["api", "upstream"], _) => {
+            section.problem("", None, "leads both to the API and to an upstream", remedy);
+        }
+        _ => section.problem("", None, "leads to several places", remedy),
     }
     None
 }
@@ -146,7 +160,7 @@ fn target(section: &mut Section<'_>) -> Option<RouteTarget> {
 /// A path prefix in the one spelling that requests are compared in: no escapes, no dot segments, no
 /// empty segments, no path parameters (`;x`, which some upstreams drop), no slash at the end, so that
 /// no two prefixes mean the same.
-fn prefix(node: &Node) -> kind::Read<String> {
+pub(super) fn prefix(node: &Node) -> kind::Read<String> {
     let path = text(node)?;
     let remedy = "write a prefix such as \"/\" or \"/app/api\": plain characters, no slash at the end";
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@/".contains(&b);
@@ -158,7 +172,7 @@ fn prefix(node: &Node) -> kind::Read<String> {
     }
 }
 
-fn method(node: &Node) -> kind::Read<String> {
+pub(super) fn method(node: &Node) -> kind::Read<String> {
     let name = text(node)?;
     let token =
         !name.is_empty() && name.len() <= 20 && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
@@ -173,13 +187,14 @@ fn method(node: &Node) -> kind::Read<String> {
 fn upgrade(section: &mut Section<'_>, target: Option<&RouteTarget>) -> Vec<String> {
     let given = section.has("upgrade");
     let upgrade = section.optional("upgrade", list(protocol)).unwrap_or_else(Route::usual_upgrades);
-    let it = match target {
+    let to = match target {
         Some(RouteTarget::Api) => "api",
+        Some(RouteTarget::Redirect(_)) => "redirect",
         Some(RouteTarget::Folder(_)) => "root",
         Some(RouteTarget::Upstream(_)) | None => return upgrade,
     };
     if given {
-        let message = format!("is not used with `{it}`, which switches to nothing");
+        let message = format!("is not used with `{to}`, which switches to nothing");
         section.problem("upgrade", None, &message, "remove it");
     }
     Vec::new()

@@ -104,7 +104,7 @@ impl Rules<'_> {
         for (at, (index, route)) in routes.iter().enumerate() {
             let target = match &route.target {
                 RouteTarget::Upstream(name) => Some(("upstream", name)),
-                RouteTarget::Api | RouteTarget::Folder(_) => None,
+                RouteTarget::Api | RouteTarget::Redirect(_) | RouteTarget::Folder(_) => None,
             };
             let canary = route.canary.as_ref().map(|canary| ("canary", &canary.upstream));
             let unknown = target.into_iter().chain(canary);
@@ -118,6 +118,13 @@ impl Rules<'_> {
                 };
                 let remedy = format!("add [upstreams.{name}], or name one that exists{have}");
                 self.refuse(&key, Some(format!("{name:?}")), "is not an upstream", &remedy);
+            }
+            if let RouteTarget::Redirect(to) = &route.target
+                && leads_to_itself(route, &to.to, routes)
+            {
+                let key = format!("routes[{index}].redirect");
+                let remedy = "name another place, or give the place that it leads to a route of its own";
+                self.refuse(&key, Some(format!("{:?}", to.to)), "leads to itself", remedy);
             }
             if let Some((other, _)) = routes.iter().take(at).find(|(_, other)| overlap(route, other)) {
                 let key = format!("routes[{index}].path");
@@ -324,6 +331,18 @@ impl Rules<'_> {
             self.refuse("passwords.memory_kib", value, &message, remedy);
         }
     }
+}
+
+/// Whether a client that is sent to this path of the same host would be sent there again. A route for some methods
+/// alone may lead to its own path for the others.
+fn leads_to_itself(route: &Route, to: &str, routes: &[(usize, Route)]) -> bool {
+    let path = to.split('?').next().unwrap_or_default();
+    let takes = |other: &&Route| {
+        let rest = if other.path == "/" { Some(path) } else { path.strip_prefix(other.path.as_str()) };
+        other.host == route.host && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let found = routes.iter().map(|(_, other)| other).filter(takes).max_by_key(|other| other.path.len());
+    to.starts_with('/') && route.methods.is_empty() && found.is_some_and(|found| found.path == route.path)
 }
 
 fn overlap(one: &Route, other: &Route) -> bool {

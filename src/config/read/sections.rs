@@ -82,6 +82,7 @@ pub(super) fn limits(mut section: Section<'_>) -> Limits {
     section.set("tunnel_idle_timeout", duration(SECOND, 7 * DAY), &mut limits.tunnel_idle_timeout);
     section.set("tunnel_lifetime", duration(MINUTE, YEAR), &mut limits.tunnel_lifetime);
     section.set("drain_timeout", duration(ZERO, HOUR), &mut limits.drain_timeout);
+    section.set("handover_timeout", duration(ZERO, DAY), &mut limits.handover_timeout);
     section.finish();
     limits
 }

@@ -91,7 +91,8 @@ fn values_that_the_example_shows_as_defaults_are_the_defaults() {
     // What has no default, and is an example in both. Everything else must be alike, in whatever
     // section: one file writes all of it, the other nothing.
     for config in [&mut example, &mut plain] {
-        (config.routes, config.upstreams, config.error_pages) = Default::default();
+        (config.routes, config.filters) = Default::default();
+        (config.upstreams, config.error_pages) = Default::default();
         config.tls.source = Tls::default().source;
         config.tokens.issuer = Tokens::default().issuer;
     }

@@ -12,6 +12,7 @@ use super::kind::{self, count, duration, list, one_of, text, wrong};
 use super::section::Section;
 use super::sections::host;
 use super::tree::{Node, Value};
+use super::upstream_tls;
 use crate::config::problem::legible;
 use crate::config::upstream::{
     Active, Balance, HEAVIEST, HashBy, MOST_SERVERS, Member, Named, Server, Upstream,
@@ -39,6 +40,7 @@ pub(super) fn upstreams(section: Section<'_>) -> BTreeMap<String, Upstream> {
 fn upstream(mut section: Section<'_>) -> Upstream {
     let (members, names) = servers(&mut section);
     let mut upstream = Upstream { names, ..Upstream::with(members) };
+    (upstream.http2, upstream.tls) = upstream_tls::protocol(&mut section, &upstream.servers);
     upstream.balance = balance(&mut section);
     let passive = &mut upstream.passive;
     section.set("max_fails", count(0, 1000), &mut passive.max_fails);

@@ -7,8 +7,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
+use super::drop_digests;
 use super::encoder::Encoder;
 use super::room::Place;
 use crate::edge::body::{BoxError, Outgoing};
@@ -35,7 +37,7 @@ pub struct Compressed {
     /// Bytes of this turn.
     turn: usize,
     /// What the source ends with.
-    trailers: Option<Frame<Bytes>>,
+    trailers: Option<HeaderMap>,
     _place: Place,
 }
 
@@ -63,7 +65,9 @@ impl Compressed {
             if self.out.len() >= OUT_BYTES || (self.encoder.is_none() && !self.out.is_empty()) {
                 return self.hand_out();
             }
-            let Some(encoder) = &mut self.encoder else { return Poll::Ready(self.trailers.take().map(Ok)) };
+            let Some(encoder) = &mut self.encoder else {
+                return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+            };
             if !self.waiting.is_empty() {
                 if self.turn >= TURN_BYTES {
                     self.turn = 0;
@@ -80,8 +84,8 @@ impl Compressed {
             match Pin::new(&mut self.source).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => self.waiting = data,
-                    Err(trailers) => {
-                        self.trailers = Some(trailers);
+                    Err(frame) => {
+                        self.trailers = frame.into_trailers().ok().and_then(kept);
                         self.end()?;
                     }
                 },
@@ -118,6 +122,12 @@ impl Compressed {
         }
         Ok(())
     }
+}
+
+/// Trailers as they are true of the coded body.
+fn kept(mut trailers: HeaderMap) -> Option<HeaderMap> {
+    drop_digests(&mut trailers);
+    (!trailers.is_empty()).then_some(trailers)
 }
 
 /// Without a copy where nothing is kept yet.

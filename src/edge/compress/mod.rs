@@ -132,13 +132,18 @@ fn change(headers: &mut HeaderMap, coding: Coding) {
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
     headers.remove(CONTENT_LENGTH);
     headers.remove(ACCEPT_RANGES);
-    for digest in ["content-digest", "repr-digest", "digest", "content-md5"] {
-        headers.remove(digest);
-    }
+    drop_digests(headers);
     let tag = headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""));
     let weak = tag.map(|tag| [b"W/", tag.as_bytes()].concat());
     if let Some(Ok(weak)) = weak.map(|weak| HeaderValue::from_bytes(&weak)) {
         headers.insert(ETAG, weak);
+    }
+}
+
+/// Those of the bytes that the application sent; also where they come after the body.
+fn drop_digests(fields: &mut HeaderMap) {
+    for digest in ["content-digest", "repr-digest", "digest", "content-md5"] {
+        fields.remove(digest);
     }
 }
 

@@ -29,6 +29,16 @@ impl TrustedProxies {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
+
+    /// Whether this network holds one of them, or is part of one.
+    pub fn touch(&self, network: &IpNet) -> bool {
+        self.0.iter().any(|trusted| overlap(trusted, network))
+    }
+}
+
+/// Whether one of two networks holds the other.
+pub fn overlap(one: &IpNet, other: &IpNet) -> bool {
+    one.contains(other) || other.contains(one)
 }
 
 /// The client behind a trusted `peer`, and the hops after it (client first, peer last), which is
@@ -103,6 +113,16 @@ mod tests {
     fn with_only_trusted_hops_the_farthest_is_the_client() {
         assert_eq!(walk("10.0.0.1", &["10.0.0.0/8"], &["10.0.0.9, 10.0.0.8"]).0, "10.0.0.9");
         assert_eq!(walk("10.0.0.1", &["10.0.0.0/8"], &[]).0, "10.0.0.1");
+    }
+
+    #[test]
+    fn a_network_touches_those_in_it_and_those_around_it() {
+        let trusted = ["10.0.0.0/8", "2001:db8::1/128"].map(|text| text.parse().unwrap()).to_vec();
+        let touch = |text: &str| TrustedProxies::new(trusted.clone()).touch(&text.parse().unwrap());
+        assert!(
+            touch("10.1.0.0/16") && touch("0.0.0.0/1") && touch("2001:db8::/64") && touch("2001:db8::1/128")
+        );
+        assert!(!touch("11.0.0.0/8") && !touch("2001:db8:0:1::/64") && !touch("2001:db8::2/128"));
     }
 
     #[test]

@@ -54,6 +54,11 @@ pub fn clean(headers: &mut HeaderMap, believed: bool) -> Seen {
     seen
 }
 
+/// Whether a client may say a header of this name, in lower case, and no part of the gate reads it.
+pub fn is_ordinary(name: &str) -> bool {
+    matches!(kind(name, false), Kind::Ordinary)
+}
+
 enum Kind {
     Ordinary,
     Banned,

@@ -8,12 +8,14 @@ pub mod address;
 pub mod blacklist;
 pub mod headers;
 pub mod host;
+pub mod ladder;
 pub mod target;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::time::Duration;
 
-use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, USER_AGENT};
+use http::header::{ALLOW, CONTENT_LENGTH, EXPECT, RETRY_AFTER, USER_AGENT};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
@@ -26,6 +28,7 @@ use super::decisions::Denied;
 use super::forwarding::Forwarding;
 use super::http1::refused::{FramingRefused, TARGET_BYTES};
 use super::incoming::Incoming;
+use super::rates::limiter::whole_seconds;
 use super::respond::{REQUEST_ID, Refused};
 use super::upgrade::Offer;
 use crate::config::limits::Limits;
@@ -78,12 +81,16 @@ pub struct Admitted {
 
 /// A request from a banned address.
 #[derive(Debug)]
-pub struct Banned(Origin);
+pub struct Banned {
+    origin: Origin,
+    /// How much longer, of a ban that the address has earned.
+    pub left: Option<Duration>,
+}
 
 impl Banned {
     /// As the audit log tells it.
     pub fn into_denied(self) -> Denied {
-        Denied { origin: self.0, reason: "blacklisted", target: "guard".into(), caller: None }
+        Denied { origin: self.origin, reason: "blacklisted", target: "guard".into(), caller: None }
     }
 }
 
@@ -173,19 +180,25 @@ pub fn admit(
         return Err(goes_round().into());
     }
     if is_banned(rules.blacklist, peer, client.address, now) {
-        return Err(Stopped::Banned(Banned(origin(&parts, &client, id))));
+        let until = rules.blacklist.ladder().until(client.address, now);
+        let left = until.map(|until| until.since(now));
+        return Err(Stopped::Banned(Banned { origin: origin(&parts, &client, id), left }));
     }
     let plain_path = settle_path(&mut parts)?;
     let offer = may_switch.then(|| Offer::of(&parts.headers)).flatten();
     Ok(Admitted { parts, body, host, plain_path, client, id, hop_by_hop: seen.hop_by_hop, offer })
 }
 
-/// 403 for a banned address.
-pub fn banned() -> Refused {
-    Refused::new(StatusCode::FORBIDDEN, "blacklisted", "Forbidden")
+/// 403 for a banned address, and how much longer it is banned, if that is known.
+pub fn banned(left: Option<Duration>) -> Refused {
+    let refused = Refused::new(StatusCode::FORBIDDEN, "blacklisted", "Forbidden")
         .detail("requests from this address are not accepted")
         .denial(Denial::Blacklist)
-        .closing()
+        .closing();
+    match left {
+        Some(left) => refused.header(RETRY_AFTER, HeaderValue::from(whole_seconds(left))),
+        None => refused,
+    }
 }
 
 /// RFC 5842 §7.2 has the status, RFC 9110 §7.6.3 the reason.
@@ -309,9 +322,19 @@ impl Admitted {
         self.parts.uri.path()
     }
 
+    /// The target: that path, and the query.
+    pub const fn uri(&self) -> &Uri {
+        &self.parts.uri
+    }
+
     /// How a lenient upstream might read the path, where that differs.
     pub fn plain_path(&self) -> Option<&str> {
         self.plain_path.as_deref()
+    }
+
+    /// The request's id.
+    pub const fn id(&self) -> RequestId {
+        self.id
     }
 
     /// The method.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 
@@ -45,6 +46,7 @@ struct Fed {
 struct Pipe {
     piece: Option<Bytes>,
     end: Option<Result<(), Broken>>,
+    trailers: Option<Box<HeaderMap>>,
     wanted: bool,
     gone: bool,
     reader: Option<Waker>,
@@ -116,7 +118,7 @@ impl Fed {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         match pipe.end {
-            Some(Ok(())) => Poll::Ready(None),
+            Some(Ok(())) => Poll::Ready(pipe.trailers.take().map(|trailers| Ok(Frame::trailers(*trailers)))),
             Some(Err(broken)) => Poll::Ready(Some(Err(broken))),
             None => {
                 pipe.reader = Some(cx.waker().clone());
@@ -183,6 +185,11 @@ impl Feed {
         let reader = pipe.reader.take();
         drop(pipe);
         reader.into_iter().for_each(Waker::wake);
+    }
+
+    /// What follows the last piece.
+    pub fn trail(&self, trailers: HeaderMap) {
+        self.pipe.lock().trailers = Some(Box::new(trailers));
     }
 
     /// The end.

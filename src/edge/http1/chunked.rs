@@ -1,17 +1,21 @@
 //! The chunked coding (RFC 9112 §7.1), read strictly: plain hexadecimal sizes, CR LF after every line and
-//! every chunk. Extensions are passed over and trailers judged and dropped, both within bounds.
+//! every chunk. Extensions are passed over and trailers kept for whoever asks for them, both within bounds.
 
 use bytes::{Buf, BytesMut};
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue};
 use memchr::memchr;
 
 use super::decode::Step;
+use super::encode::write_line;
 use super::lines::{has_control, number, split, without_end};
 use super::refused::FramingRefused;
+use crate::edge::trailers::{MOST_BYTES, MOST_LINES};
 
 /// Longest line between chunks, bytes.
 const LINE_BYTES: usize = 16 * 1024;
-/// Most bytes of extensions and trailers in one body: nobody reads them, so nobody may send them for ever.
-const ASIDE_BYTES: usize = 16 * 1024;
+/// Most bytes of extensions and trailers in one body: nobody may send them for ever.
+const ASIDE_BYTES: usize = MOST_BYTES;
 
 /// With this much of it together a piece of a body is handed on.
 const TOGETHER_BYTES: usize = 4 * 1024;
@@ -21,6 +25,8 @@ const TOGETHER_BYTES: usize = 4 * 1024;
 pub struct Chunked {
     state: State,
     aside: usize,
+    /// Boxed, as they are rare.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 #[derive(Debug, Default)]
@@ -80,8 +86,9 @@ impl Chunked {
                     if line.is_empty() {
                         self.state = State::Over;
                     } else {
-                        split(line)?;
+                        let (name, value) = field(line)?;
                         self.set_aside(end)?;
+                        self.keep(name, value)?;
                     }
                     buffer.advance(end);
                 }
@@ -104,10 +111,31 @@ impl Chunked {
         }
     }
 
+    /// What followed the last chunk, if anything did.
+    pub fn take_trailers(&mut self) -> Option<HeaderMap> {
+        self.trailers.take().map(|trailers| *trailers)
+    }
+
+    fn keep(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), FramingRefused> {
+        let trailers = self.trailers.get_or_insert_default();
+        if trailers.len() >= MOST_LINES {
+            return Err(FramingRefused::Chunk);
+        }
+        trailers.try_append(name, value).map_err(|_| FramingRefused::Chunk)?;
+        Ok(())
+    }
+
     const fn set_aside(&mut self, bytes: usize) -> Result<(), FramingRefused> {
         self.aside += bytes;
         if self.aside > ASIDE_BYTES { Err(FramingRefused::Chunk) } else { Ok(()) }
     }
+}
+
+fn field(line: &[u8]) -> Result<(HeaderName, HeaderValue), FramingRefused> {
+    let (colon, start, end) = split(line)?;
+    let name = HeaderName::from_bytes(line.get(..colon).unwrap_or_default());
+    let value = HeaderValue::from_bytes(line.get(start..end).unwrap_or_default());
+    name.ok().zip(value.ok()).ok_or(FramingRefused::Header)
 }
 
 fn line_end(buffer: &[u8]) -> Result<Option<usize>, FramingRefused> {
@@ -139,3 +167,12 @@ pub fn write_size(out: &mut Vec<u8>, mut size: usize) {
 pub const CHUNK_END: &[u8] = b"\r\n";
 /// The end of a body, without trailers.
 pub const BODY_END: &[u8] = b"0\r\n\r\n";
+
+/// Writes the end of a body that has trailers.
+pub fn write_end(out: &mut Vec<u8>, trailers: &HeaderMap) {
+    out.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers {
+        write_line(out, name.as_str().as_bytes(), value.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}

@@ -63,7 +63,7 @@ pub(super) struct Wire<T> {
     pub(super) outbox: Outbox,
     pub(super) scratch: Rc<Scratch>,
     /// No request after the one under way.
-    pub(super) finishing: bool,
+    pub(super) finishing: Option<Farewell>,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
@@ -119,15 +119,19 @@ where
         limits: HeadLimits,
         (activity, scratch): (Rc<Activity>, Rc<Scratch>),
     ) -> Self {
-        let wire = Wire { io, inbox: BytesMut::new(), outbox: Outbox::default(), scratch, finishing: false };
+        let wire = Wire { io, inbox: BytesMut::new(), outbox: Outbox::default(), scratch, finishing: None };
         Self { wire, service, limits, activity, state: State::Head(Partial::default()), served: false }
     }
 
     /// Takes no request after the one under way. A client that has connected and not asked yet may do so
-    /// once, unless it has been silent for too long.
+    /// once, unless it has been silent for too long; any may where another process takes over.
     pub fn finish(mut self: Pin<&mut Self>, why: Farewell) {
-        self.wire.finishing = true;
-        self.served |= why == Farewell::Silence;
+        self.wire.finishing = Some(why);
+        match why {
+            Farewell::Drain => {}
+            Farewell::Silence => self.served = true,
+            Farewell::HandOver => self.served = false,
+        }
     }
 
     /// The stream, and what was read of it and not used: after it switched, the other protocol's.
@@ -148,7 +152,7 @@ where
             if wire.inbox.is_empty() {
                 // At rest it holds nothing.
                 wire.inbox = BytesMut::new();
-                if wire.finishing && self.served {
+                if wire.finishing.is_some() && self.served {
                     return Poll::Ready(State::Closing);
                 }
             } else {
@@ -178,7 +182,7 @@ where
         let partial = self.take_partial();
         let inbox = &mut self.wire.inbox;
         let bytes = take(inbox, size as u64).unwrap_or_default();
-        let Head { parts, length, keeps, expects, switches } = match partial.finish(&bytes) {
+        let Head { parts, length, keeps, expects, switches, trailers } = match partial.finish(&bytes) {
             Ok(head) => head,
             Err(breach) => return self.refuse(breach),
         };
@@ -194,7 +198,7 @@ where
                 (body, Some(Upload { decoder, feed, expects, broken: false }))
             }
         };
-        let asked = Asked::by(&parts.method, parts.version);
+        let asked = Asked::by(&parts.method, parts.version).taking(trailers);
         let request = Request::from_parts(parts, Incoming::Http1(body));
         self.serve(Arrived { request, breach: None, switches }, asked, keeps, upload)
     }

@@ -1,6 +1,7 @@
 //! A message's body out of the bytes that follow its head, whatever says where it ends.
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 
 use super::chunked::Chunked;
 use super::head::Length;
@@ -47,6 +48,14 @@ impl Decoder {
             })),
             Self::Chunked(chunked) => chunked.next(buffer),
             Self::ToEnd => Ok(take(buffer, u64::MAX).map_or(Step::More, Step::Data)),
+        }
+    }
+
+    /// What followed the body, once it was read whole.
+    pub fn take_trailers(&mut self) -> Option<HeaderMap> {
+        match self {
+            Self::Chunked(chunked) => chunked.take_trailers(),
+            Self::Exact(_) | Self::ToEnd => None,
         }
     }
 

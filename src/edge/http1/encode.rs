@@ -28,12 +28,20 @@ pub struct Asked {
     pub head: bool,
     /// Over HTTP/1.0.
     pub http10: bool,
+    /// Whoever asks would see trailers.
+    pub trailers: bool,
 }
 
 impl Asked {
     /// By this request.
     pub fn by(method: &Method, version: Version) -> Self {
-        Self { head: *method == Method::HEAD, http10: version == Version::HTTP_10 }
+        Self { head: *method == Method::HEAD, http10: version == Version::HTTP_10, trailers: false }
+    }
+
+    /// The same, by one that said whether it would see trailers.
+    pub const fn taking(mut self, trailers: bool) -> Self {
+        self.trailers = trailers;
+        self
     }
 
     /// How the body of a response ends, of which perhaps the size is known.

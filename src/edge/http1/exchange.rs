@@ -17,6 +17,7 @@ use super::decode::{Decoder, Step};
 use super::encode::{Asked, Ending, says_close, write_head};
 use super::pump::{Pump, Unpumped};
 use crate::edge::body::Outgoing;
+use crate::edge::connection::Farewell;
 
 /// Most bytes of an unread body that are passed over so that the connection can go on.
 pub(super) const PASSED_OVER_BYTES: u64 = 64 * 1024;
@@ -97,6 +98,9 @@ impl Upload {
                     }
                 }
                 Ok(Step::End) => {
+                    if let Some(trailers) = self.decoder.take_trailers() {
+                        self.feed.trail(trailers);
+                    }
                     self.feed.end(Ok(()));
                     return Ok(true);
                 }
@@ -169,11 +173,13 @@ impl<F: Future<Output = Response<Outgoing>>> Exchange<F> {
         let size = body.size_hint().exact();
         let ending = self.asked.ending(parts.status, size);
         let switched = parts.status == StatusCode::SWITCHING_PROTOCOLS && self.switches;
-        self.keeps = self.keeps && ending != Ending::Close && self.can_go_on(&parts, wire.finishing);
+        self.keeps =
+            self.keeps && ending != Ending::Close && self.can_go_on(&parts, wire.finishing.is_some());
         let scratch = &wire.scratch;
         let how = (ending, size, self.keeps);
         write_head(wire.outbox.buffer(scratch), &parts, self.asked, how, scratch);
-        Sending { body: Pump::new(body, ending), switched, failed: None }
+        let body = Pump::new(body, ending).trailing(self.asked.trailers);
+        Sending { body, switched, failed: None }
     }
 
     fn can_go_on(&self, parts: &Parts, finishing: bool) -> bool {
@@ -187,7 +193,8 @@ impl<F: Future<Output = Response<Outgoing>>> Exchange<F> {
             return After::Switched;
         }
         match self.upload.take() {
-            _ if !self.keeps || wire.finishing => After::Close,
+            // Whoever was told that the connection is kept may be asking on it by now.
+            _ if !self.keeps || wire.finishing.is_some_and(|why| why != Farewell::HandOver) => After::Close,
             Some(upload) if upload.can_be_passed_over() => After::Rest(upload.decoder),
             Some(_) => After::Close,
             None => After::Next,
@@ -243,7 +250,9 @@ pub(super) fn poll_rest<T: AsyncRead + AsyncWrite + Unpin>(
                 Some(after) => *left = after,
                 None => return Poll::Ready(false),
             },
-            Ok(Step::More) if wire.finishing => return Poll::Ready(false),
+            Ok(Step::More) if wire.finishing.is_some_and(|why| why != Farewell::HandOver) => {
+                return Poll::Ready(false);
+            }
             Ok(Step::More) => match ready!(wire.poll_fill(cx)) {
                 Ok(bytes) if bytes > 0 => {}
                 _ => return Poll::Ready(false),

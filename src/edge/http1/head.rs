@@ -38,6 +38,8 @@ pub struct Head {
     pub keeps: bool,
     /// Whether it waits for a 100 before it sends the body.
     pub expects: bool,
+    /// Whether the client would see trailers (RFC 9110 §10.1.4).
+    pub trailers: bool,
     /// Whether it asks to switch protocols. Only a request without a body can.
     pub switches: bool,
 }
@@ -62,6 +64,7 @@ struct Said {
     length: Option<u64>,
     chunked: bool,
     upgrade: bool,
+    trailers: bool,
     expects: bool,
     close: bool,
     keep_alive: bool,
@@ -135,12 +138,12 @@ impl Partial {
     /// The head that [`Self::read`] found complete, in exactly its bytes.
     pub fn finish(self, head: &Bytes) -> Result<Head, FramingRefused> {
         let parts = self.parts(head)?;
-        let Said { upgrade, expects, close, keep_alive, .. } = self.said;
+        let Said { upgrade, trailers, expects, close, keep_alive, .. } = self.said;
         let http10 = parts.version == Version::HTTP_10;
         let length = self.said.length()?;
         let keeps = !close && (!http10 || keep_alive);
         let switches = upgrade && length == Length::Exact(0);
-        Ok(Head { parts, length, keeps, expects: expects && !http10, switches })
+        Ok(Head { parts, length, keeps, expects: expects && !http10, trailers, switches })
     }
 
     /// What there is of a head that broke, as a request that can be named and counted.
@@ -159,6 +162,12 @@ impl Partial {
         parts.headers = self.fields.map(head, |_| false)?;
         Ok(parts)
     }
+}
+
+/// Whether a `TE` names trailers, by themselves: no other coding of it is used.
+pub fn says_trailers(value: &[u8]) -> bool {
+    let mut members = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    members.any(|member| member.eq_ignore_ascii_case(b"trailers"))
 }
 
 impl Said {
@@ -188,6 +197,7 @@ impl Said {
                 self.close |= member.eq_ignore_ascii_case(b"close");
                 self.keep_alive |= member.eq_ignore_ascii_case(b"keep-alive");
             }),
+            2 if name.eq_ignore_ascii_case(b"te") => self.trailers |= says_trailers(value),
             6 if name.eq_ignore_ascii_case(b"expect") => {
                 self.expects |= value.eq_ignore_ascii_case(b"100-continue");
             }

@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use http::HeaderMap;
 use tokio::io::AsyncWrite;
 
-use super::chunked::{BODY_END, CHUNK_END, write_size};
+use super::chunked::{BODY_END, CHUNK_END, write_end, write_size};
 use super::scratch::Scratch;
 
 /// Pieces up to this are copied: cheaper than a write of their own, or a third of one.
@@ -65,6 +66,11 @@ impl Outbox {
         } else {
             self.tail = LAST_CHUNK_END;
         }
+    }
+
+    /// Adds the end of a chunked body that has trailers. Only while there is room: they go into the buffer.
+    pub fn add_trailers(&mut self, trailers: &HeaderMap, scratch: &Scratch) {
+        write_end(self.buffer(scratch), trailers);
     }
 
     /// Bytes that its buffer has room for.

@@ -26,11 +26,12 @@ pub struct Pump<B> {
     body: Option<B>,
     ending: Ending,
     left: u64,
+    trails: bool,
 }
 
 impl<B> Default for Pump<B> {
     fn default() -> Self {
-        Self { body: None, ending: Ending::NoBody, left: 0 }
+        Self { body: None, ending: Ending::NoBody, left: 0, trails: false }
     }
 }
 
@@ -48,7 +49,23 @@ impl<B: Body<Data = Bytes> + Unpin> Pump<B> {
 
     const fn of(body: Option<B>, ending: Ending) -> Self {
         let left = if let Ending::Exact(size) = ending { size } else { 0 };
-        Self { body, ending, left }
+        Self { body, ending, left, trails: false }
+    }
+
+    /// Whether trailers go with it, where the framing has a place for them.
+    pub const fn trailing(mut self, trails: bool) -> Self {
+        self.trails = trails;
+        self
+    }
+
+    /// The body itself, for another way to send it.
+    pub const fn take_body(&mut self) -> Option<B> {
+        self.body.take()
+    }
+
+    /// And back, if none of it was sent.
+    pub fn put_back(&mut self, body: B) {
+        self.body = Some(body);
     }
 
     /// Whether all of it was fetched.
@@ -67,16 +84,18 @@ impl<B: Body<Data = Bytes> + Unpin> Pump<B> {
         while let Some(body) = &mut self.body
             && outbox.has_room()
         {
-            let frame = match Pin::new(&mut *body).poll_frame(cx) {
+            let (data, trailers) = match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Pending => return Ok(true),
                 Poll::Ready(Some(Err(error))) => return Err(Unpumped::Body(error)),
-                Poll::Ready(Some(Ok(frame))) => Some(frame),
-                Poll::Ready(None) => None,
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => (Some(data), None),
+                    Err(frame) => (None, frame.into_trailers().ok()),
+                },
+                Poll::Ready(None) => (None, None),
             };
-            let over = frame.is_none() || body.is_end_stream();
-            // Trailers end here: nothing announced them, and hop-by-hop headers do not pass.
-            let data = frame.and_then(|frame| frame.into_data().ok()).filter(|data| !data.is_empty());
-            if let Some(data) = data {
+            // Nothing follows trailers.
+            let over = data.is_none() || body.is_end_stream();
+            if let Some(data) = data.filter(|data| !data.is_empty()) {
                 if let Ending::Exact(_) = self.ending {
                     let left = self.left.checked_sub(data.len() as u64);
                     self.left = left.ok_or(Unpumped::Length)?;
@@ -86,7 +105,10 @@ impl<B: Body<Data = Bytes> + Unpin> Pump<B> {
             if over {
                 self.body = None;
                 if chunked {
-                    outbox.add_end(scratch);
+                    match trailers.filter(|_| self.trails) {
+                        Some(trailers) => outbox.add_trailers(&trailers, scratch),
+                        None => outbox.add_end(scratch),
+                    }
                 }
                 if self.left > 0 {
                     return Err(Unpumped::Length);

@@ -10,12 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::http2::flow::Flow as Http2Flow;
 use super::pool::Lease;
-use super::send::{Broke, Rest, Stuck};
+use super::send::{Broke, Rest, Stuck, Tail};
 use crate::edge::body::{BodyError, BoxError, Stall};
 use crate::edge::http1::decode::{Decoder, Step};
 use crate::edge::http1::refused::AnswerRefused;
 use crate::edge::http1::scratch::{READ_BYTES, Scratch};
+use crate::edge::trailers;
 use crate::edge::watch::Watched;
 
 /// Most bytes of an answer read at once. It is also what an HTTP/2 client must take in each `stall_timeout` (see
@@ -35,6 +37,8 @@ enum Source {
     Whole(Bytes),
     /// It comes.
     Flow(Box<Flow>),
+    /// It comes over HTTP/2.
+    Http2(Box<Http2Flow>),
     /// It broke off.
     Over,
 }
@@ -51,13 +55,18 @@ struct Flow {
 }
 
 impl UpstreamBody {
-    /// What comes over `lease` after a head, with patience of `stall`, for as long as it may.
-    pub fn new(
-        mut rest: Rest,
-        lease: Lease,
-        (stall, scratch): (Duration, &Rc<Scratch>),
-        watched: Watched,
-    ) -> Self {
+    /// What comes after a head, with patience of `stall`, for as long as it may.
+    pub fn new(tail: Tail, (stall, scratch): (Duration, &Rc<Scratch>), watched: Watched) -> Self {
+        let (mut rest, lease) = match tail {
+            Tail::Http1(rest, lease) => (rest, lease),
+            Tail::Http2(flow) if flow.is_empty() => {
+                return Self { source: Source::Whole(Bytes::new()), watched };
+            }
+            Tail::Http2(mut flow) => {
+                flow.stall = Stall::new(stall);
+                return Self { source: Source::Http2(flow), watched };
+            }
+        };
         let whole = match rest.body {
             Decoder::Exact(left) if left <= rest.inbox.len() as u64 => {
                 let at = usize::try_from(left).unwrap_or_default();
@@ -77,6 +86,32 @@ impl UpstreamBody {
             }
         };
         Self { source, watched }
+    }
+
+    fn poll_http2(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Source::Http2(flow) = &mut self.source else { return Poll::Ready(None) };
+        match flow.poll_frame(cx) {
+            Poll::Pending => {
+                if let Poll::Ready(cut) = self.watched.poll_cut(cx) {
+                    return self.broken(BodyError::Cut(cut));
+                }
+                ready!(flow.stall.poll(cx));
+                self.broken(BodyError::Stalled)
+            }
+            Poll::Ready(Ok(Some(frame))) => {
+                let over = frame.is_trailers();
+                flow.stall.progress(frame.data_ref().map_or(0, |data| data.len() as u64));
+                if over {
+                    self.end();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Ok(None)) => {
+                self.end();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Err(error)) => self.broken(error),
+        }
     }
 
     fn broken(&mut self, why: impl Into<BoxError>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
@@ -161,6 +196,7 @@ impl Body for UpstreamBody {
                 return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))));
             }
             Source::Flow(flow) => flow,
+            Source::Http2(_) => return self.poll_http2(cx),
             Source::Over => return Poll::Ready(None),
         };
         match flow.poll_piece(cx) {
@@ -179,8 +215,9 @@ impl Body for UpstreamBody {
                 Poll::Ready(Some(Ok(Frame::data(piece))))
             }
             Poll::Ready(Ok(None)) => {
+                let trailers = flow.rest.body.take_trailers().and_then(trailers::of_answer);
                 self.end();
-                Poll::Ready(None)
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
             }
             Poll::Ready(Err(error)) => self.broken(error),
         }
@@ -189,7 +226,7 @@ impl Body for UpstreamBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Whole(bytes) => bytes.is_empty(),
-            Source::Flow(_) => false,
+            Source::Flow(_) | Source::Http2(_) => false,
             Source::Over => true,
         }
     }
@@ -198,6 +235,7 @@ impl Body for UpstreamBody {
         match &self.source {
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Flow(flow) => flow.rest.body.left().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Source::Http2(flow) => flow.left().map_or_else(SizeHint::default, SizeHint::with_exact),
             Source::Over => SizeHint::with_exact(0),
         }
     }

@@ -5,6 +5,7 @@
 //! | what happened | was anything sent? | then |
 //! |---|---|---|
 //! | no connection | no | another server |
+//! | over HTTP/2 the server says that it has not looked at the request (`REFUSED_STREAM`, or beyond a `GOAWAY`) | perhaps | another server (after a `GOAWAY` the same, if there is no other), unless some of its body is gone |
 //! | a kept-alive connection turned out to be closed | no | a fresh one to the same server |
 //! | the connection went away before any byte of a response | yes, or in part | another server (or a fresh connection, if there is none and this one was kept alive), if the method is idempotent and there is no body |
 //! | no response in time, a response that is none | yes | never |
@@ -12,6 +13,7 @@
 //! The second costs the server nothing and is free; the others are in the group's retry budget. Nothing
 //! is tried again after a response's head.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::RETRY_AFTER;
@@ -19,8 +21,9 @@ use http::{HeaderValue, Response, StatusCode};
 
 use super::Proxy;
 use super::connect::{self, ConnectError};
-use super::pool::Lease;
-use super::send::{Failed, Outbound, Rest};
+use super::http2::mux::Mux;
+use super::pool::{Lease, Place};
+use super::send::{Failed, Outbound, Tail};
 use crate::edge::body::Upload;
 use crate::edge::respond::Refused;
 use crate::edge::upstream::local::{Flight, Group, NoServer};
@@ -37,8 +40,8 @@ pub(super) struct Asked<'a> {
     pub upload: Option<&'a Arc<Upload>>,
 }
 
-/// An answer, the connection it comes over, and the server's account of it.
-pub(super) type Exchanged = (Response<Rest>, Lease, Flight);
+/// An answer, and the server's account of it.
+pub(super) type Exchanged = (Response<Tail>, Flight);
 
 /// One server did not answer.
 struct Miss {
@@ -64,7 +67,7 @@ impl Proxy<'_> {
     ) -> Result<Exchanged, Refused> {
         let flight = asked.group.begin(asked.key).await.map_err(|none| self.no_server(none))?;
         match self.attempt(asked, &flight, &mut outbound, false).await {
-            Ok((response, lease)) => Ok((response, lease, flight)),
+            Ok(response) => Ok((response, flight)),
             // Boxed, as all that is rare: every request would have room for it otherwise.
             Err(miss) => Box::pin(self.elsewhere(asked, flight, (outbound, miss))).await,
         }
@@ -96,7 +99,7 @@ impl Proxy<'_> {
             }
             self.counters.upstream_retries.up();
             miss = match self.attempt(asked, &flight, &mut outbound, fresh).await {
-                Ok((response, lease)) => return Ok((response, lease, flight)),
+                Ok(response) => return Ok((response, flight)),
                 Err(miss) => miss,
             };
         }
@@ -106,11 +109,15 @@ impl Proxy<'_> {
     /// Asks one server: over a connection that was kept, unless it must be a fresh one.
     async fn attempt(
         self,
-        Asked { upload, .. }: Asked<'_>,
+        asked: Asked<'_>,
         flight: &Flight,
         outbound: &mut Outbound,
         fresh: bool,
-    ) -> Result<(Response<Rest>, Lease), Miss> {
+    ) -> Result<Response<Tail>, Miss> {
+        if flight.pool().way().http2 {
+            return Box::pin(self.attempt_http2(asked, flight, outbound)).await;
+        }
+        let Asked { upload, .. } = asked;
         if let Some(lease) = (!fresh).then(|| flight.pool().take()).flatten() {
             self.counters.upstream_reuses.up();
             match self.send(lease, outbound, upload).await {
@@ -123,17 +130,7 @@ impl Proxy<'_> {
                 Err(failed) => return Err(missed(flight, failed, (outbound, upload), true)),
             }
         }
-        let lease = match Box::pin(self.connect(flight)).await {
-            Ok(lease) => lease,
-            // Another server would find no room either.
-            Err(error @ ConnectError::Full) => {
-                return Err(Miss { why: Why::Unreachable(error), again: false, stale: false });
-            }
-            Err(error) => {
-                flight.failed(&error.to_string());
-                return Err(Miss { why: Why::Unreachable(error), again: true, stale: false });
-            }
-        };
+        let lease = Box::pin(self.connect(flight)).await.map_err(|error| unreached(flight, error))?;
         match self.send(lease, outbound, upload).await {
             Ok(answered) => {
                 flight.answered();
@@ -143,18 +140,70 @@ impl Proxy<'_> {
         }
     }
 
+    /// The same over HTTP/2, where one connection serves many requests.
+    async fn attempt_http2(
+        self,
+        Asked { upload, .. }: Asked<'_>,
+        flight: &Flight,
+        outbound: &mut Outbound,
+    ) -> Result<Response<Tail>, Miss> {
+        let (muxes, secure) = (flight.pool().muxes(), flight.pool().way().tls.is_some());
+        if let Some(ticket) = muxes.find() {
+            self.counters.upstream_reuses.up();
+            match self.send_http2((ticket, secure), outbound, upload).await {
+                Ok(answered) => {
+                    flight.answered();
+                    return Ok(answered);
+                }
+                // Nothing was asked of the server: it has closed the connection, as it may.
+                Err(Failed::Unsent(_)) => self.counters.upstream_retries.up(),
+                Err(failed) => return Err(missed(flight, failed, (outbound, upload), true)),
+            }
+        }
+        let ticket = muxes.make(async || self.open_http2(flight).await).await;
+        let ticket = ticket.map_err(|error| unreached(flight, error))?;
+        match self.send_http2((ticket, secure), outbound, upload).await {
+            Ok(answered) => {
+                flight.answered();
+                Ok(answered)
+            }
+            Err(failed) => Err(missed(flight, failed, (outbound, upload), false)),
+        }
+    }
+
+    async fn open_http2(self, flight: &Flight) -> Result<Rc<Mux>, ConnectError> {
+        let (pool, patience) = (flight.pool(), self.limits.connect_timeout);
+        let place = self.place(flight)?;
+        let opening = async {
+            let socket = connect::open(pool.server(), pool.way()).await?;
+            Mux::open(socket, place).await
+        };
+        let opened = tokio::time::timeout(patience, opening).await;
+        let opened = opened.map_err(|_| ConnectError::Timeout(patience)).and_then(|opened| Ok(opened?));
+        if let Err(error) = &opened {
+            tracing::warn!(server = %pool.server(), %error, "an application server cannot be connected to");
+        }
+        opened
+    }
+
     async fn connect(self, flight: &Flight) -> Result<Lease, ConnectError> {
+        let (pool, place) = (flight.pool(), self.place(flight)?);
+        let made = connect::connect(pool, place, self.limits.connect_timeout).await;
+        if let Err(error) = &made {
+            tracing::warn!(server = %pool.server(), %error, "an application server cannot be connected to");
+        }
+        made
+    }
+
+    /// Room for one more connection.
+    fn place(self, flight: &Flight) -> Result<Place, ConnectError> {
         let pool = flight.pool();
         // An idle connection, whosever it is, makes room for one that is needed.
         let make_room = || self.groups.iter().any(Group::close_idle);
         let place = pool.place(false).or_else(|| make_room().then(|| pool.place(true)).flatten());
         let place = place.ok_or(ConnectError::Full)?;
         self.counters.upstream_connects.up();
-        let made = connect::connect(pool, place, self.limits.connect_timeout).await;
-        if let Err(error) = &made {
-            tracing::warn!(server = %pool.server(), %error, "an application server cannot be connected to");
-        }
-        made
+        Ok(place)
     }
 
     fn refuse(self, why: &Why) -> Refused {
@@ -210,6 +259,16 @@ impl Proxy<'_> {
     }
 }
 
+/// There is no connection.
+fn unreached(flight: &Flight, error: ConnectError) -> Miss {
+    // Another server would find no room either.
+    let again = !matches!(error, ConnectError::Full);
+    if again {
+        flight.failed(&error.to_string());
+    }
+    Miss { why: Why::Unreachable(error), again, stale: false }
+}
+
 /// It did not come to an answer; `kept` says whether over a connection that had been idle.
 fn missed(
     flight: &Flight,
@@ -218,11 +277,14 @@ fn missed(
     kept: bool,
 ) -> Miss {
     let again = outbound.may_go_again(&failed);
-    let stale = kept && matches!(failed, Failed::Gone(_));
+    // A server that is leaving may be back: another process of it, on a connection of its own.
+    let leaving = matches!(failed, Failed::Unprocessed { leaving: true, .. });
+    let stale = leaving || (kept && matches!(failed, Failed::Gone(_)));
     match &failed {
         // What the client did is not the server's fault, nor that what had been idle was closed.
-        Failed::Body(_) | Failed::Length => {}
-        Failed::Gone(_) if stale => {}
+        Failed::Body(_) | Failed::Length | Failed::Unsayable => {}
+        Failed::Gone(_) | Failed::Unprocessed { .. } if stale => {}
+        Failed::Unprocessed { error, .. } => flight.failed(&format!("it refuses requests: {error}")),
         // Over a fresh connection: the server closes whatever is opened.
         Failed::Unsent(error) | Failed::Gone(error) => {
             flight.failed(&format!("the application closed the connection: {error}"));

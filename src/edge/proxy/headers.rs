@@ -15,10 +15,11 @@ use memchr::memmem;
 use crate::edge::forwarding::{Forwarding, Whence};
 use crate::edge::guard::Client;
 use crate::edge::http1::encode::{Ending, write_line};
+use crate::edge::http1::head::says_trailers;
 use crate::edge::http1::response::ends_here;
 use crate::edge::identity::Identity;
 
-/// `TE: trailers` goes too: the next hop is HTTP/1.1, where trailers need more than that.
+/// `TE: trailers` goes too, and is said anew: `Connection` has to name it over HTTP/1.1 (RFC 9110 §10.1.4).
 const HOP_BY_HOP: [HeaderName; 10] = [
     CONNECTION,
     HeaderName::from_static("http2-settings"),
@@ -80,12 +81,14 @@ pub struct Told {
     identity: Option<Identity>,
     offer: Option<HeaderValue>,
     authorized_here: bool,
+    trailers: bool,
 }
 
 impl Told {
     /// What is told with these headers of a client's, which lose what only a map can tell: headers that `Connection`
     /// names, and cookies. `hop_by_hop`: the guard saw headers that end here.
     pub fn new(headers: &mut HeaderMap, hop_by_hop: bool, said: Said<'_>) -> Self {
+        let trailers = hop_by_hop && headers.get_all(TE).iter().any(|te| says_trailers(te.as_bytes()));
         if hop_by_hop {
             drop_named(headers);
         }
@@ -98,13 +101,35 @@ impl Told {
             identity,
             offer: offer.cloned(),
             authorized_here,
+            trailers,
         }
     }
 
-    /// Writes all of them.
+    /// Writes all of them, for HTTP/1.1.
     pub fn write(&self, headers: &HeaderMap, out: &mut Vec<u8>) {
+        write_line(out, b"host", self.host.as_bytes());
+        self.write_lasting(headers, out);
+        if let Some(offer) = &self.offer {
+            out.extend_from_slice(b"connection: upgrade\r\n");
+            write_line(out, b"upgrade", offer.as_bytes());
+        } else if self.trailers {
+            out.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
+        }
+    }
+
+    /// `Host`, as the client sent it.
+    pub const fn host(&self) -> &HeaderValue {
+        &self.host
+    }
+
+    /// Whether the client would see trailers.
+    pub const fn takes_trailers(&self) -> bool {
+        self.trailers
+    }
+
+    /// Writes those that are the same in every version, without the host.
+    pub fn write_lasting(&self, headers: &HeaderMap, out: &mut Vec<u8>) {
         let host = self.host.as_bytes();
-        write_line(out, b"host", host);
         for (name, value) in headers {
             if !self.replaces(name.as_str()) {
                 write_line(out, name.as_str().as_bytes(), value.as_bytes());
@@ -114,10 +139,6 @@ impl Told {
         write_line(out, b"x-request-id", self.request_id.as_bytes());
         if let Some(identity) = &self.identity {
             out.extend_from_slice(identity.lines());
-        }
-        if let Some(offer) = &self.offer {
-            out.extend_from_slice(b"connection: upgrade\r\n");
-            write_line(out, b"upgrade", offer.as_bytes());
         }
     }
 

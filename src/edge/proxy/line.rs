@@ -5,13 +5,14 @@
 
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Sleep;
+use tokio_rustls::client::TlsStream;
 
 use super::pool::Place;
 use crate::edge::http1::scratch::{READ_BYTES, Scratch};
@@ -24,6 +25,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// On this machine.
     Unix(UnixStream),
+    /// Either of them, over TLS.
+    Tls(Box<TlsStream<Self>>),
 }
 
 /// Calls the same method of whichever socket it is.
@@ -32,17 +35,33 @@ macro_rules! either {
         match $socket {
             Self::Tcp($io) => $call,
             Self::Unix($io) => $call,
+            Self::Tls($io) => $call,
         }
     };
 }
 
 impl Socket {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, io => io.poll_read_ready(cx))
+        match self {
+            Self::Tcp(io) => io.poll_read_ready(cx),
+            Self::Unix(io) => io.poll_read_ready(cx),
+            // It may have decrypted more than it was asked for.
+            Self::Tls(_) => Poll::Ready(Ok(())),
+        }
     }
 
-    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        either!(self, io => io.try_read(buffer))
+    /// Nothing was said, nor is it at its end.
+    fn is_silent(&mut self) -> bool {
+        let said = match self {
+            Self::Tcp(io) => io.try_read(&mut [0]),
+            Self::Unix(io) => io.try_read(&mut [0]),
+            // What TLS says for itself, tickets above all, is nothing said.
+            Self::Tls(io) => {
+                let (mut byte, mut cx) = ([0], Context::from_waker(Waker::noop()));
+                return Pin::new(io).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending();
+            }
+        };
+        matches!(said, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
@@ -104,9 +123,8 @@ impl Line {
     /// unasked would be taken for the answer to the next request (response-queue poisoning).
     ///
     /// The kernel is asked only if it has reported something, so that looking costs no system call.
-    pub fn is_quiet(&self) -> bool {
-        let said = self.socket.try_read(&mut [0]);
-        matches!(said, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    pub fn is_quiet(&mut self) -> bool {
+        self.socket.is_silent()
     }
 
     /// Begins a request.

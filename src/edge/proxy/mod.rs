@@ -4,10 +4,11 @@
 //! `exchange`'s, what becomes of a request to switch protocols `switch`'s.
 
 pub mod answer;
-mod connect;
+pub mod connect;
 mod exchange;
 pub mod headers;
-mod line;
+pub mod http2;
+pub mod line;
 pub mod pool;
 mod send;
 mod switch;
@@ -17,29 +18,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
+use http::header::HeaderName;
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 
 use self::answer::UpstreamBody;
 use self::exchange::Asked;
 use self::headers::{Said, Told};
-use self::pool::Lease;
-use self::send::{Failed, Outbound, Rest};
+use self::send::{Failed, Outbound, Tail};
 use self::switch::Asking;
 use super::authenticate::{Stopped, Vetted, Who};
 use super::body::{BodyError, Outgoing, RequestBody};
 use super::decisions::Denied;
 use super::forwarding::Forwarding;
+use super::guard::Client;
 use super::http1::body::Broken;
 use super::http1::scratch::Scratch;
 use super::identity::{self, Identities};
 use super::incoming::{Incoming, IncomingError};
 use super::respond::Refused;
+use super::shape::Shape;
+use super::shape::headers::Facts;
 use super::upstream::local::{Flight, Group};
 use super::watch::{Grounds, Watched, Watchlist};
 use crate::config::limits::Limits;
 use crate::config::route::RouteAuth;
 use crate::observe::metrics::{EdgeCounters, UpstreamFailure};
+
+const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// What the proxy works with.
 #[derive(Clone, Copy)]
@@ -95,30 +102,25 @@ impl Proxy<'_> {
             return Box::pin(self.switch(group, (request, key), asking, watched)).await;
         }
         let asked = Asked { group, key, upload: upload.as_ref() };
-        let (response, lease, flight) = self.exchange(asked, request).await?;
+        let (response, flight) = self.exchange(asked, request).await?;
         // Nothing was asked for, so there is nothing to switch to.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.broken("the application answered 101 without being asked").into());
         }
-        Ok(self.answer(response, (lease, flight), watched))
+        Ok(self.answer(response, flight, watched))
     }
 
     /// A response that has a body, or might have.
-    fn answer(
-        self,
-        response: Response<Rest>,
-        (lease, flight): (Lease, Flight),
-        watched: Watched,
-    ) -> Response<Outgoing> {
-        let (mut parts, rest) = response.into_parts();
-        if rest.hop_by_hop {
+    fn answer(self, response: Response<Tail>, flight: Flight, watched: Watched) -> Response<Outgoing> {
+        let (mut parts, tail) = response.into_parts();
+        if !matches!(&tail, Tail::Http1(rest, _) if !rest.hop_by_hop) {
             headers::drop_hop_by_hop(&mut parts.headers);
         }
         // RFC 9110 §8.6. Over HTTP/1.1 none is written anyway.
         if parts.status == StatusCode::NO_CONTENT {
             parts.headers.remove(CONTENT_LENGTH);
         }
-        let body = UpstreamBody::new(rest, lease, (self.limits.stall_timeout, self.scratch), watched);
+        let body = UpstreamBody::new(tail, (self.limits.stall_timeout, self.scratch), watched);
         parts.version = Version::HTTP_11;
         Response::from_parts(parts, Outgoing::upstream(body).flying(flight))
     }
@@ -127,7 +129,9 @@ impl Proxy<'_> {
         let key = vetted.asker().key(&group.shared().config.balance);
         let (routed, who) = vetted.into_parts();
         let (route, mut admitted) = routed.into_parts();
-        let offer = admitted.take_offer().and_then(|offer| offer.within(&route.upgrade));
+        // Nothing switches in HTTP/2 (RFC 9113 §8.6).
+        let offer = admitted.take_offer().filter(|_| !group.shared().config.http2);
+        let offer = offer.and_then(|offer| offer.within(&route.upgrade));
         let asking = offer.map(|offer| {
             let caller = match &who {
                 Who::Authenticated(somebody) => identity::caller(somebody.claims()).ok(),
@@ -158,12 +162,31 @@ impl Proxy<'_> {
             authorized_here: route.auth != RouteAuth::None,
         };
         let told = Told::new(&mut parts.headers, hop_by_hop, said);
+        self.reshape(&mut parts, &route.shape, (&client, host.name(), request_id))?;
         parts.version = Version::HTTP_11;
         // hyper's own notes on an HTTP/2 connection are of no use to the next one.
         parts.extensions.clear();
         let request = Request::from_parts(parts, body);
         let grounds = Grounds::new(verified, &client, self.limits.tunnel_lifetime);
         Ok(Prepared { request, told, grounds, asking, key })
+    }
+
+    /// What the route changes: last, so that nothing a client sends takes it back.
+    fn reshape(
+        self,
+        parts: &mut Parts,
+        shape: &Shape,
+        (client, host, request_id): (&Client, &str, &HeaderValue),
+    ) -> Result<(), Refused> {
+        if let Some(rules) = &shape.request {
+            rules.apply(&mut parts.headers, Facts { host, client: client.address, request_id });
+        }
+        let Some(prefix) = &shape.prefix else { return Ok(()) };
+        parts.uri = prefix.target(&parts.uri)?;
+        if let Some(told) = prefix.told().filter(|_| self.forwarding.writes_x_forwarded()) {
+            parts.headers.insert(FORWARDED_PREFIX, told.clone());
+        }
+        Ok(())
     }
 
     fn timed_out(self) -> Refused {
@@ -191,8 +214,13 @@ impl Proxy<'_> {
             Failed::Body(BodyError::Broken(IncomingError::Http1(Broken::Misframed(breach)))) => {
                 Refused::bad_request(breach.to_string()).closing()
             }
+            Failed::Body(BodyError::Broken(IncomingError::Http1(Broken::Gone) | IncomingError::Http2(_))) => {
+                Refused::client_gone()
+            }
             Failed::Body(_) | Failed::Length => Refused::bad_request("the request body broke off").closing(),
             Failed::TimedOut => self.timed_out(),
+            Failed::Unsayable => Refused::bad_request("the request cannot be said in HTTP/2"),
+            Failed::Unprocessed { error, .. } => self.broken(&format!("it refused the request: {error}")),
             Failed::Unsent(error) => self.broken(&format!("it took no request: {error}")),
             Failed::Gone(error) => self.broken(&format!("it closed the connection unanswered: {error}")),
             Failed::Broken(why) => self.broken(&why.to_string()),

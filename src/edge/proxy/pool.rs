@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
+use super::http2::muxes::Muxes;
 use super::line::Line;
 use crate::config::upstream::Server;
 use crate::edge::upgrade::tunnel::Switched;
+use crate::edge::upstream::way::Way;
 
 /// The connections to application servers that are open, over all edge threads: with HTTP/2 one client
 /// connection asks for many at once, and each is a file descriptor. Only making one costs a count.
@@ -48,6 +50,8 @@ impl Drop for Place {
 #[derive(Debug)]
 pub struct Pool {
     server: Server,
+    way: Way,
+    muxes: Muxes,
     open: Arc<Connections>,
     keep: Cell<usize>,
     idle_timeout: Cell<Duration>,
@@ -62,14 +66,24 @@ struct Idle {
 
 impl Pool {
     /// An empty one, that keeps nothing until it is configured.
-    pub fn new(server: Server, open: Arc<Connections>) -> Self {
+    pub fn new(server: Server, way: Way, open: Arc<Connections>) -> Self {
         let (keep, idle_timeout) = (Cell::default(), Cell::default());
-        Self { server, open, keep, idle_timeout, idle: RefCell::default() }
+        Self { server, way, muxes: Muxes::default(), open, keep, idle_timeout, idle: RefCell::default() }
     }
 
     /// The server.
     pub const fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// How it is spoken to.
+    pub const fn way(&self) -> &Way {
+        &self.way
+    }
+
+    /// Connections of HTTP/2, which serve many requests at once.
+    pub const fn muxes(&self) -> &Muxes {
+        &self.muxes
     }
 
     /// How many idle connections it keeps from now on, and for how long.
@@ -80,7 +94,7 @@ impl Pool {
 
     /// Closes the connection that has been idle longest, if there is one.
     pub fn close_oldest(&self) -> bool {
-        self.idle.borrow_mut().pop_front().is_some()
+        self.idle.borrow_mut().pop_front().is_some() || self.muxes.close_idle()
     }
 
     /// A place for one more connection; `None` if all are taken. With `instead` of one that was closed
@@ -94,7 +108,7 @@ impl Pool {
     /// An idle connection that is as it was left.
     pub fn take(self: &Rc<Self>) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { line, since }) = idle.pop_back() {
+        while let Some(Idle { mut line, since }) = idle.pop_back() {
             if since.elapsed() >= self.idle_timeout.get() {
                 // The rest are older still.
                 idle.clear();
@@ -125,10 +139,11 @@ impl Pool {
 
     /// Closes connections that have been idle for too long.
     pub fn sweep(&self, now: Instant) {
-        let stale = |idle: &Idle| {
+        let stale = |idle: &mut Idle| {
             now.saturating_duration_since(idle.since) >= self.idle_timeout.get() || !idle.line.is_quiet()
         };
-        self.idle.borrow_mut().retain(|idle| !stale(idle));
+        self.idle.borrow_mut().retain_mut(|idle| !stale(idle));
+        self.muxes.sweep(now, self.idle_timeout.get());
     }
 }
 

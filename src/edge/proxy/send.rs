@@ -26,6 +26,7 @@ use http::{Method, Request, Response};
 
 use super::Proxy;
 use super::headers::{Told, ending};
+use super::http2::flow::Flow;
 use super::line::Line;
 use super::pool::Lease;
 use crate::edge::body::{BodyError, RequestBody, Upload};
@@ -47,6 +48,11 @@ pub(super) enum Failed {
     Unsent(io::Error),
     /// Some of it was, and the connection ended before a byte of an answer.
     Gone(io::Error),
+    /// The server says that it has not looked at it (RFC 9113 §8.7); `leaving`: nor at any other that follows on the
+    /// connection.
+    Unprocessed { error: h2::Error, leaving: bool },
+    /// There is no such request in the protocol of the group.
+    Unsayable,
     /// What came is no answer, or broke off.
     Broken(Broke),
     /// The request's own body failed.
@@ -69,6 +75,12 @@ pub enum Broke {
     /// It ended.
     #[error("the application closed the connection in the middle of its answer")]
     Early,
+    /// The stream was reset, or the connection is no HTTP/2.
+    #[error("the application broke off: {0}")]
+    Http2(h2::Error),
+    /// The same, after its head.
+    #[error("the application broke off in the middle of its answer: {0}")]
+    Cut(String),
 }
 
 /// A request on its way to an application.
@@ -77,6 +89,8 @@ pub(super) struct Outbound {
     told: Told,
     ending: Ending,
     encoded: bool,
+    /// Its body went, or some of it, where it cannot be fetched back from.
+    spent: bool,
     upload: Uplink,
 }
 
@@ -85,8 +99,28 @@ impl Outbound {
     pub(super) fn new(request: Request<RequestBody>, told: Told) -> Self {
         let (parts, body) = request.into_parts();
         let ending = ending(&parts.method, &body);
-        let upload = Uplink { outbox: Outbox::default(), body: Pump::proving(body, ending) };
-        Self { parts, told, ending, encoded: false, upload }
+        let upload = Uplink { outbox: Outbox::default(), body: Pump::proving(body, ending).trailing(true) };
+        Self { parts, told, ending, encoded: false, spent: false, upload }
+    }
+
+    /// What its head is made of, and how its body ends.
+    pub(super) const fn head(&self) -> (&Parts, &Told, Ending) {
+        (&self.parts, &self.told, self.ending)
+    }
+
+    /// Its body, if it has one, for whoever sends it in HTTP/2.
+    pub(super) fn lend(&mut self) -> Option<RequestBody> {
+        let body = self.upload.body.take_body();
+        self.spent |= body.is_some();
+        body
+    }
+
+    /// And back, if nothing of it was fetched.
+    pub(super) fn give_back(&mut self, body: Option<RequestBody>) {
+        if let Some(body) = body {
+            self.upload.body.put_back(body);
+            self.spent = false;
+        }
     }
 
     /// After a failure: whether it may be sent over another connection, and is ready for that.
@@ -97,7 +131,7 @@ impl Outbound {
         };
         match failed {
             // All that was fetched of it is still here.
-            Failed::Unsent(_) => true,
+            Failed::Unsent(_) | Failed::Unprocessed { .. } => !self.spent,
             // RFC 9110 §9.2.2: idempotent, and without a body that is gone.
             Failed::Gone(_) if matches!(self.ending, Ending::NoBody | Ending::Exact(0)) && idempotent() => {
                 self.upload = Uplink::default();
@@ -175,7 +209,16 @@ impl Uplink {
     }
 }
 
-/// What follows an answer's head.
+/// What follows an answer's head, and what it comes over.
+#[derive(Debug)]
+pub enum Tail {
+    /// A connection of its own.
+    Http1(Rest, Lease),
+    /// A stream of one.
+    Http2(Box<Flow>),
+}
+
+/// What follows an answer's head over HTTP/1.1.
 #[derive(Debug)]
 pub struct Rest {
     /// Read already.
@@ -205,15 +248,15 @@ struct Exchange<'a> {
 }
 
 /// How long an answer is waited for.
-struct Patience<'a> {
-    since: Instant,
-    limit: Duration,
-    upload: Option<&'a Arc<Upload>>,
+pub(super) struct Patience<'a> {
+    pub(super) since: Instant,
+    pub(super) limit: Duration,
+    pub(super) upload: Option<&'a Arc<Upload>>,
 }
 
 impl Patience<'_> {
     /// Until when. While an upload moves, the answer is not late.
-    fn ends(&self) -> Instant {
+    pub(super) fn ends(&self) -> Instant {
         let moved = self.upload.map(|upload| upload.last_moved());
         moved.map_or(self.since, |moved| moved.max(self.since)) + self.limit
     }
@@ -226,7 +269,7 @@ impl Proxy<'_> {
         mut lease: Lease,
         outbound: &mut Outbound,
         upload: Option<&Arc<Upload>>,
-    ) -> Result<(Response<Rest>, Lease), Failed> {
+    ) -> Result<Response<Tail>, Failed> {
         let patience = Patience { since: Instant::now(), limit: self.limits.response_timeout, upload };
         let scratch: &Rc<Scratch> = self.scratch;
         let line = lease.line();
@@ -247,7 +290,7 @@ impl Proxy<'_> {
         let ResponseHead { parts, body, keeps, hop_by_hop } = head;
         let upload = sending.then(|| Box::new(mem::take(&mut outbound.upload)));
         let rest = Rest { inbox, body, keeps: keeps && stopped.is_none(), hop_by_hop, upload };
-        Ok((Response::from_parts(parts, rest), lease))
+        Ok(Response::from_parts(parts, Tail::Http1(rest, lease)))
     }
 }
 
@@ -269,7 +312,7 @@ impl Exchange<'_> {
 
     /// Sends what can be sent.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), Failed> {
-        let Outbound { parts, told, ending, encoded, upload } = &mut *self.outbound;
+        let Outbound { parts, told, ending, encoded, upload, .. } = &mut *self.outbound;
         if !*encoded {
             // Over HTTP/2 a body may be said to be empty and come all the same. The head alone would be the whole
             // request to the application, so it waits for the proof.

@@ -9,7 +9,7 @@ use http::{Response, StatusCode, Version};
 use keepgate_guard::refusal::Refusal;
 
 use super::exchange::Asked;
-use super::send::Outbound;
+use super::send::{Outbound, Tail};
 use super::{Proxy, headers};
 use crate::edge::authenticate::{Stopped, bad_token};
 use crate::edge::body::Outgoing;
@@ -41,14 +41,17 @@ impl Proxy<'_> {
     ) -> Result<Response<Outgoing>, Stopped> {
         let Asking { offer, denied } = asking;
         let asked = Asked { group, key, upload: None };
-        let (response, lease, flight) = self.exchange(asked, request).await?;
+        let (response, flight) = self.exchange(asked, request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(self.answer(response, (lease, flight), watched));
+            return Ok(self.answer(response, flight, watched));
         }
         let chosen = offer.chosen(response.headers());
         let chosen =
             chosen.ok_or_else(|| self.broken("the application switched to what nobody asked for"))?;
-        let (mut parts, rest) = response.into_parts();
+        let (mut parts, tail) = response.into_parts();
+        let Tail::Http1(rest, lease) = tail else {
+            return Err(self.broken("the application switched what does not switch").into());
+        };
         let upstream = lease.into_switched(rest.inbox);
         // It was asked for in the name of whoever might have been then. Listed first, then looked at:
         // what falls away from here on cuts the tunnel.
@@ -67,7 +70,7 @@ impl Proxy<'_> {
 /// As if it had been so when the request came.
 fn fallen(cut: Cut, denied: Denied) -> Stopped {
     let (refused, reason) = match cut {
-        Cut::Banned => (guard::banned(), "blacklisted"),
+        Cut::Banned => (guard::banned(None), "blacklisted"),
         Cut::Revoked | Cut::Lapsed => (bad_token(Refusal::Revoked), Refusal::Revoked.word()),
     };
     Stopped { refused, denied: Some(Box::new(Denied { reason, ..denied })) }

@@ -17,7 +17,7 @@
 pub mod buckets;
 pub mod limiter;
 pub mod measures;
-mod room;
+pub mod room;
 #[cfg(test)]
 mod tests;
 

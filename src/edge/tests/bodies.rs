@@ -1,11 +1,12 @@
 //! Bodies: bounded, streamed both ways, never gathered.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,6 +15,8 @@ use tokio::sync::mpsc;
 use super::harness::{Echo, Gate, read_to_close, request, route};
 use super::upstreams::{read_head, scripted};
 use crate::config::route::RouteAuth;
+use crate::edge::body::{BodyError, RequestBody};
+use crate::edge::incoming::Incoming;
 
 fn small() -> crate::config::route::Route {
     let mut small = route("/", RouteAuth::None);
@@ -223,4 +226,20 @@ async fn an_http2_request_that_is_refused_before_its_body_came_hears_the_refusal
         assert_eq!(answer.status(), status);
         assert!(answer.into_body().collect().await.is_ok(), "{path}: whole");
     }
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_is_impatient_for_may_be_silent() {
+    let (body, _feed) = crate::edge::http1::body::Body::fed(None);
+    let mut body = RequestBody::new(Incoming::Http1(body), 10, Duration::ZERO);
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    // Its patience begins, and is over.
+    let _ = Pin::new(&mut body).poll_frame(&mut cx);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    body.have_patience();
+    assert!(Pin::new(&mut body).poll_frame(&mut cx).is_pending());
+    let (body, _feed) = crate::edge::http1::body::Body::fed(None);
+    let mut body = RequestBody::new(Incoming::Http1(body), 10, Duration::ZERO);
+    let stalled = body.frame().await.unwrap().unwrap_err();
+    assert!(matches!(stalled, BodyError::Stalled));
 }

@@ -14,6 +14,7 @@ use crate::audit::draft::Draft;
 use crate::config::route::RouteAuth;
 use crate::config::route::RouteTarget;
 use crate::config::upstream::Server;
+use crate::edge::connection::Farewell;
 use crate::edge::decisions::{AuditSink, NotRecorded};
 use crate::edge::local::LocalApi;
 use crate::edge::start::Parts;
@@ -67,7 +68,7 @@ async fn a_revoked_token_is_refused_on_the_very_next_request_and_recorded_once()
     assert!(events[0].contains(r#"reason: "revoked""#) && events[0].contains("127.0.0.1"), "{}", events[0]);
     // What was folded is written when the gate stops, at the latest.
     let audit = gate.audit;
-    gate.running.drain(std::time::Duration::from_secs(5)).await;
+    gate.running.drain(Farewell::Drain, std::time::Duration::from_secs(5)).await;
     assert!(audit.0.lock()[1].contains("count: 2"));
 }
 
@@ -199,7 +200,7 @@ async fn denials_of_the_thread_that_ends_last_are_recorded_too() {
     let audit = Arc::clone(&gate.audit);
     let asking = tokio::spawn(async move { client.send(request("GET", "/logout", &bad, "")).await });
     door.entered.acquire_many(2).await.unwrap().forget();
-    let draining = tokio::spawn(gate.running.drain(Duration::from_secs(60)));
+    let draining = tokio::spawn(gate.running.drain(Farewell::Drain, Duration::from_secs(60)));
     // What it must not depend on: that the first thread is still there.
     tokio::time::sleep(Duration::from_millis(300)).await;
     door.may_leave.add_permits(1);

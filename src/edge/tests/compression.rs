@@ -175,6 +175,36 @@ async fn what_an_application_has_said_is_not_held_back_until_it_says_more() {
 }
 
 #[tokio::test]
+async fn trailers_follow_a_compressed_body_but_for_digests_of_what_it_was() {
+    let server = scripted(|mut stream, _| async move {
+        while !read_head(&mut stream).await.is_empty() {
+            let (text, len) = (text(), text().len());
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n";
+            let trailers = "X-Sum: 1\r\nContent-Digest: sha-256=:AA==:\r\nRepr-Digest: sha-256=:AA==:\r\n";
+            let said = format!("{head}\r\n{len:x}\r\n{text}\r\n0\r\n{trailers}\r\n");
+            if stream.write_all(said.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    let gate = Gate::start(vec![compressing(Compress::On, route("/", RouteAuth::None))], vec![server]);
+    for (accepts, kept) in [("gzip", 1), ("br", 1), ("zstd", 1), ("identity", 3)] {
+        let mut http2 = gate.http2().await;
+        let ask = request("GET", "https://localhost/", &[("accept-encoding", accepts)], "");
+        let body = http2.send_request(ask).await.unwrap().into_body().collect().await.unwrap();
+        let trailers = body.trailers().unwrap().clone();
+        assert_eq!((trailers.len(), &trailers["x-sum"]), (kept, &"1".parse().unwrap()), "{accepts}");
+        let coded = if kept == 1 { accepts } else { "" };
+        assert!(decoded(coded, &body.to_bytes()) == text().as_bytes(), "{accepts}");
+    }
+    let head =
+        "GET / HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\nConnection: close, TE\r\nTE: trailers";
+    let told = gate.raw(&format!("{head}\r\n\r\n")).await;
+    assert!(told.contains("content-encoding: gzip") && told.ends_with("\r\n0\r\nx-sum: 1\r\n\r\n"), "{told}");
+}
+
+#[tokio::test]
 async fn an_answer_that_breaks_off_breaks_off_compressed_too() {
     let server = scripted(|mut stream, _| async move {
         read_head(&mut stream).await;

@@ -7,6 +7,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::harness::{Echo, Gate, read_to_close, request, route};
 use crate::config::route::RouteAuth;
+use crate::edge::connection::Farewell;
 
 fn open() -> Vec<crate::config::route::Route> {
     vec![route("/", RouteAuth::None)]
@@ -134,5 +135,5 @@ async fn several_threads_share_a_port() {
         assert_eq!(gate.get("/", &[]).await.status, 200);
     }
     assert!(gate.metrics.encode().contains(r#"keepgate_requests_total{status="2xx"} 12"#));
-    assert_eq!(gate.running.drain(Duration::from_secs(60)).await, 0);
+    assert_eq!(gate.running.drain(Farewell::Drain, Duration::from_secs(60)).await, 0);
 }

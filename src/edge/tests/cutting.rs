@@ -19,6 +19,7 @@ use super::upstreams::{read_head, scripted};
 use crate::config::route::RouteAuth;
 use crate::config::upstream::Server;
 use crate::edge::authenticate::TokenCheck;
+use crate::edge::connection::Farewell;
 use crate::edge::guard::Client;
 use crate::edge::watch::{Grounds, Stir, Watched, Watchlist};
 use crate::model::time::{SharedClock, SystemClock};
@@ -190,7 +191,7 @@ async fn a_drain_leaves_tunnels_alone_until_its_deadline() {
     let gate = Gate::start(open(), vec![server]);
     let mut socket = socket(&gate, "/", &[]).await.unwrap();
     let https = gate.https();
-    let draining = tokio::spawn(gate.running.drain(Duration::from_secs(60)));
+    let draining = tokio::spawn(gate.running.drain(Farewell::Drain, Duration::from_secs(60)));
     // Once nobody is let in any more it has begun.
     while tokio::net::TcpStream::connect(https).await.is_ok() {}
     assert!(is_alive(&mut socket, "still there").await);
@@ -207,7 +208,7 @@ async fn at_the_deadline_of_a_drain_tunnels_are_cut() {
     let mut socket = socket(&gate, "/", &[]).await.unwrap();
     assert!(is_alive(&mut socket, "before").await);
     told.recv().await.unwrap();
-    assert_eq!(gate.running.drain(Duration::ZERO).await, 1);
+    assert_eq!(gate.running.drain(Farewell::Drain, Duration::ZERO).await, 1);
     assert!(!matches!(socket.next().await, Some(Ok(_))));
     assert_eq!(told.recv().await.unwrap(), "end");
 }

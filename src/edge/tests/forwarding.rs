@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::harness::{Echo, Gate, answer, request, route, token};
 use crate::config::route::{RouteAuth, RouteTarget};
 use crate::config::upstream::Server;
+use crate::edge::connection::Farewell;
 
 #[tokio::test]
 async fn a_request_reaches_the_application_with_what_keepgate_says_about_it() {
@@ -41,7 +42,7 @@ async fn forged_identity_and_forwarding_headers_do_not_reach_the_application() {
         ("Forwarded", "for=6.6.6.6"),
         ("Connection", "x-forwarded-for, x-auth-subject, keep-alive"),
         ("Upgrade", "websocket"),
-        ("Te", "trailers"),
+        ("Te", "gzip"),
         ("Proxy-Authorization", "Basic x"),
     ];
     let got = gate.get("/", &forged).await;
@@ -203,7 +204,7 @@ async fn draining_lets_open_requests_finish_and_takes_no_new_ones() {
         answer(busy2.send_request(request("GET", "https://localhost/slow", &[], "")).await.unwrap()).await
     });
     app.arrived(2).await;
-    let draining = tokio::spawn(gate.running.drain(Duration::from_secs(60)));
+    let draining = tokio::spawn(gate.running.drain(Farewell::Drain, Duration::from_secs(60)));
     while tokio::net::TcpStream::connect(address).await.is_ok() {
         tokio::task::yield_now().await;
     }
@@ -222,6 +223,6 @@ async fn what_does_not_finish_in_time_is_cut() {
     let mut busy = gate.client().await;
     let asked = tokio::spawn(async move { busy.0.send_request(request("GET", "/", &[], "")).await.is_err() });
     app.arrived(1).await;
-    assert_eq!(gate.running.drain(Duration::from_millis(10)).await, 1);
+    assert_eq!(gate.running.drain(Farewell::Drain, Duration::from_millis(10)).await, 1);
     assert!(asked.await.unwrap(), "the connection was closed without an answer");
 }

@@ -1,15 +1,17 @@
 //! A gate with its surroundings: local CA, an application that echoes, a verifier with an HS256 key,
 //! and clients that speak HTTP/1.1, HTTP/2 or raw bytes over TLS.
 
+mod api;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HOST};
+use http::header::HOST;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -38,13 +40,11 @@ use crate::config::tls::Tls;
 use crate::config::upstream::{Server, Upstream};
 use crate::edge::decisions::tests::Recorded;
 use crate::edge::guard::blacklist::Blacklist;
-use crate::edge::local::LocalApi;
 use crate::edge::plan::Settings;
 use crate::edge::rates::limiter::Ticks;
 use crate::edge::start::{Edge, Parts, Running};
 use crate::edge::tls::Terminator;
 use crate::model::ban::Ban;
-use crate::model::caller::{Caller, Origin, RefusedToken};
 use crate::model::random::{SharedRng, SystemRng};
 use crate::model::time::{Clock, SharedClock, SystemClock, Timestamp};
 use crate::observe::metrics::Metrics;
@@ -66,6 +66,7 @@ pub fn route(path: &str, auth: RouteAuth) -> Route {
         rate: None,
         canary: None,
         content: crate::config::content::Content::default(),
+        shape: crate::config::route::Shape::default(),
     }
 }
 
@@ -134,12 +135,17 @@ impl Gate {
                 workers: 1,
                 ..Listen::default()
             },
+            given: crate::edge::start::Given::default(),
             settings: Settings {
                 limits: Limits::default(),
                 rates: Rates::default(),
                 cors: crate::config::cors::Cors::default(),
                 forwarding: crate::config::forwarding::Forwarding::default(),
                 trusted_proxies: Vec::new(),
+                request_headers: crate::config::headers::HeaderRules::default(),
+                response_headers: crate::config::headers::HeaderRules::default(),
+                filters: Vec::new(),
+                bans: crate::config::filter::Bans::default(),
                 terminator: terminator.clone(),
                 hsts: Duration::from_secs(60),
                 routes,
@@ -148,7 +154,7 @@ impl Gate {
             },
             ticks: Ticks::monotonic(),
             verifier: Arc::new(verifier(&view)),
-            api: api(),
+            api: api::api(),
             audit: Arc::clone(&audit) as Arc<_>,
             blacklist: Arc::clone(&blacklist),
             metrics: Arc::clone(&metrics),
@@ -375,26 +381,4 @@ pub async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, I
     });
     let response = Response::builder().header("keep-alive", "timeout=5").header("x-app", "1");
     Ok(response.body(Full::from(told.to_string())).unwrap())
-}
-
-/// A local API that tells what the edge gave it; `/panic` panics.
-fn api() -> LocalApi {
-    Arc::new(|request| {
-        Box::pin(async move {
-            assert!(!request.uri().path().ends_with("/panic"), "asked to");
-            let origin = request.extensions().get::<Origin>().unwrap();
-            let caller = request.extensions().get::<Caller>();
-            let told = json!({
-                "path": request.uri().path(),
-                "address": origin.address.as_ref().map(IpAddr::to_string),
-                "agent": origin.user_agent,
-                "request": origin.request.to_string(),
-                "account": caller.map(|caller| caller.account.to_string()),
-                "refused": request.extensions().get::<RefusedToken>().map(|refused| &refused.reason),
-                "authorization": request.headers().contains_key(AUTHORIZATION),
-            });
-            let body = Full::from(told.to_string()).map_err(|never| match never {});
-            Response::new(body.boxed_unsync())
-        })
-    })
 }

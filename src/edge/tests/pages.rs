@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, WWW_AUTHENTICATE};
 use tokio::io::AsyncWriteExt as _;
 
 use super::harness::{Answer, Echo, Gate, request, route};
+use super::statics::{folder, nobody, site};
 use super::upstreams::{read_head, scripted};
 use crate::config::content::Content;
 use crate::config::error_pages::{ErrorPage, Statuses};
+use crate::config::headers::{HeaderRules, Line, Part};
 use crate::config::route::{Route, RouteAuth};
 use crate::config::upstream::Server;
 
@@ -66,7 +68,7 @@ async fn an_applications_errors_stay_its_own_unless_the_route_has_them_replaced(
             let head = read_head(&mut stream).await;
             let status = head.split(['/', ' ']).find(|part| part.len() == 3 && part.parse::<u16>().is_ok());
             let Some(status) = status else { return };
-            let said = format!("HTTP/1.1 {status} X\r\nETag: \"e\"\r\nContent-Length: 5\r\n\r\ntrace");
+            let said = format!("HTTP/1.1 {status} X\r\nETag: \"e\"\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ntrace\r\n0\r\nX-Sum: 1\r\n\r\n");
             if stream.write_all(said.as_bytes()).await.is_err() {
                 return;
             }
@@ -94,5 +96,35 @@ async fn an_applications_errors_stay_its_own_unless_the_route_has_them_replaced(
             body != "trace",
             "{path}: a tag is of the application's own answer"
         );
+        assert!(body == "trace" || !got.headers.contains_key("trailer"), "{path}: a page has none");
+    }
+}
+
+#[tokio::test]
+async fn header_rules_have_the_last_word_about_pages_and_files() {
+    let rules = |name: &'static str, value: &str| HeaderRules {
+        set: vec![Line {
+            name: http::HeaderName::from_static(name),
+            value: vec![Part::Text(value.to_owned())],
+        }],
+        ..HeaderRules::default()
+    };
+    let site = site(&[("index.html", "<p>home")]);
+    let mut files = folder("/site", RouteAuth::None, site.path(), None);
+    files.shape.response_headers = rules("cache-control", "public");
+    let dir = tempfile::tempdir().unwrap();
+    let gate = Gate::with(vec![files], nobody(), |parts| {
+        parts.settings.error_pages = pages(dir.path());
+        parts.settings.response_headers = rules("content-security-policy", "default-src 'self'");
+    });
+    for (path, status, body, cached) in [
+        ("/site/", 200, "<p>home", "public"),
+        ("/site/none", 404, "<h1>Lost</h1>", "public"),
+        ("/none", 404, "<h1>Lost</h1>", "no-store"),
+    ] {
+        let got = gate.get(path, &[BROWSER]).await;
+        assert_eq!((got.status.as_u16(), &got.body[..]), (status, body.as_bytes()), "{path}");
+        assert_eq!(said(&got, &CACHE_CONTROL), cached, "{path}");
+        assert_eq!(said(&got, &CONTENT_SECURITY_POLICY), "default-src 'self'", "{path}");
     }
 }

@@ -77,8 +77,9 @@ impl Checker {
                     // Until it has ended; should it never, it is made again.
                     server.check_at(now + millis(rule.timeout) + millis(rule.interval));
                     let (group, server, rule) = (Arc::clone(group), Arc::clone(server), rule.clone());
+                    let way = group.way(&server);
                     running.spawn(async move {
-                        let found = probe::check(server.server(), &rule).await;
+                        let found = probe::check(server.server(), &way, &rule).await;
                         Done { group, server, rule, found }
                     });
                 } else if !due.is_zero() {

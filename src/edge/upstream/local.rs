@@ -66,9 +66,11 @@ impl Group {
     pub fn new(shared: &Arc<Shared>, start: usize, open: &Arc<Connections>, before: Option<&Self>) -> Self {
         let config = &shared.config;
         let member = |(place, (member, state)): (usize, (&Configured, &Arc<ServerState>))| {
-            let known =
-                before.and_then(|group| group.members.iter().find(|m| *m.pool.server() == member.server));
-            let new = || Rc::new(Pool::new(member.server.clone(), Arc::clone(open)));
+            let way = shared.way(state);
+            let same =
+                |known: &&Rc<Member>| *known.pool.server() == member.server && *known.pool.way() == way;
+            let known = before.and_then(|group| group.members.iter().find(same));
+            let new = || Rc::new(Pool::new(member.server.clone(), way.clone(), Arc::clone(open)));
             let pool = known.map_or_else(new, |known| Rc::clone(&known.pool));
             pool.configure(config.idle_connections, config.idle_timeout);
             Rc::new(Member { place, pool, state: Arc::clone(state), group: Arc::clone(shared) })
@@ -221,7 +223,8 @@ impl Group {
         let here = self.members.iter().find(|member| slot.is_at(&member.state)).cloned();
         let (state, group) = slot.claim()?;
         Some(Flight(here.unwrap_or_else(|| {
-            let pool = Rc::new(Pool::new(state.server().clone(), Arc::clone(&self.open)));
+            let way = group.way(&state);
+            let pool = Rc::new(Pool::new(state.server().clone(), way, Arc::clone(&self.open)));
             Rc::new(Member { place: usize::MAX, pool, state, group })
         })))
     }

@@ -20,6 +20,8 @@ pub mod queue;
 pub mod shared;
 pub mod standing;
 pub mod state;
+mod terms;
+pub mod way;
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hickory_resolver::TokioResolver;
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::NetError;
+use hickory_resolver::proto::rr::{RData, Record, RecordType};
 use tokio::task::JoinSet;
 
 use crate::config::upstream::Upstream;
@@ -32,6 +35,29 @@ pub struct Found {
     pub addresses: Vec<IpAddr>,
     /// How long that is good.
     pub good_for: Duration,
+    /// Why nothing is known of its other addresses, if it has any: a name server failed when it was asked for
+    /// those of IPv4, or of IPv6.
+    pub unanswered: Unanswered,
+}
+
+/// For each address family, why nothing is known of it.
+#[derive(Clone, Debug, Default)]
+pub struct Unanswered {
+    /// Of IPv4.
+    pub v4: Option<String>,
+    /// Of IPv6.
+    pub v6: Option<String>,
+}
+
+impl Unanswered {
+    fn holds(&self, address: IpAddr) -> bool {
+        if address.is_ipv4() { self.v4.is_some() } else { self.v6.is_some() }
+    }
+
+    fn why(&self) -> Option<String> {
+        let told = |family, why: &Option<String>| why.as_ref().map(|why| format!("{family}: {why}"));
+        told("IPv4", &self.v4).or_else(|| told("IPv6", &self.v6))
+    }
 }
 
 type Looking = Pin<Box<dyn Future<Output = Result<Found, String>> + Send>>;
@@ -45,11 +71,49 @@ pub fn system() -> Resolve {
         Box::pin(async move {
             let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build());
             let resolver = resolver.map_err(|error| format!("/etc/resolv.conf: {error}"))?;
-            let found = resolver.lookup_ip(host.as_str()).await.map_err(|error| error.to_string())?;
-            let good_for = found.valid_until().saturating_duration_since(Instant::now());
-            Ok(Found { addresses: found.iter().collect(), good_for })
+            // Each by itself: asked for together, the family whose server fails would look as if it were none.
+            let ask = |kind| resolver.lookup(host.as_str(), kind);
+            let (v4, v6) = futures_util::join!(ask(RecordType::A), ask(RecordType::AAAA));
+            both(answer(v4), answer(v6))
         })
     })
+}
+
+type Answer = Result<(Vec<IpAddr>, Duration), String>;
+
+/// The addresses in an answer, which may be none.
+fn answer(answer: Result<Lookup, NetError>) -> Answer {
+    match answer {
+        Ok(found) => {
+            let address = |record: &Record| match &record.data {
+                RData::A(address) => Some(IpAddr::V4(address.0)),
+                RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+                _ => None,
+            };
+            let good_for = found.valid_until().saturating_duration_since(Instant::now());
+            Ok((found.answers().iter().filter_map(address).collect(), good_for))
+        }
+        Err(error) if error.is_no_records_found() => Ok((Vec::new(), Duration::MAX)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What two answers come to; an error if neither is one.
+fn both(v4: Answer, v6: Answer) -> Result<Found, String> {
+    let (mut addresses, mut good_for, mut unanswered) = (Vec::new(), Duration::MAX, Unanswered::default());
+    for (answer, why) in [(v4, &mut unanswered.v4), (v6, &mut unanswered.v6)] {
+        match answer {
+            Ok((found, good)) => {
+                addresses.extend(found);
+                good_for = good_for.min(good);
+            }
+            Err(error) => *why = Some(error),
+        }
+    }
+    match (&unanswered.v4, &unanswered.v6) {
+        (Some(why), Some(_)) => Err(why.clone()),
+        _ => Ok(Found { addresses, good_for, unanswered }),
+    }
 }
 
 /// Looks up what is not known yet of groups that are about to be put in place, so that their first
@@ -138,12 +202,25 @@ impl Names {
 
     fn found(&mut self, host: String, found: Result<Found, String>, now: Instant) {
         let failed = self.due.get(&host).is_some_and(|(_, failed)| *failed);
-        let found = found.and_then(|found| match found.addresses.is_empty() {
-            true => Err("it leads to no address".to_owned()),
-            false => Ok(found),
+        let found = found.and_then(|mut found| {
+            // What is not known to be otherwise is as it was.
+            let before = self.plans.groups().known(&host).into_iter();
+            found.addresses.extend(before.filter(|address| found.unanswered.holds(*address)));
+            match found.addresses.is_empty() {
+                true => Err("it leads to no address".to_owned()),
+                false => Ok(found),
+            }
         });
         match found {
-            Ok(Found { addresses, good_for }) => {
+            Ok(Found { addresses, unanswered, .. }) if unanswered.why().is_some() => {
+                if !failed {
+                    let why = unanswered.why();
+                    tracing::warn!(name = host, why, "an application server's name is looked up in part");
+                }
+                self.plans.groups().learn(&host, usable(addresses));
+                self.due.insert(host, (now + AGAIN.0, true));
+            }
+            Ok(Found { addresses, good_for, .. }) => {
                 if failed {
                     tracing::info!(name = host, "an application server's name leads somewhere again");
                 }

@@ -1,21 +1,29 @@
-//! One check: a connection of its own, a request, the first line of the answer.
+//! One check: a connection of its own, a request, the status of the answer, in the protocol that requests go in.
 //!
-//! Plain HTTP/1.1 by hand: whatever serves requests must not be what finds out whether they can be
-//! served, and a check reads nothing but a status.
+//! HTTP/1.1 by hand, HTTP/2 by a client of its own: whatever serves requests must not be what finds out whether they
+//! can be served, and a check reads nothing but a status.
 
 use std::io;
 
+use bytes::Bytes;
+use http::Request;
+use http::header::USER_AGENT;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
 
+use super::way::Way;
 use crate::config::upstream::{Active, Server};
+use crate::edge::proxy::connect;
 
 /// Longest first line that is read, bytes.
 const LINE: usize = 512;
+/// Largest head of an answer over HTTP/2.
+const HEAD: u32 = 64 * 1024;
+/// Who asks.
+const AGENT: &str = "keepgate-health";
 
 /// Asks the server, within the check's time.
-pub(super) async fn check(server: &Server, rule: &Active) -> Result<(), String> {
-    match tokio::time::timeout(rule.timeout, ask(server, rule)).await {
+pub(super) async fn check(server: &Server, way: &Way, rule: &Active) -> Result<(), String> {
+    match tokio::time::timeout(rule.timeout, ask(server, way, rule)).await {
         Ok(Ok(status)) if rule.status.contains(&status) => Ok(()),
         Ok(Ok(status)) => Err(format!("{} answered {status}", rule.path)),
         Ok(Err(error)) => Err(error.to_string()),
@@ -23,13 +31,40 @@ pub(super) async fn check(server: &Server, rule: &Active) -> Result<(), String> 
     }
 }
 
-async fn ask(server: &Server, rule: &Active) -> io::Result<u16> {
-    match server {
-        Server::Tcp(address) => {
-            let host = address.to_string();
-            converse(TcpStream::connect(address).await?, rule, &host).await
+async fn ask(server: &Server, way: &Way, rule: &Active) -> io::Result<u16> {
+    let socket = connect::open(server, way).await?;
+    let host = rule.host.clone().unwrap_or_else(|| match server {
+        Server::Tcp(address) => address.to_string(),
+        Server::Unix(_) => "localhost".to_owned(),
+    });
+    match way.http2 {
+        true => converse_http2(socket, rule, (way.tls.is_some(), &host)).await,
+        false => converse(socket, rule, &host).await,
+    }
+}
+
+async fn converse_http2(
+    socket: impl AsyncRead + AsyncWrite + Unpin,
+    rule: &Active,
+    (secure, host): (bool, &str),
+) -> io::Result<u16> {
+    let scheme = if secure { "https" } else { "http" };
+    let request = Request::get(format!("{scheme}://{host}{}", rule.path)).header(USER_AGENT, AGENT);
+    let request = request.body(()).map_err(io::Error::other)?;
+    let mut builder = h2::client::Builder::new();
+    builder.enable_push(false).max_header_list_size(HEAD);
+    let (mut sender, connection) = builder.handshake::<_, Bytes>(socket).await.map_err(io::Error::other)?;
+    let asking = async move {
+        let (answer, _) = sender.send_request(request, true)?;
+        answer.await
+    };
+    tokio::select! {
+        biased;
+        answer = asking => answer.map(|answer| answer.status().as_u16()).map_err(io::Error::other),
+        ended = connection => {
+            let why = ended.err().map_or_else(|| "it closed the connection".to_owned(), |error| error.to_string());
+            Err(io::Error::other(why))
         }
-        Server::Unix(path) => converse(UnixStream::connect(path).await?, rule, "localhost").await,
     }
 }
 
@@ -38,9 +73,8 @@ async fn converse(
     rule: &Active,
     host: &str,
 ) -> io::Result<u16> {
-    let host = rule.host.as_deref().unwrap_or(host);
     let request = format!(
-        "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: keepgate-health\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+        "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {AGENT}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         rule.path
     );
     stream.write_all(request.as_bytes()).await?;

@@ -1,16 +1,18 @@
 //! A group as all edge threads share it: its configuration, which goes with its plan, and what
 //! outlives plans: the state of its servers, its retry budget, its line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::budget::Budget;
 use super::queue::Line;
-use super::state::{ServerState, WHOLE};
+use super::state::{ServerState, WHOLE, millis};
+use super::way::{Secure, Way};
 use crate::config::upstream::{MOST_SERVERS, Member, Named, Server, Upstream};
 use crate::edge::rates::limiter::Ticks;
 
@@ -23,9 +25,15 @@ pub struct Registry {
     names: Mutex<BTreeMap<String, Vec<IpAddr>>>,
 }
 
+/// For how long a server is known that no name leads to any more: a name server's answer may miss one for a
+/// moment, which is no reason to forget that it fails, or that an operator has drained it.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
 #[derive(Debug)]
 struct Lasting {
     servers: Mutex<Vec<Arc<ServerState>>>,
+    /// Those that names led to, and since when they do not; the longest gone first.
+    gone: Mutex<VecDeque<(u64, Arc<ServerState>)>>,
     budget: Budget,
     line: Arc<Line>,
     denied_retries: AtomicU64,
@@ -41,8 +49,12 @@ pub struct Shared {
     pub config: Upstream,
     /// Its servers: in the configuration's order, and after them what its names lead to.
     pub members: Vec<Member>,
+    /// How each of them is spoken to.
+    pub ways: Vec<Way>,
     /// How each of them stands.
     pub servers: Vec<Arc<ServerState>>,
+    /// What their TLS goes by.
+    pub secure: Option<Arc<Secure>>,
     lasting: Arc<Lasting>,
     ticks: Ticks,
 }
@@ -59,12 +71,13 @@ impl Registry {
     }
 
     /// A group of this configuration, with what is known of its servers from before.
-    pub fn group(&self, name: String, config: Upstream) -> Arc<Shared> {
+    pub fn group(&self, name: String, config: Upstream, secure: Option<Arc<Secure>>) -> Arc<Shared> {
         let now = self.ticks.millis();
         let mut groups = self.groups.lock();
         let lasting = groups.entry(name.clone()).or_insert_with(|| {
             Arc::new(Lasting {
                 servers: Mutex::default(),
+                gone: Mutex::default(),
                 budget: Budget::new(&config.retries, now),
                 line: Arc::default(),
                 denied_retries: AtomicU64::new(0),
@@ -73,9 +86,10 @@ impl Registry {
         });
         let lasting = Arc::clone(lasting);
         drop(groups);
-        let mut known = lasting.servers.lock();
+        let (mut known, gone) = (lasting.servers.lock(), lasting.gone.lock());
         let state = |member: &Member| {
-            if let Some(state) = known.iter().find(|state| *state.server() == member.server) {
+            let gone = gone.iter().map(|(_, state)| state);
+            if let Some(state) = known.iter().chain(gone).find(|state| *state.server() == member.server) {
                 return Arc::clone(state);
             }
             let state = Arc::new(ServerState::new(member.server.clone()));
@@ -84,13 +98,19 @@ impl Registry {
         };
         let members = self.members(&config);
         let servers = members.iter().map(state).collect();
-        drop(known);
-        Arc::new(Shared { name, config, members, servers, lasting, ticks: self.ticks.clone() })
+        drop((known, gone));
+        let ways = members.iter().map(|member| Way::to(member, config.http2, secure.as_ref())).collect();
+        Arc::new(Shared { name, config, members, ways, servers, secure, lasting, ticks: self.ticks.clone() })
     }
 
     /// A name leads here now.
     pub fn learn(&self, host: &str, addresses: Vec<IpAddr>) {
         self.names.lock().insert(host.to_owned(), addresses);
+    }
+
+    /// Where a name leads, as far as that is known.
+    pub fn known(&self, host: &str) -> Vec<IpAddr> {
+        self.names.lock().get(host).cloned().unwrap_or_default()
     }
 
     /// Whether it is known where a name leads.
@@ -111,7 +131,8 @@ impl Registry {
                 let server = Server::Tcp(SocketAddr::new(*address, *port));
                 let known = members.iter().any(|member| member.server == server);
                 if !known && members.len() < MOST_SERVERS {
-                    members.push(Member { server, weight: *weight, backup: *backup });
+                    let name = Some(Arc::from(host.as_str()));
+                    members.push(Member { server, weight: *weight, backup: *backup, name });
                 }
             }
         }
@@ -128,7 +149,7 @@ impl Registry {
         };
         self.names.lock().retain(|host, _| named(host));
         for group in groups {
-            group.lasting.servers.lock().clone_from(&group.servers);
+            group.keep();
             if group.config.active.is_none() {
                 group.servers.iter().for_each(|state| state.unchecked());
             }
@@ -139,9 +160,35 @@ impl Registry {
 }
 
 impl Shared {
+    /// Its servers are the ones in force; those that its names led to are remembered for a while.
+    fn keep(&self) {
+        let now = self.now();
+        let mut servers = self.lasting.servers.lock();
+        let before = std::mem::replace(&mut *servers, self.servers.clone());
+        let mut gone = self.lasting.gone.lock();
+        let back = |state: &Arc<ServerState>| self.servers.iter().any(|here| Arc::ptr_eq(here, state));
+        gone.retain(|(_, state)| !back(state));
+        if !self.config.names.is_empty() {
+            gone.extend(before.into_iter().filter(|state| !back(state)).map(|state| (now, state)));
+        }
+        let late = |since: u64| now.saturating_sub(since) > millis(REMEMBERED);
+        // A drain is an operator's word, and ends by one.
+        gone.retain(|(since, state)| !late(*since) || state.is_drained() || state.in_flight() > 0);
+        while gone.len() > MOST_SERVERS {
+            gone.pop_front();
+        }
+        self.servers.iter().for_each(|state| state.relent(&self.config.passive, now));
+    }
+
     /// The time, milliseconds.
     pub fn now(&self) -> u64 {
         self.ticks.millis()
+    }
+
+    /// How this server of the group is spoken to.
+    pub fn way(&self, server: &Arc<ServerState>) -> Way {
+        let at = self.servers.iter().position(|known| Arc::ptr_eq(known, server));
+        at.and_then(|at| self.ways.get(at)).cloned().unwrap_or_default()
     }
 
     /// Who waits.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::queue;
 use super::shared::Shared;
-use super::state::{ServerState, Told};
+use super::state::{Health, ServerState, Told};
+use crate::config::upstream::Named;
 use crate::edge::plan::Plans;
 use crate::model::time::{SharedClock, Timestamp};
 
@@ -47,13 +48,26 @@ pub enum Unknown {
     Server { name: String, server: String },
 }
 
+fn unresolved(upstream: &str, named: &Named) -> Standing {
+    let why = "the name leads to no address yet; the log says why".to_owned();
+    Standing {
+        upstream: upstream.to_owned(),
+        server: format!("{}:{}", named.host, named.port),
+        weight: named.weight,
+        backup: named.backup,
+        in_flight: 0,
+        since: None,
+        told: Told { health: Health::Unresolved, since: None, why },
+    }
+}
+
 impl Upstreams {
     /// Of these plans.
     pub const fn new(plans: Arc<Plans>, clock: SharedClock) -> Self {
         Self { plans, clock }
     }
 
-    /// Every server, in the order of the configuration.
+    /// Every server, in the order of the configuration, and every name that leads to none.
     pub fn standing(&self) -> Vec<Standing> {
         let wall = self.clock.now();
         let mut standing = Vec::new();
@@ -72,6 +86,9 @@ impl Upstreams {
                     told,
                 });
             }
+            let names = group.config.names.iter();
+            let lost = names.filter(|named| self.plans.groups().known(&named.host).is_empty());
+            standing.extend(lost.map(|named| unresolved(&group.name, named)));
         }
         standing
     }

@@ -11,14 +11,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::key::hash;
+use super::terms::{ejection, risen};
 use crate::config::upstream::{Active, Passive, Server};
 
 /// All of a server's weight.
 pub const WHOLE: u32 = 1000;
-/// What a server that has just come back gets of it.
-const FIRST: u32 = WHOLE / 10;
-/// Longest ejection; `fail_timeout`, if that is longer.
-const LONGEST: Duration = Duration::from_secs(300);
 /// Longest reason that is kept, bytes.
 const REASON: usize = 200;
 
@@ -79,6 +76,8 @@ pub enum Health {
     Down,
     /// An operator took it out.
     Drained,
+    /// Its name leads nowhere yet.
+    Unresolved,
 }
 
 impl Health {
@@ -90,6 +89,7 @@ impl Health {
             Self::Ejected => "ejected",
             Self::Down => "down",
             Self::Drained => "drained",
+            Self::Unresolved => "unresolved",
         }
     }
 }
@@ -253,8 +253,7 @@ impl ServerState {
         // In service for longer than it was out before: that is another story.
         let again = story.times > 0 && now.saturating_sub(until) <= story.last_for;
         story.times = if again { story.times.saturating_add(1) } else { 1 };
-        let doubled = 1_u64.checked_shl(story.times - 1).unwrap_or(u64::MAX);
-        story.last_for = first.saturating_mul(doubled).min(millis(LONGEST).max(first));
+        story.last_for = ejection(rule, story.times);
         story.fails = 0;
         story.on_trial = true;
         story.ejected_at = now;
@@ -262,6 +261,24 @@ impl ServerState {
         self.ejected_until.store(now.saturating_add(story.last_for), Ordering::Relaxed);
         self.ejections.fetch_add(1, Ordering::Relaxed);
         Some(Duration::from_millis(story.last_for))
+    }
+
+    /// By another rule: an ejection under way lasts for as long as it would by that one, if that is shorter.
+    pub fn relent(&self, rule: &Passive, now: u64) {
+        let mut story = self.story.lock();
+        let until = self.ejected_until.load(Ordering::Relaxed);
+        if now >= until {
+            return;
+        }
+        let lasts = match rule.max_fails {
+            0 => 0,
+            _ => ejection(rule, story.times),
+        };
+        if lasts < story.last_for {
+            story.last_for = lasts;
+            let until = story.ejected_at.saturating_add(lasts).max(1);
+            self.ejected_until.store(until, Ordering::Relaxed);
+        }
     }
 
     fn settle(&self, now: u64) {
@@ -359,12 +376,6 @@ impl ServerState {
         let rising = back > 0 && risen(now.saturating_sub(back), millis(slow_start)) < WHOLE;
         told(if rising { Health::Rising } else { Health::Up }, back, "")
     }
-}
-
-/// What a server gets so long after it came back.
-fn risen(elapsed: u64, slow_start: u64) -> u32 {
-    let part = elapsed.saturating_mul(u64::from(WHOLE)).checked_div(slow_start).unwrap_or(u64::MAX);
-    u32::try_from(part).unwrap_or(WHOLE).clamp(FIRST, WHOLE)
 }
 
 /// Whole milliseconds.

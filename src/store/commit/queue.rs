@@ -46,6 +46,10 @@ pub(super) struct Queue<T> {
 struct State<T> {
     items: VecDeque<(T, usize)>,
     bytes: usize,
+    /// How many items whoever takes is waiting for; fewer wake nobody.
+    awaited: usize,
+    /// How many wait for room.
+    outside: usize,
     closed: bool,
 }
 
@@ -59,11 +63,16 @@ impl<T> State<T> {
         self.items.push_back((item, bytes));
         self.bytes += bytes;
     }
+
+    /// Whether who rests is to go on.
+    fn is_awaited(&self, bounds: Bounds) -> bool {
+        self.items.len() >= self.awaited || self.bytes > bounds.bytes / 2 || self.outside > 0
+    }
 }
 
 impl<T> Queue<T> {
     pub fn new(bounds: Bounds) -> Self {
-        let state = State { items: VecDeque::new(), bytes: 0, closed: false };
+        let state = State { items: VecDeque::new(), bytes: 0, awaited: 1, outside: 0, closed: false };
         Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new(), bounds }
     }
 
@@ -77,8 +86,11 @@ impl<T> Queue<T> {
             return Err(Refused::Full);
         }
         state.add(item, bytes);
+        let awaited = state.is_awaited(self.bounds);
         drop(state);
-        self.filled.notify_one();
+        if awaited {
+            self.filled.notify_one();
+        }
         Ok(())
     }
 
@@ -88,15 +100,33 @@ impl<T> Queue<T> {
         for (item, bytes) in items {
             while !state.closed && !state.has_room(bytes, self.bounds) {
                 self.filled.notify_one();
+                state.outside += 1;
                 self.emptied.wait(&mut state);
+                state.outside -= 1;
             }
             if state.closed {
                 return;
             }
             state.add(item, bytes);
         }
+        let awaited = state.is_awaited(self.bounds);
         drop(state);
-        self.filled.notify_one();
+        if awaited {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Waits until there are `enough` items or half the bytes, somebody waits for room, the queue is closed,
+    /// or the deadline has come.
+    pub fn rest(&self, enough: usize, deadline: Instant) {
+        let mut state = self.state.lock();
+        state.awaited = enough;
+        while !state.closed && !state.is_awaited(self.bounds) {
+            if self.filled.wait_until(&mut state, deadline).timed_out() {
+                break;
+            }
+        }
+        state.awaited = 1;
     }
 
     /// Moves what waits, up to about `budget` bytes and at least one item, to the end of `into`.
@@ -137,5 +167,72 @@ impl<T> Queue<T> {
         self.state.lock().closed = true;
         self.filled.notify_all();
         self.emptied.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
+
+    use super::*;
+
+    const FAR: Duration = Duration::from_secs(600);
+
+    fn queue() -> Arc<Queue<u32>> {
+        Arc::new(Queue::new(Bounds { items: 4, bytes: 100 }))
+    }
+
+    /// Rests until there are three, on a thread of its own; says when the rest is over.
+    fn resting(queue: &Arc<Queue<u32>>, patience: Duration) -> mpsc::Receiver<()> {
+        let (tell, rested) = mpsc::channel();
+        let queue = Arc::clone(queue);
+        std::thread::spawn(move || {
+            queue.rest(3, Instant::now() + patience);
+            tell.send(()).unwrap();
+        });
+        rested
+    }
+
+    /// Far less than any rest here is meant to last.
+    const SOON: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_rest_lasts_until_enough_waits() {
+        let queue = queue();
+        queue.push([(1, 1), (2, 1)]);
+        let rested = resting(&queue, FAR);
+        let early = rested.recv_timeout(Duration::from_millis(50));
+        assert_eq!(early, Err(mpsc::RecvTimeoutError::Timeout));
+        queue.offer(3, 1).unwrap();
+        rested.recv_timeout(SOON).unwrap();
+    }
+
+    #[test]
+    fn a_rest_ends_at_its_deadline_and_what_waits_is_taken_at_once() {
+        let queue = queue();
+        queue.push([(1, 1)]);
+        resting(&queue, Duration::from_millis(1)).recv_timeout(SOON).unwrap();
+        let mut taken = Vec::new();
+        assert_eq!(queue.take(&mut taken, 100, None), Taken::Items { bytes: 1 });
+    }
+
+    #[test]
+    fn a_rest_ends_at_half_the_bytes_when_somebody_waits_for_room_and_when_the_queue_is_closed() {
+        let queue = queue();
+        let rested = resting(&queue, FAR);
+        queue.push([(1, 51)]);
+        rested.recv_timeout(SOON).unwrap();
+        let pushing = std::thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || queue.push([(2, 60)])
+        });
+        resting(&queue, FAR).recv_timeout(SOON).unwrap();
+        queue.take(&mut Vec::new(), 100, None);
+        pushing.join().unwrap();
+        queue.take(&mut Vec::new(), 100, None);
+        let rested = resting(&queue, FAR);
+        queue.close();
+        rested.recv_timeout(SOON).unwrap();
     }
 }

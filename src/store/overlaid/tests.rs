@@ -160,7 +160,7 @@ fn a_write_recorded_during_settlement_stays_in_the_overlay() {
     assert_eq!(rig.generation(1), Some(2));
     rig.settle(&rotated(2, 1, 2));
     assert_eq!(rig.generation(1), Some(2));
-    assert!(rig.view.recent.sessions(None).is_empty(), "what is settled is forgotten");
+    assert!(rig.view.recent.sessions(None, 1).is_empty(), "what is settled is forgotten");
     assert!(rig.view.recent.sessions_of(session(1, 0).account).is_empty(), "by the index too");
 }
 

@@ -226,6 +226,29 @@ impl Streams {
     }
 }
 
+impl Streams {
+    /// As [`Self::get`]; `None` if the other side takes no more requests and has not taken this one.
+    pub async fn get_unless_closing(&mut self, path: &str, token: &str) -> Option<Result<Answer, NoAnswer>> {
+        self.sender.ready().await.ok()?;
+        let request = Request::get(format!("https://{}{path}", self.authority))
+            .header("authorization", format!("Bearer {token}"))
+            .body(Full::default())
+            .expect("a well-formed request");
+        match self.sender.try_send_request(request).await {
+            Ok(response) => Some(Answer::read(response).await),
+            Err(mut refused) => {
+                let sent = refused.take_message().is_none();
+                let error = refused.into_error();
+                // A GOAWAY says by its last stream which requests were not taken (RFC 9113 §6.8): those alone
+                // fail by it, and hyper does not give them back.
+                let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                let taken = sent && !why.contains("not a result of an error");
+                taken.then(|| Err(NoAnswer(format!("{error}: {why}"))))
+            }
+        }
+    }
+}
+
 /// A request being put together.
 #[must_use]
 pub struct Ask<'a> {

@@ -57,6 +57,8 @@ enum Way {
     Root(PathBuf),
     /// By this copy of it, as the user nobody.
     Nobody(PathBuf),
+    /// By this copy of it.
+    Copy(PathBuf),
 }
 
 struct Running {
@@ -130,6 +132,25 @@ impl Gate {
         gate
     }
 
+    /// As [`Self::start_from_file`], by a copy of the binary, which can be replaced by another.
+    pub fn start_copy_from_file(text: &str) -> (Self, PathBuf) {
+        let mut gate = Self::prepare(CHEAP);
+        gate.config = Some(gate.folder.path().join("config.toml"));
+        gate.rewrite(text);
+        let copy = gate.copy_for_nobody();
+        gate.way = Way::Copy(copy.clone());
+        gate.restart();
+        (gate, copy)
+    }
+
+    /// A gate with a configuration file that has not been started.
+    pub fn prepare_with_file(text: &str) -> Self {
+        let mut gate = Self::prepare(CHEAP);
+        gate.config = Some(gate.folder.path().join("config.toml"));
+        gate.rewrite(text);
+        gate
+    }
+
     /// Replaces the configuration file, with the same two lines before `text`. For the next start, or
     /// for a reload.
     pub fn rewrite(&self, text: &str) {
@@ -149,7 +170,7 @@ impl Gate {
     pub fn data(&self) -> PathBuf {
         match &self.way {
             Way::Root(root) => root.join("data"),
-            Way::Plain | Way::Nobody(_) => self.folder.path().join("data"),
+            Way::Plain | Way::Nobody(_) | Way::Copy(_) => self.folder.path().join("data"),
         }
     }
 
@@ -190,9 +211,19 @@ impl Gate {
         }
     }
 
+    /// Starts the gate by another command, which ends in becoming it.
+    pub fn restart_by(&mut self, command: Command) {
+        if let Err(refusal) = self.try_start(command) {
+            panic!("the gate ended before it was ready: {refusal:?}");
+        }
+    }
+
     fn try_restart(&mut self) -> Result<(), Refusal> {
+        self.try_start(self.command())
+    }
+
+    fn try_start(&mut self, mut command: Command) -> Result<(), Refusal> {
         self.kill();
-        let mut command = self.command();
         command.stderr(std::fs::File::create(self.stderr_file()).expect("writable"));
         let mut child = command.spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -229,6 +260,7 @@ impl Gate {
                 command
             }
             Way::Nobody(copy) => as_nobody(copy),
+            Way::Copy(copy) => Command::new(copy),
         };
         match &self.config {
             Some(config) => command.arg("serve").arg("--config").arg(config),
@@ -299,6 +331,12 @@ impl Gate {
         let status = running.child.wait().expect("the gate is ours to reap");
         self.log = running.log.finish();
         status
+    }
+
+    /// Waits until the process that was started has ended by itself; others may have taken over from it.
+    pub fn wait_for_the_first(&mut self) -> ExitStatus {
+        let running = self.running.as_mut().expect("the gate runs");
+        running.child.wait().expect("the gate is ours to reap")
     }
 
     /// Waits until the gate has said `words` since its ready line.

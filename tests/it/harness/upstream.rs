@@ -68,6 +68,12 @@ impl Upstream {
         self.chunks.send(Bytes::from_static(text.as_bytes())).expect("the answer is open");
     }
 
+    /// Ends the body of `/stream`.
+    pub fn end_stream(&self) {
+        // No application sends a piece of nothing: here it is the end.
+        self.chunks.send(Bytes::new()).expect("the answer is open");
+    }
+
     /// Ends the body of `/stream` and the server.
     pub fn stop(self) {
         drop(self);
@@ -94,7 +100,8 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         "/stream" => {
             let chunks = shared.chunks.lock().await.take().expect("only one request streams");
             let frames = futures_util::stream::unfold(chunks, |mut chunks| async {
-                chunks.recv().await.map(|chunk| (Ok(Frame::data(chunk)), chunks))
+                let chunk = chunks.recv().await.filter(|chunk| !chunk.is_empty())?;
+                Some((Ok(Frame::data(chunk)), chunks))
             });
             return Ok(Response::new(BodyExt::boxed(StreamBody::new(frames))));
         }

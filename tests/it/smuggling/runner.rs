@@ -147,10 +147,14 @@ fn accords(want: &Want, message: &Message, forwarded: &mut Vec<String>, way: Way
 /// What the gate sends on has no header that ends at a hop, none with an underscore, and none of the
 /// client's that only the gate may give.
 fn is_ours(message: &Message) -> Result<(), String> {
-    const ENDS_HERE: [&str; 6] =
-        ["te", "trailer", "keep-alive", "proxy-connection", "expect", "http2-settings"];
-    for (name, value) in &message.headers {
-        let switches = matches!(name.as_str(), "connection" | "upgrade");
+    const ENDS_HERE: [&str; 5] = ["trailer", "keep-alive", "proxy-connection", "expect", "http2-settings"];
+    // What is said anew of trailers.
+    let anew = |name: &str, value: &str| matches!((name, value), ("te", "trailers") | ("connection", "te"));
+    for (name, value) in message.headers.iter().chain(&message.trailers) {
+        if anew(name, value) && message.trailers.is_empty() {
+            continue;
+        }
+        let switches = matches!(name.as_str(), "connection" | "upgrade" | "te");
         let switching = value.eq_ignore_ascii_case("upgrade") || value == "websocket";
         if ENDS_HERE.contains(&name.as_str()) || name.contains('_') || (switches && !switching) {
             return Err(format!("{name}: {value} went on"));

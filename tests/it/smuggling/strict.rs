@@ -9,6 +9,8 @@ pub struct Message {
     /// As they came, names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// What followed it, names in lower case.
+    pub trailers: Vec<(String, String)>,
     /// Whether its end is the connection's end.
     pub to_close: bool,
 }
@@ -19,10 +21,12 @@ impl Message {
         self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
     }
 
-    /// `METHOD target body`
+    /// `METHOD target body [trailer: value]`
     pub fn told(&self) -> String {
         let body = latin1(&self.body);
-        format!("{} {} {body}", self.start[0], self.start[1]).trim_end().to_owned()
+        let trailers: String =
+            self.trailers.iter().map(|(name, value)| format!(" [{name}: {value}]")).collect();
+        format!("{} {} {body}{trailers}", self.start[0], self.start[1]).trim_end().to_owned()
     }
 
     pub fn status(&self) -> u16 {
@@ -50,8 +54,7 @@ pub fn request(bytes: &[u8]) -> Read<(Message, usize)> {
         return Err(format!("hosts: {:?}", message.all("host")));
     }
     let rest = bytes.get(head..).unwrap_or_default();
-    let Some((body, used)) = body(&message, rest)? else { return Ok(None) };
-    message.body = body;
+    let Some(used) = body(&mut message, rest)? else { return Ok(None) };
     Ok(Some((message, head + used)))
 }
 
@@ -80,8 +83,7 @@ pub fn response(bytes: &[u8], method: &str) -> Result<(Message, usize), String> 
         message.body = rest.to_vec();
         return Ok((message, bytes.len()));
     }
-    let Some((body, used)) = body(&message, rest)? else { return Err("it breaks off in its body".into()) };
-    message.body = body;
+    let Some(used) = body(&mut message, rest)? else { return Err("it breaks off in its body".into()) };
     Ok((message, head + used))
 }
 
@@ -98,12 +100,17 @@ fn head(bytes: &[u8]) -> Read<(Message, usize)> {
         if line.is_empty() {
             return Ok(Some((message, used)));
         }
-        let (name, value) = line.split_once(':').ok_or_else(|| format!("a header: {line:?}"))?;
-        if !is_token(name) {
-            return Err(format!("a header's name: {name:?}"));
-        }
-        message.headers.push((name.to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_owned()));
+        message.headers.push(field(&line)?);
     }
+}
+
+/// A field line's name in lower case, and its value.
+fn field(line: &str) -> Result<(String, String), String> {
+    let (name, value) = line.split_once(':').ok_or_else(|| format!("a header: {line:?}"))?;
+    if !is_token(name) {
+        return Err(format!("a header's name: {name:?}"));
+    }
+    Ok((name.to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_owned()))
 }
 
 /// A line that ends in CR LF and has no control byte but tabs.
@@ -123,20 +130,22 @@ fn is_token(text: &str) -> bool {
 }
 
 /// The body by one `Content-Length` of plain digits, or one `Transfer-Encoding` that is `chunked`.
-fn body(message: &Message, bytes: &[u8]) -> Read<(Vec<u8>, usize)> {
+fn body(message: &mut Message, bytes: &[u8]) -> Read<usize> {
     match (message.all("content-length").as_slice(), message.all("transfer-encoding").as_slice()) {
-        ([], []) => Ok(Some((Vec::new(), 0))),
+        ([], []) => Ok(Some(0)),
         ([length], []) if length.bytes().all(|byte| byte.is_ascii_digit()) => {
             let length = length.parse().map_err(|_| format!("a length: {length:?}"))?;
-            Ok(bytes.get(..length).map(|body| (body.to_vec(), length)))
+            let Some(body) = bytes.get(..length) else { return Ok(None) };
+            message.body = body.to_vec();
+            Ok(Some(length))
         }
-        ([], ["chunked"]) => chunks(bytes),
+        ([], ["chunked"]) => chunks(message, bytes),
         both => Err(format!("framing: {both:?}")),
     }
 }
 
-/// Chunks without extensions or trailers: the gate passes none on.
-fn chunks(bytes: &[u8]) -> Read<(Vec<u8>, usize)> {
+/// Chunks without extensions, which the gate does not pass on, and trailers.
+fn chunks(message: &mut Message, bytes: &[u8]) -> Read<usize> {
     let (mut body, mut used) = (Vec::new(), 0);
     loop {
         let Some((size, bytes_of_line)) = line(bytes.get(used..).unwrap_or_default())? else {
@@ -146,11 +155,21 @@ fn chunks(bytes: &[u8]) -> Read<(Vec<u8>, usize)> {
         let plain = !size.is_empty() && size.bytes().all(|byte| byte.is_ascii_hexdigit());
         let size = usize::from_str_radix(&size, 16).ok().filter(|_| plain);
         let size = size.ok_or("a chunk's size, or an extension")?;
-        let Some(data) = bytes.get(used..used + size + 2) else { return Ok(None) };
-        let data = data.strip_suffix(b"\r\n").ok_or("a chunk's end, or a trailer")?;
-        (used, body) = (used + size + 2, [&body, data].concat());
         if size == 0 {
-            return Ok(Some((body, used)));
+            break;
         }
+        let Some(data) = bytes.get(used..used + size + 2) else { return Ok(None) };
+        let data = data.strip_suffix(b"\r\n").ok_or("a chunk's end")?;
+        (used, body) = (used + size + 2, [&body, data].concat());
+    }
+    let mut trailers = Vec::new();
+    loop {
+        let Some((line, bytes)) = line(bytes.get(used..).unwrap_or_default())? else { return Ok(None) };
+        used += bytes;
+        if line.is_empty() {
+            (message.body, message.trailers) = (body, trailers);
+            return Ok(Some(used));
+        }
+        trailers.push(field(&line)?);
     }
 }

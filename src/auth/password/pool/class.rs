@@ -2,9 +2,10 @@
 //! put off the processor the moment somebody else wakes; a low priority alone lets it finish its slice
 //! of a few milliseconds first, which is what a proxied request then waits for.
 //!
-//! The one place of this part with `unsafe`: the system call has no safe wrapper in the libraries in use.
+//! `unsafe` is here for system calls that have no safe wrapper in the libraries in use.
 
 use std::io;
+use std::time::Duration;
 
 use rustix::process::{Pid, getpriority_process, setpriority_process};
 
@@ -16,6 +17,9 @@ pub(super) enum Class {
     /// With everybody, at its niceness (`SCHED_OTHER`).
     Other,
 }
+
+/// The longest that the scheduler grants.
+const LONGEST_SLICE: Duration = Duration::from_millis(100);
 
 /// Added to the hashing threads' niceness: what counts where the idle class does not.
 pub(super) const NICENESS: i32 = 10;
@@ -44,6 +48,29 @@ pub(super) fn put(thread: Pid, class: Class) -> io::Result<()> {
     #[expect(unsafe_code, reason = "a system call without a safe wrapper")]
     let done =
         unsafe { libc::sched_setscheduler(thread.as_raw_nonzero().get(), policy, &raw const parameter) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lengthens the slice of the calling thread, which is in the idle class. How much a thread gives away when
+/// it yields, and so for how long everybody else comes before it, goes by its slice. Linux before 6.12
+/// knows no slice of a thread's own and ignores it.
+///
+/// # Errors
+/// The system's.
+pub(super) fn lengthen_slice() -> io::Result<()> {
+    let attributes = libc::sched_attr {
+        size: size_of::<libc::sched_attr>().try_into().unwrap_or_default(),
+        sched_policy: libc::SCHED_IDLE.unsigned_abs(),
+        sched_flags: 0,
+        sched_nice: getpriority_process(None)?,
+        sched_priority: 0,
+        sched_runtime: LONGEST_SLICE.as_nanos().try_into().unwrap_or_default(),
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // SAFETY: the call reads one struct, which lives until it returns, and keeps nothing of it.
+    #[expect(unsafe_code, reason = "a system call without a wrapper")]
+    let done = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -102,6 +102,23 @@ async fn when_it_is_to_finish_the_request_under_way_is_the_last() {
 }
 
 #[tokio::test]
+async fn when_another_process_takes_over_who_is_kept_may_ask_once_more() {
+    let ask = "GET /1 HTTP/1.1\r\n\r\n";
+    let (mut idle, mut client, _) = open(tell);
+    client.write_all(ask.as_bytes()).await.unwrap();
+    assert!((&mut idle).now_or_never().is_none());
+    idle.as_mut().finish(Farewell::HandOver);
+    assert!((&mut idle).now_or_never().is_none(), "it is not closed under who may be asking");
+    client.write_all(ask.as_bytes()).await.unwrap();
+    assert!((&mut idle).await.is_ok());
+    drop(idle);
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).await.unwrap();
+    assert_eq!(answers.matches("200 OK").count(), 2, "{answers}");
+    assert_eq!(answers.matches("connection: close\r\n").count(), 1, "{answers}");
+}
+
+#[tokio::test]
 async fn after_a_101_the_stream_is_handed_on_with_what_was_read_of_it() {
     let ask = "GET / HTTP/1.1\r\nUpgrade: x\r\n\r\n\0\nearly";
     let switch = async |arrived: Arrived| {

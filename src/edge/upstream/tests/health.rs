@@ -153,7 +153,7 @@ fn a_reload_forgets_nothing_of_servers_that_stay_and_all_of_those_that_go() {
     scene.state(0).drain(true, 5);
     scene.fail(1, 3);
     let again = |weights: &[u32]| {
-        let group = scene.registry.group("app".to_owned(), Upstream::with(members(weights, 0)));
+        let group = scene.registry.group("app".to_owned(), Upstream::with(members(weights, 0)), None);
         scene.registry.keep(std::slice::from_ref(&group));
         group
     };
@@ -165,4 +165,30 @@ fn a_reload_forgets_nothing_of_servers_that_stay_and_all_of_those_that_go() {
     let back = again(&[1, 1]);
     assert_eq!(back.servers[1].failures(), 0, "it was gone in between");
     assert!(back.servers[0].is_drained());
+}
+
+#[tokio::test]
+async fn a_shorter_time_for_failing_ends_the_ejections_that_are_under_way() {
+    let scene = Scene::of(members(&[1, 1], 0), |config| {
+        config.passive.fail_timeout = Duration::from_secs(60);
+        config.passive.slow_start = Duration::ZERO;
+    });
+    scene.fail(0, 3);
+    let by = |seconds: u64, max_fails: u32| {
+        let mut config = scene.shared.config.clone();
+        config.passive.fail_timeout = Duration::from_secs(seconds);
+        config.passive.max_fails = max_fails;
+        let shared = scene.registry.group("app".to_owned(), config, None);
+        scene.registry.keep(&[shared]);
+    };
+    scene.later(10);
+    by(600, 3);
+    by(20, 3);
+    assert_eq!(scene.health(0), Health::Ejected, "20 seconds are not over");
+    scene.later(10);
+    assert_eq!(scene.health(0), Health::Up);
+    scene.fail(1, 3);
+    assert_eq!(scene.health(1), Health::Ejected);
+    by(60, 0);
+    assert_eq!(scene.health(1), Health::Up, "nobody is ejected any more");
 }

@@ -247,13 +247,13 @@ async fn a_reload_sends_nobody_out_of_the_line() {
             settle().await;
             let mut config = Upstream::with(members(&[1, 1], 0));
             bounded(1, 10)(&mut config);
-            scene.registry.keep(&[scene.registry.group("app".to_owned(), config.clone())]);
+            scene.registry.keep(&[scene.registry.group("app".to_owned(), config.clone(), None)]);
             for waiter in waiting {
                 assert_eq!(waiter.await.unwrap(), Ok(()), "the new server has room for one after the other");
             }
             // Back to the new one alone: what ends at the old one hands nothing over.
             config.servers.remove(0);
-            let shared = scene.registry.group("app".to_owned(), config);
+            let shared = scene.registry.group("app".to_owned(), config, None);
             scene.registry.keep(&[Arc::clone(&shared)]);
             let group = Group::new(&shared, 0, &Connections::new(10), None);
             let other = group.begin(0).await.unwrap();

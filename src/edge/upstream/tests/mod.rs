@@ -34,6 +34,7 @@ fn members(weights: &[u32], backups: usize) -> Vec<Member> {
         server: server(at as u16 + 1),
         weight: *weight,
         backup: at >= first,
+        name: None,
     };
     weights.iter().enumerate().map(member).collect()
 }
@@ -46,7 +47,7 @@ impl Scene {
             Registry::new(Ticks::new(move || Duration::from_millis(clock.load(Ordering::Relaxed))));
         let mut config = Upstream::with(members);
         change(&mut config);
-        let shared = registry.group("app".to_owned(), config);
+        let shared = registry.group("app".to_owned(), config, None);
         let group = Group::new(&shared, 0, &Connections::new(100), None);
         Self { now, registry, shared, group }
     }

@@ -1,0 +1,138 @@
+//! What faces the outside and needs no store: the edge with its verifier, the sockets, the metrics. It stays
+//! while the house behind it is closed and opened again, or handed over.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use keepgate_guard::verifier::Verifier;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::control::server::{self, Socket};
+use super::control::view::Restart;
+use super::core::Core;
+use super::doors;
+use super::error::AppError;
+use super::handover::desk::Desk;
+use super::handover::inherited::{Before, Ending, Inherited};
+use super::handover::{Asked, Restarts, relay};
+use super::house::until;
+use super::measures::Slots;
+use super::ready::Listeners;
+use super::reload::NAMES;
+use super::views::Views;
+use crate::audit::draft::Draft;
+use crate::edge::start::Running;
+use crate::edge::tls::Terminator;
+use crate::model::caller::Actor;
+use crate::model::event::{Intent, Outcome};
+use crate::observe::metrics::Metrics;
+
+/// The front.
+pub(in crate::app) struct Front {
+    pub edge: Running,
+    pub desk: Desk,
+    pub views: Views,
+    pub verifier: Arc<Verifier>,
+    pub terminator: Terminator,
+    pub metrics: Arc<Metrics>,
+    pub slots: Slots,
+    pub socket: Socket,
+    pub internal: Option<TcpListener>,
+    pub listeners: Listeners,
+    pub restarts: Restarts,
+    /// The process before this one, until it has ended.
+    pub ending: Option<Ending>,
+    /// `limits.handover_timeout`, as of the last restart.
+    pub patience: Duration,
+    /// What looks after upstreams, names and checks; and who asks from the process before.
+    side: JoinSet<()>,
+    /// Ends it.
+    stop: watch::Sender<bool>,
+}
+
+impl Front {
+    /// Opens it. From then on requests are answered.
+    pub async fn open(core: &Arc<Core>, found: Inherited) -> Result<(Self, mpsc::Receiver<Asked>), AppError> {
+        let Inherited { edge: given, internal, control, before } = found;
+        let metrics = Arc::new(Metrics::new(core.started_at));
+        // Certificates first: nothing is worth opening without them.
+        let terminator = doors::terminator(core)?;
+        // The control socket next: its folder holds `ports.json`, and it fails if another daemon lives.
+        let data_dir = &core.config.data_dir;
+        let socket = match control {
+            Some(listener) => Socket::inherit(listener, data_dir)?,
+            None => server::bind(data_dir)?,
+        };
+        let internal = doors::internal(core, internal)?;
+        // On record before the first request can be.
+        core.trail.record(Draft::new(Intent::Start, Outcome::Granted).by(Actor::System)).await?;
+        let verifier = doors::verifier(core);
+        let slots = Slots::register(&metrics, data_dir.clone());
+        let desk = Desk::new(doors::attendant(core));
+        let edge = doors::edge(core, (&terminator, &desk), Arc::clone(&verifier), &metrics, given)?;
+        let listeners = doors::listeners(core, &edge, internal.as_ref())?;
+        let (stop, stopped) = watch::channel(false);
+        let mut side = JoinSet::new();
+        let mut names = edge.names();
+        // So that the first request finds servers, if a name server answers at once.
+        let _ = tokio::time::timeout(NAMES, names.look(Instant::now())).await;
+        side.spawn(names.run(until(stopped.clone())));
+        side.spawn(edge.checker().run(until(stopped)));
+        let mut ending = None;
+        if let Some(Before { channel, pid, relay, .. }) = before {
+            side.spawn(relay::serve(relay, desk.clone()));
+            ending = Some(Ending::watch(channel, pid).map_err(AppError::Descriptors)?);
+        }
+        let (ask, asked) = mpsc::channel(1);
+        let told = Restart { before: ending.as_ref().map(|ending| ending.pid), ..Restart::default() };
+        let over = ending.as_ref().map(Ending::over).unwrap_or_default();
+        let restarts = Restarts { ask, told: Arc::new(Mutex::new(told)), over };
+        let views = core.views.clone();
+        let front = Self {
+            edge,
+            desk,
+            views,
+            verifier,
+            terminator,
+            metrics,
+            slots,
+            socket,
+            internal,
+            listeners,
+            restarts,
+            ending,
+            patience: core.config.limits.handover_timeout,
+            side,
+            stop,
+        };
+        Ok((front, asked))
+    }
+
+    /// The edge, to be drained, and what goes on beside it until that is done.
+    pub fn part(self) -> (Running, BesideEdge) {
+        let Self { edge, side, stop, socket, ending, .. } = self;
+        (edge, BesideEdge { side, stop, socket, _ending: ending })
+    }
+}
+
+/// What runs beside the edge.
+pub(in crate::app) struct BesideEdge {
+    side: JoinSet<()>,
+    stop: watch::Sender<bool>,
+    socket: Socket,
+    _ending: Option<Ending>,
+}
+
+impl BesideEdge {
+    /// Ends it. Who asks from the process before gets no answer any more, and ends.
+    pub async fn end(self) {
+        let Self { mut side, stop, socket, .. } = self;
+        drop(socket);
+        let _ = stop.send(true);
+        side.abort_all();
+        while side.join_next().await.is_some() {}
+    }
+}
