@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{
@@ -42,7 +42,9 @@ pub fn site(files: &[(&str, &str)]) -> TempDir {
 }
 
 fn age(path: &Path, by: Duration) {
-    fs::File::options().write(true).open(path).unwrap().set_modified(SystemTime::now() - by).unwrap();
+    let file = fs::File::options().write(true).open(path).unwrap();
+    let written = file.metadata().unwrap().modified().unwrap();
+    file.set_modified(written - by).unwrap();
 }
 
 fn open_to_all(dir: &TempDir) -> Gate {
