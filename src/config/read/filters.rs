@@ -131,7 +131,7 @@ fn header(node: &Node) -> kind::Read<(HeaderName, Want)> {
     let empty = matches!(&want, Want::Like(pattern) if pattern.is_empty());
     match HeaderName::try_from(name).ok().filter(|_| !empty) {
         Some(name) => match headers::unseen(name.as_str()) {
-            Some(why) => wrong(node, &format!("`{name}` {why}"), "go by another header, or by the path"),
+            Some(why) => wrong(node, format!("`{name}` {why}"), "go by another header, or by the path"),
             None => Ok((name, want)),
         },
         None => wrong(
