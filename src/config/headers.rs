@@ -73,6 +73,22 @@ pub fn untouchable(name: &HeaderName, side: Side, writes: bool) -> Option<&'stat
     }
 }
 
+/// Why no filter can go by a header: it is gone, or is not always there, when filters look.
+pub fn unseen(name: &str) -> Option<&'static str> {
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let forwarding = name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip");
+    let ours = name.starts_with("x-auth-") || name.starts_with("x-keepgate-") || name == "x-request-id";
+    match name {
+        "host" => Some(
+            "is not there over HTTP/2, which has :authority; requests without a route are refused already",
+        ),
+        _ if !plain || forwarding || ours => {
+            Some("is what a client may not say, and is dropped before filters look")
+        }
+        _ => None,
+    }
+}
+
 fn untouchable_in_requests(name: &str, writes: bool) -> Option<&'static str> {
     // Some applications read `X_Auth_Subject`, and even `X.Auth.Subject`, as `X-Auth-Subject`.
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {

@@ -150,6 +150,8 @@ pub struct RequestBody {
     stall: Stall,
     /// Nobody minds how slowly it comes.
     patient: bool,
+    /// Its trailers end here.
+    untrailed: bool,
     upload: Option<Arc<Upload>>,
 }
 
@@ -157,7 +159,7 @@ impl RequestBody {
     /// At most `limit` bytes of `inner`, with patience of `stall`.
     pub const fn new(inner: Incoming, limit: u64, stall: Duration) -> Self {
         let stall = Stall::demanding(stall, LEAST_UPLOAD);
-        Self { inner: Some(inner), limit, left: limit, stall, patient: false, upload: None }
+        Self { inner: Some(inner), limit, left: limit, stall, patient: false, untrailed: false, upload: None }
     }
 
     /// No body.
@@ -168,6 +170,7 @@ impl RequestBody {
             left: 0,
             stall: Stall::new(Duration::ZERO),
             patient: false,
+            untrailed: false,
             upload: None,
         }
     }
@@ -175,6 +178,11 @@ impl RequestBody {
     /// It may come as slowly as the client likes: somebody else sees to it that it does not stand for ever.
     pub const fn have_patience(&mut self) {
         self.patient = true;
+    }
+
+    /// Drops the trailers: an application may read as headers what a route's rules keep from it there.
+    pub const fn drop_trailers(&mut self) {
+        self.untrailed = true;
     }
 
     /// Watches the upload's progress.
@@ -226,6 +234,7 @@ impl Body for RequestBody {
                     .into_trailers()
                     .ok()
                     .and_then(trailers::of_request)
+                    .filter(|_| !self.untrailed)
                     .map(|kept| Ok(Frame::trailers(kept))),
                 Ok(()) => Some(Ok(frame)),
                 Err(error) => {

@@ -11,6 +11,7 @@ use super::routes::method;
 use super::section::Section;
 use super::tree::Node;
 use crate::config::filter::{Action, Bans, Filter, SCANNERS, Scanned, Want};
+use crate::config::headers;
 
 /// Most filters: each is asked of each request.
 const MOST: usize = 100;
@@ -129,7 +130,10 @@ fn header(node: &Node) -> kind::Read<(HeaderName, Want)> {
     };
     let empty = matches!(&want, Want::Like(pattern) if pattern.is_empty());
     match HeaderName::try_from(name).ok().filter(|_| !empty) {
-        Some(name) => Ok((name, want)),
+        Some(name) => match headers::unseen(name.as_str()) {
+            Some(why) => wrong(node, format!("`{name}` {why}"), "go by another header, or by the path"),
+            None => Ok((name, want)),
+        },
         None => wrong(
             node,
             "is no condition on a header",

@@ -142,7 +142,10 @@ impl Proxy<'_> {
         });
         let hop_by_hop = admitted.hop_by_hop();
         let (mut parts, body, client, host) = admitted.into_parts();
-        let body = limited(body, route.body_bytes, self.limits.stall_timeout)?;
+        let mut body = limited(body, route.body_bytes, self.limits.stall_timeout)?;
+        if route.shape.request.is_some() {
+            body.drop_trailers();
+        }
         let (identity, verified) = match who {
             Who::Authenticated(somebody) => {
                 let made = self.identities.of(somebody.claims());

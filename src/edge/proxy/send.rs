@@ -15,6 +15,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::mem;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use http::request::Parts;
 use http::{Method, Request, Response};
+use tokio::io::AsyncWrite as _;
 
 use super::Proxy;
 use super::headers::{Told, ending};
@@ -199,6 +201,10 @@ impl Uplink {
         loop {
             let waits = self.body.fetch(&mut self.outbox, scratch, cx)?;
             ready!(self.outbox.poll_write(line, scratch, cx)).map_err(Stuck::Io)?;
+            if self.body.is_done() || waits {
+                // TLS may have taken more than its socket did; nobody else would send the rest.
+                ready!(Pin::new(&mut *line).poll_flush(cx)).map_err(Stuck::Io)?;
+            }
             if self.body.is_done() {
                 return Poll::Ready(Ok(()));
             }

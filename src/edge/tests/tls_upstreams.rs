@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::harness::{Answer, Gate, echo, request, route};
 use super::upstreams::scripted;
-use crate::config::route::RouteAuth;
+use crate::config::route::{Route, RouteAuth};
 use crate::config::tls::CertificateFiles;
 use crate::config::upstream::{Server, Tls};
 
@@ -101,6 +101,18 @@ async fn ask(app: &App, http2: bool, tls: Tls) -> Answer {
 
 fn trusting(app: &App, name: Option<&str>) -> Tls {
     Tls { ca: Some(app.ca.clone()), server_name: name.map(str::to_owned), identity: None }
+}
+
+#[tokio::test]
+async fn an_upload_that_outgrows_the_sockets_arrives_whole() {
+    let app = app(&["app.internal"], &[]).await;
+    let open = Route { body_bytes: Some(16 << 20), ..route("/", RouteAuth::None) };
+    let gate = Gate::with(vec![open], vec![app.server.clone()], |parts| {
+        parts.settings.upstreams.get_mut("app").unwrap().tls = Some(trusting(&app, Some("app.internal")));
+    });
+    let body = "x".repeat(12 << 20);
+    let answer = gate.client().await.send(request("POST", "/x", &[], &body)).await;
+    assert_eq!((answer.status.as_u16(), answer.json()["body_bytes"].as_u64()), (200, Some(12 << 20)));
 }
 
 #[tokio::test]

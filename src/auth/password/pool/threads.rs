@@ -98,10 +98,6 @@ fn enter(shared: &Shared) -> Option<Turns> {
     let own = rustix::thread::gettid();
     let mut queue = shared.queue.lock();
     queue.threads.push(own);
-    // Before the class, since it sets one.
-    if let Err(error) = class::lengthen_slice() {
-        tracing::debug!(%error, "a hashing thread keeps its slice");
-    }
     put(&[own], queue.class);
     drop(queue);
     let refused =
