@@ -227,12 +227,16 @@ impl Gate {
         command.stderr(std::fs::File::create(self.stderr_file()).expect("writable"));
         let mut child = command.spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains("Keepgate is ready"));
+        let mut read = Vec::new();
+        let ready = lines.by_ref().map_while(Result::ok).any(|line| {
+            read.push(line);
+            read.last().is_some_and(|line| line.contains("Keepgate is ready"))
+        });
         if !ready {
             let code = child.wait().expect("the gate is ours to reap").code();
             return Err(Refusal { code, stderr: self.stderr() });
         }
-        let log = Log::follow(lines);
+        let log = Log::follow(read, lines);
         let ports = std::fs::read(self.file("run/ports.json")).expect("ports.json is written first");
         let ports = serde_json::from_slice(&ports).expect("ports.json is JSON");
         self.running = Some(Running { child, ports, log });

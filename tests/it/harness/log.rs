@@ -10,7 +10,6 @@ use std::time::Duration;
 /// How long a line is waited for before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-#[derive(Default)]
 struct Said {
     text: Mutex<String>,
     more: Condvar,
@@ -23,9 +22,10 @@ pub struct Log {
 }
 
 impl Log {
-    /// Reads these lines to their end.
-    pub fn follow(lines: Lines<BufReader<ChildStdout>>) -> Self {
-        let said = Arc::new(Said::default());
+    /// Reads these lines to their end, after those that were read already.
+    pub fn follow(read: Vec<String>, lines: Lines<BufReader<ChildStdout>>) -> Self {
+        let text = read.into_iter().flat_map(|line| [line, "\n".to_owned()]).collect::<String>();
+        let said = Arc::new(Said { text: text.into(), more: Condvar::new() });
         let to = Arc::clone(&said);
         let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
