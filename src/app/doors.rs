@@ -2,6 +2,7 @@
 //! socket, and the file that says where they are.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 
 use keepgate_guard::verifier::{Expectations, Verifier};
@@ -143,18 +144,16 @@ pub(in crate::app) fn internal(
     bound.map(Some).map_err(|source| AppError::Internal { address, source })
 }
 
-/// Where everything listens, also written to `run/ports.json` for whoever let the system choose.
-pub(in crate::app) fn listeners(
-    core: &Core,
-    edge: &Running,
-    internal: Option<&TcpListener>,
-) -> Result<Listeners, AppError> {
+/// Where everything listens.
+pub(in crate::app) fn listeners(edge: &Running, internal: Option<&TcpListener>) -> Listeners {
     let internal: Option<SocketAddr> = internal.and_then(|listener| listener.local_addr().ok());
-    let listeners =
-        Listeners { https: edge.https_addresses().to_vec(), http: edge.http_addresses().to_vec(), internal };
-    let text = serde_json::to_string(&listeners).map_err(|_| AppError::Broken("addresses are not JSON"))?;
-    let path = core.config.data_dir.join("run/ports.json");
+    Listeners { https: edge.https_addresses().to_vec(), http: edge.http_addresses().to_vec(), internal }
+}
+
+/// Writes it to `run/ports.json`, for whoever let the system choose.
+pub(in crate::app) fn publish(data_dir: &Path, listeners: &Listeners) -> Result<(), AppError> {
+    let text = serde_json::to_string(listeners).map_err(|_| AppError::Broken("addresses are not JSON"))?;
+    let path = data_dir.join("run/ports.json");
     let written = files::write(&path, &text, 0o600);
-    written.map_err(|source| AppError::File { what: "cannot write", path, source })?;
-    Ok(listeners)
+    written.map_err(|source| AppError::File { what: "cannot write", path, source })
 }

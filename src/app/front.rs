@@ -2,6 +2,7 @@
 //! while the house behind it is closed and opened again, or handed over.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,8 @@ pub(in crate::app) struct Front {
     pub restarts: Restarts,
     /// The process before this one, until it has ended.
     pub ending: Option<Ending>,
+    /// Whether this process has what can have one owner only. Commands wait for it.
+    pub owns: watch::Sender<bool>,
     /// `limits.handover_timeout`, as of the last restart.
     pub patience: Duration,
     /// What looks after upstreams, names and checks; and who asks from the process before.
@@ -73,7 +76,12 @@ impl Front {
         let slots = Slots::register(&metrics, data_dir.clone());
         let desk = Desk::new(doors::attendant(core));
         let edge = doors::edge(core, (&terminator, &desk), Arc::clone(&verifier), &metrics, given)?;
-        let listeners = doors::listeners(core, &edge, internal.as_ref())?;
+        let listeners = doors::listeners(&edge, internal.as_ref());
+        // What has one owner is the process's before, until it says that it goes back no more.
+        if before.is_none() {
+            doors::publish(data_dir, &listeners)?;
+        }
+        let owns = watch::Sender::new(before.is_none());
         let (stop, stopped) = watch::channel(false);
         let mut side = JoinSet::new();
         let mut names = edge.names();
@@ -82,14 +90,14 @@ impl Front {
         side.spawn(names.run(until(stopped.clone())));
         side.spawn(edge.checker().run(until(stopped)));
         let mut ending = None;
-        if let Some(Before { channel, pid, relay, .. }) = before {
+        if let Some(Before { channel, process, relay, .. }) = before {
             side.spawn(relay::serve(relay, desk.clone()));
-            ending = Some(Ending::watch(channel, pid).map_err(AppError::Descriptors)?);
+            ending = Some(Ending::watch(channel, process).map_err(AppError::Descriptors)?);
         }
         let (ask, asked) = mpsc::channel(1);
-        let told = Restart { before: ending.as_ref().map(|ending| ending.pid), ..Restart::default() };
-        let over = ending.as_ref().map(Ending::over).unwrap_or_default();
-        let restarts = Restarts { ask, told: Arc::new(Mutex::new(told)), over };
+        let told = Restart { before: ending.as_ref().map(Ending::pid), ..Restart::default() };
+        let before = ending.as_ref().map(Ending::stage);
+        let restarts = Restarts { ask, told: Arc::new(Mutex::new(told)), before };
         let views = core.views.clone();
         let front = Self {
             edge,
@@ -104,11 +112,21 @@ impl Front {
             listeners,
             restarts,
             ending,
+            owns,
             patience: core.config.limits.handover_timeout,
             side,
             stop,
         };
         Ok((front, asked))
+    }
+
+    /// Takes what has one owner from the process before: the control socket's file and `ports.json`.
+    pub fn claim(&mut self, data_dir: &Path) {
+        self.socket.claim(data_dir);
+        if let Err(error) = doors::publish(data_dir, &self.listeners) {
+            tracing::error!(%error, "run/ports.json says where the process before this one listened");
+        }
+        self.owns.send_replace(true);
     }
 
     /// The edge, to be drained, and what goes on beside it until that is done.

@@ -1,12 +1,15 @@
 //! What is opened on the stores while the node serves, beside the edge: the clockwork, the control socket, the
 //! internal listener. Closed with them, and opened again where they are.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::control::server;
 use super::core::Core;
@@ -21,6 +24,9 @@ use crate::edge::start::Housekeeping;
 use crate::model::caller::Actor;
 use crate::model::event::{Intent, Outcome};
 use crate::observe::internal::{self, Encode};
+
+/// For commands and the clockwork's steps to end before a hand-over. An order at a CA may take longer.
+const VACATING: Duration = Duration::from_secs(30);
 
 /// A house that serves.
 pub(in crate::app) struct House {
@@ -55,13 +61,16 @@ impl House {
         let (stop, stopped) = watch::channel(false);
         let mut side = JoinSet::new();
         let socket = front.socket.share().map_err(AppError::Descriptors)?;
-        side.spawn(server::serve(socket, Arc::<Core>::clone(&core), until(stopped.clone())));
+        // What is begun here is not broken off by a process before this one that goes back.
+        let commands = server::serve(socket, Arc::<Core>::clone(&core), until(stopped.clone()));
+        side.spawn(begun(front.owns.subscribe(), stopped.clone(), commands));
         if let Some(internal) = &front.internal {
             let internal = internal.try_clone().and_then(TcpListener::from_std);
             let internal = internal.map_err(AppError::Descriptors)?;
             let metrics = Arc::clone(&front.metrics);
             let encode: Encode = Arc::new(move || metrics.encode());
-            side.spawn(internal::serve(internal, core.health.clone(), encode, until(stopped)));
+            let answers = internal::serve(internal, core.health.clone(), encode, until(stopped.clone()));
+            side.spawn(begun(front.owns.subscribe(), stopped, answers));
         }
         let (rest, resting) = watch::channel(false);
         let beside = upkeep::Beside {
@@ -78,27 +87,51 @@ impl House {
 
     /// Ends the clockwork first, then what commands come by, with what is left of the front.
     pub async fn rest(self, beside: BesideEdge) -> Arc<Core> {
-        let Self { core, reloader, keeper, upkeep, rest, mut side, stop } = self;
-        settle((reloader, keeper), upkeep, &rest).await;
+        let Self { core, reloader, keeper, mut upkeep, rest, mut side, stop } = self;
+        settle((reloader, keeper), &mut upkeep, &rest).await;
         let _ = stop.send(true);
         beside.end().await;
         while side.join_next().await.is_some() {}
         core
     }
 
-    /// The other way about, for who comes after: what is asked for from now on waits for them.
-    pub async fn vacate(self) -> Arc<Core> {
-        let Self { core, reloader, keeper, upkeep, rest, mut side, stop } = self;
+    /// The other way about, for who comes after: what is asked for from now on waits for them. Gives the core back
+    /// as an error if the clockwork does not come to rest in time; what is left of it ends after its step.
+    pub async fn vacate(self) -> Result<Arc<Core>, Arc<Core>> {
+        let Self { core, reloader, keeper, mut upkeep, rest, mut side, stop } = self;
         let _ = stop.send(true);
-        while side.join_next().await.is_some() {}
-        settle((reloader, keeper), upkeep, &rest).await;
-        core
+        let settled = timeout(VACATING, async {
+            while side.join_next().await.is_some() {}
+            settle((reloader, keeper), &mut upkeep, &rest).await;
+        });
+        if settled.await.is_ok() {
+            return Ok(core);
+        }
+        side.detach_all();
+        upkeep.detach_all();
+        Err(core)
+    }
+}
+
+/// Opens a door once this process owns what is behind it.
+async fn begun(
+    mut owns: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
+    door: impl Future<Output = ()>,
+) {
+    let owned = tokio::select! {
+        biased;
+        () = until(stopped) => false,
+        owned = owns.wait_for(|owns| *owns) => owned.is_ok(),
+    };
+    if owned {
+        door.await;
     }
 }
 
 async fn settle(
     (reloader, keeper): (Arc<Reloader>, Arc<Keeper>),
-    mut upkeep: JoinSet<()>,
+    upkeep: &mut JoinSet<()>,
     rest: &watch::Sender<bool>,
 ) {
     // It holds the edge, whose threads are to end.
@@ -146,18 +179,45 @@ pub(in crate::app) async fn finish(core: Arc<Core>, edge: Housekeeping) -> Resul
     }
 }
 
-/// Closes a house whose stores another process is to open. Gives it back if somebody is still in it.
-pub(in crate::app) async fn give_up(core: Arc<Core>) -> Result<Result<(), AppError>, Arc<Core>> {
+/// Closes a house whose stores another process is to open, with that on record. Gives it back if somebody is still
+/// in it.
+pub(in crate::app) async fn give_up(
+    core: Arc<Core>,
+    restart: Draft,
+) -> Result<Result<(), AppError>, Arc<Core>> {
     // Who is still in it (a command that outlived its patience) would keep the stores from being closed.
     let core = Arc::try_unwrap(core)?;
     let writable = core.stores.committer.read_only().is_none();
     if writable {
         let stop = Draft::new(Intent::Stop, Outcome::Granted).by(Actor::System).reason("handed_over");
-        if let Err(error) = core.trail.record(stop).await {
+        if let Err(error) = core.trail.record_all(vec![restart, stop]).await {
             return Ok(Err(error.into()));
         }
     }
     let closed = core.close().await;
     memory::give_back();
     Ok(closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_door_is_opened_once_it_is_ours_and_not_any_more_when_the_house_is_left() {
+        let (owns, owned) = watch::channel(false);
+        let (stop, stopped) = watch::channel(false);
+        let opened = std::sync::atomic::AtomicU32::new(0);
+        let door = || async { opened.store(1, std::sync::atomic::Ordering::Relaxed) };
+        stop.send_replace(true);
+        begun(owned.clone(), stopped.clone(), door()).await;
+        assert_eq!(opened.load(std::sync::atomic::Ordering::Relaxed), 0, "who waits is somebody else's");
+        stop.send_replace(false);
+        let mut begun = std::pin::pin!(begun(owned, stopped, door()));
+        assert!(timeout(Duration::from_millis(1), &mut begun).await.is_err());
+        assert_eq!(opened.load(std::sync::atomic::Ordering::Relaxed), 0);
+        owns.send_replace(true);
+        begun.await;
+        assert_eq!(opened.load(std::sync::atomic::Ordering::Relaxed), 1);
+    }
 }

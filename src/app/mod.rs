@@ -95,7 +95,8 @@ impl App {
         let mut beneath = Beneath::default();
         if let Some(before) = &mut found.before {
             beneath.lock = before.lock.take();
-            beneath.follower = before.feed.take().map(feed::follower);
+            beneath.follower =
+                before.feed.take().map(|stream| feed::follower(stream, Arc::clone(&before.process)));
         }
         let core = Core::open_with(config, Views::new(Arc::new(SystemClock)), beneath).await?;
         Ok(Self(core, found))

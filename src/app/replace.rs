@@ -4,9 +4,10 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use super::control::reply::{Code, Failure};
 use super::core::{Beneath, Core};
@@ -14,19 +15,19 @@ use super::doors;
 use super::error::AppError;
 use super::front::Front;
 use super::handover::desk::{Attendant, Unattended};
+use super::handover::inherited::{Ending, Stage};
 use super::handover::program::Program;
 use super::handover::relay::Relay;
 use super::handover::successor::{Handed, Successor};
 use super::handover::{Asked, feed, notify};
 use super::house::{self, House};
 use super::reload::{InForce, Source};
-use super::upkeep::steps;
+use crate::audit::draft::Draft;
 use crate::edge::body::BoxError;
+use crate::model::event::{Intent, Outcome};
 
 /// For a process before this one to cut what it has, once it is told to.
 const CUTTING: Duration = Duration::from_secs(10);
-/// Between two looks whether it has.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// What came of it.
 pub(in crate::app) enum Replaced {
@@ -46,11 +47,12 @@ pub(in crate::app) async fn replace(
     (program, asked): (&Program, Asked),
     given_up: &watch::Receiver<bool>,
 ) -> Replaced {
-    let Asked { force, answer } = asked;
-    let successor = match start(front, force, program, given_up).await {
+    let Asked { force, actor, origin, answer } = asked;
+    let record = Draft::new(Intent::Restart, Outcome::Granted).by(actor).at(&origin);
+    let successor = match start(front, force, program, (source, given_up)).await {
         Ok(successor) => successor,
         Err(failure) => {
-            failed(front, &house.core, &failure.message);
+            failed(front, &house.core, &failure.message, fell(record, "not_started")).await;
             // Who asked may have gone.
             let _ = answer.send(Err(failure));
             return Replaced::Not(Box::new(house));
@@ -61,14 +63,24 @@ pub(in crate::app) async fn replace(
         (told.before, told.failed_at, told.failed_because) = (None, None, None);
     }
     let _ = answer.send(Ok(successor.pid()));
-    move_out(front, house, source, successor, given_up).await
+    let record = record.target(successor.pid());
+    let replaced = move_out(front, house, source, (successor, record), given_up).await;
+    if matches!(replaced, Replaced::Not(_)) {
+        source.log.set_shared(false);
+    }
+    replaced
+}
+
+/// As the audit log has what came to nothing.
+fn fell(record: Draft, reason: &str) -> Draft {
+    record.outcome(Outcome::Failed).reason(reason)
 }
 
 async fn start(
     front: &mut Front,
     force: bool,
     program: &Program,
-    given_up: &watch::Receiver<bool>,
+    (source, given_up): (&Source, &watch::Receiver<bool>),
 ) -> Result<Successor, Failure> {
     if std::process::id() == 1 {
         let failure = Failure::new(
@@ -77,36 +89,56 @@ async fn start(
         );
         return Err(failure.remedy("have the container replaced instead"));
     }
-    if let Some(ending) = front.ending.take_if(|ending| !ending.is_over()) {
+    if notify::is_not_told() {
+        let message = "systemd is not told who takes over: it would take the end of this process for the unit's, \
+                       and end the next one with it";
+        let remedy = "set Type=notify in the unit and restart it once with systemctl (docs/restart.md)";
+        return Err(Failure::new(Code::Refused, message).remedy(remedy));
+    }
+    if let Some(ending) = front.ending.as_ref().filter(|ending| !ending.is_over()) {
         if !force {
             let message =
-                format!("process {}, which this one replaced, still has something open", ending.pid);
-            front.ending = Some(ending);
+                format!("process {}, which this one replaced, still has something open", ending.pid());
             let remedy = "wait until it has ended, or cut what it has with --force";
             return Err(Failure::new(Code::Unavailable, message).remedy(remedy));
         }
-        ending.cut();
-        let until = Instant::now() + CUTTING;
-        while !ending.is_over() {
-            if Instant::now() >= until {
-                let message = format!("process {}, which this one replaced, does not end", ending.pid);
-                front.ending = Some(ending);
-                return Err(Failure::new(Code::Unavailable, message).remedy("kill it"));
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+        cut(ending).await;
     }
     front.ending = None;
+    // Both write there until one of them has ended.
+    source.log.set_shared(true);
     let (program, given_up) = (program.clone(), given_up.clone());
     let started = tokio::task::spawn_blocking(move || Successor::start(&program, &given_up)).await;
-    started.unwrap_or_else(|_| Err("starting it broke off".to_owned())).map_err(|why| {
+    let started = started.unwrap_or_else(|_| Err("starting it broke off".to_owned()));
+    if started.is_err() {
+        source.log.set_shared(false);
+    }
+    started.map_err(|why| {
         Failure::new(Code::Unavailable, format!("the next process cannot serve: {why}"))
             .remedy("this one serves on; mend the cause and restart again")
     })
 }
 
+/// Has a process before this one cut what it has, and end: by itself if it can.
+async fn cut(ending: &Ending) {
+    ending.cut();
+    let mut stage = ending.stage();
+    if timeout(CUTTING, stage.wait_for(|stage| *stage == Stage::Over)).await.is_err() {
+        tracing::warn!(
+            pid = ending.pid(),
+            "a process that was to cut what it has does not end: it is killed"
+        );
+        drop(tokio::task::spawn_blocking(ending.kill()).await);
+    }
+}
+
 /// Says what became of a restart that was none.
-fn failed(front: &Front, core: &Core, why: &str) {
+async fn failed(front: &Front, core: &Core, why: &str, record: Draft) {
+    if core.stores.committer.read_only().is_none()
+        && let Err(error) = core.trail.record(record).await
+    {
+        tracing::error!(%error, "the audit log does not have the restart that failed");
+    }
     tracing::error!(why, "not restarted: this process serves on");
     let mut told = front.restarts.told.lock();
     told.failed_at = Some(core.clock.now().rfc3339());
@@ -118,30 +150,37 @@ async fn move_out(
     front: &mut Front,
     house: House,
     source: &Source,
-    successor: Successor,
+    (successor, record): (Successor, Draft),
     given_up: &watch::Receiver<bool>,
 ) -> Replaced {
     let in_force = house.reloader.in_force();
     front.patience = in_force.config.limits.handover_timeout;
-    let core = house.vacate().await;
-    // While there is somebody to record them.
-    steps::denials(&core, None).await;
+    let way_back = Way { source, in_force: &in_force, record: fell(record.clone(), "fell_back") };
+    let core = match house.vacate().await {
+        Ok(core) => core,
+        Err(core) => return way_back.back(front, core, None, "the clockwork does not come to rest").await,
+    };
+    // While there is somebody to record them. What is counted here from now on is told the next process.
     front.edge.housekeeping().close_windows(None).await;
     let mut unattended = front.desk.close().await;
     *unattended = Attendant::Nobody;
+    // Nobody asks the API any more, so nobody is refused by it.
+    let unwritten = core.auth.denials.close_windows(None).await;
+    if unwritten > 0 {
+        tracing::error!(unwritten, "counts of refusals could not be written before the stores are closed");
+    }
     front.slots.clear();
     let lock = match core.stores.share_lock() {
         Ok(lock) => lock,
         Err(error) => {
             let why = AppError::Descriptors(error).to_string();
-            return back(front, (core, unattended), source, &in_force, &why);
+            return way_back.back(front, core, Some(unattended), &why).await;
         }
     };
-    let closed = match house::give_up(core).await {
+    let closed = match house::give_up(core, record).await {
         Ok(closed) => closed.map_err(|error| error.to_string()),
         Err(core) => {
-            let why = "a command is still under way";
-            return back(front, (core, unattended), source, &in_force, why);
+            return way_back.back(front, core, Some(unattended), "a command is still under way").await;
         }
     };
     let given = match closed {
@@ -152,14 +191,16 @@ async fn move_out(
         Ok((successor, relay, gone)) => {
             *unattended = Attendant::Successor(relay);
             front.socket.leave();
+            // By this process first: systemd may listen to nobody else yet.
             notify::handed_over(successor.pid());
+            successor.yours();
             Replaced::By(successor, gone)
         }
         Err(why) => {
             let config = (*in_force.config).clone();
             let beneath = Beneath { lock, follower: None };
             match Core::open_with(config, front.views.clone(), beneath).await {
-                Ok(core) => back(front, (Arc::new(core), unattended), source, &in_force, &why),
+                Ok(core) => way_back.back(front, Arc::new(core), Some(unattended), &why).await,
                 Err(error) => {
                     tracing::error!(why, %error, "not restarted, and the stores cannot be opened again");
                     Replaced::Lost(error)
@@ -169,20 +210,30 @@ async fn move_out(
     }
 }
 
-/// Behind the same front as before.
-fn back(
-    front: &Front,
-    (core, mut unattended): (Arc<Core>, Unattended),
-    source: &Source,
-    in_force: &InForce,
-    why: &str,
-) -> Replaced {
-    *unattended = doors::attendant(&core);
-    drop(unattended);
-    failed(front, &core, why);
-    match House::open(core, front, source.clone(), in_force.banned.to_vec()) {
-        Ok(house) => Replaced::Not(Box::new(house)),
-        Err(error) => Replaced::Lost(error),
+/// Back to where it began.
+struct Way<'a> {
+    source: &'a Source,
+    in_force: &'a InForce,
+    record: Draft,
+}
+
+impl Way<'_> {
+    /// Behind the same front as before.
+    async fn back(
+        self,
+        front: &Front,
+        core: Arc<Core>,
+        unattended: Option<Unattended>,
+        why: &str,
+    ) -> Replaced {
+        if let Some(mut unattended) = unattended {
+            *unattended = doors::attendant(&core);
+        }
+        failed(front, &core, why, self.record).await;
+        match House::open(core, front, self.source.clone(), self.in_force.banned.to_vec()) {
+            Ok(house) => Replaced::Not(Box::new(house)),
+            Err(error) => Replaced::Lost(error),
+        }
     }
 }
 
@@ -216,6 +267,15 @@ async fn give(
         feed::follow(feed, &views);
         let _ = told.try_send(());
     })?;
+    // Nothing may go wrong once it serves: both would. So this thread is there before.
+    let wait = successor.until_closed().map_err(|error| error.to_string())?;
+    let (begin, served) = std::sync::mpsc::channel::<()>();
+    beside("successor", move || {
+        if served.recv().is_ok() {
+            wait();
+            let _ = tell.try_send(());
+        }
+    })?;
     let given_up = given_up.clone();
     let given = tokio::task::spawn_blocking(move || {
         let ready = successor.hand_over(&handed, &given_up);
@@ -224,13 +284,8 @@ async fn give(
         ready.map(|()| successor)
     });
     let successor = given.await.unwrap_or_else(|_| Err("handing over broke off".to_owned()))?;
-    let wait = successor.until_closed().map_err(|error| error.to_string());
-    wait.and_then(|wait| {
-        beside("successor", move || {
-            wait();
-            let _ = tell.try_send(());
-        })
-    })?;
+    // The thread is waiting for it.
+    let _ = begin.send(());
     Ok((successor, relay, gone))
 }
 

@@ -3,24 +3,30 @@
 //! ([`super::handover`]).
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use super::core::Core;
 use super::error::AppError;
 use super::front::Front;
-use super::handover::inherited::Inherited;
+use super::handover::inherited::{Ending, Inherited, Stage};
 use super::handover::{Asked, notify, successor::Successor};
 use super::house::{self, House};
 use super::ready::Ready;
-use super::reload::Reloader;
+use super::reload::{Reloader, Source};
 use super::replace::{self, Replaced};
 use super::{Orders, first_administrator};
 use crate::config::tls::CertificateSource;
 use crate::edge::connection::Farewell;
 use crate::model::caller::{Actor, Origin};
 use crate::model::id::RequestId;
+
+/// For a process that cuts what it has to have its counts of refusals recorded by the one that took over.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Serves until `shutdown` resolves, then drains and closes; or until another process serves instead, then
 /// drains.
@@ -41,11 +47,13 @@ pub(in crate::app) async fn serve(
     let data_dir = core.config.data_dir.clone();
     let ca = ca.then(|| data_dir.join("tls/ca.pem"));
     let mut house = House::open(core, &front, source.clone(), banned)?;
-    on_ready(&Ready { listeners: front.listeners.clone(), data_dir, ca, administrator });
-    if let Some(ending) = &front.ending {
-        ending.tell_ready();
+    let listeners = front.listeners.clone();
+    on_ready(&Ready { listeners, data_dir: data_dir.clone(), ca, administrator });
+    let mut stage = front.ending.as_ref().map(Ending::stage);
+    match &front.ending {
+        Some(ending) => ending.tell_ready(),
+        None => notify::ready(),
     }
-    notify::ready();
     let mut shutdown = std::pin::pin!(shutdown);
     let mut stopping = false;
     while !stopping {
@@ -61,8 +69,12 @@ pub(in crate::app) async fn serve(
                 }
                 continue;
             }
+            reached = next(&mut stage) => {
+                before_is(reached, &mut front, &data_dir, &source);
+                continue;
+            }
             Some(asked) = asked.recv() => asked,
-            Some(()) = restart.recv() => Asked::by_signal(),
+            Some(()) = restart.recv() => Asked::by_signal(by_signal(&house.core)),
         };
         let (give_up, given_up) = watch::channel(false);
         let replaced = {
@@ -80,16 +92,14 @@ pub(in crate::app) async fn serve(
         };
         match replaced {
             Replaced::Not(back) => house = *back,
-            Replaced::By(successor, gone) if stopping => {
-                drop((successor, gone));
-                return Ok(());
-            }
-            Replaced::By(successor, mut gone) => {
-                tokio::select! {
-                    () = leave(front, &successor) => {}
-                    _ = gone.recv() => tracing::warn!("the process that took over has ended, or says so: cutting what is open"),
-                    () = &mut shutdown => tracing::info!("cutting what is open"),
-                }
+            Replaced::By(successor, gone) => {
+                // A stop that came meanwhile has been told already.
+                let stop = async {
+                    if !stopping {
+                        shutdown.await
+                    }
+                };
+                depart(front, successor, gone, stop).await;
                 return Ok(());
             }
             Replaced::Lost(error) => return Err(error),
@@ -98,16 +108,58 @@ pub(in crate::app) async fn serve(
     close(front, house).await
 }
 
+/// The next stage of the process before; never, if there is none or it is over.
+async fn next(stage: &mut Option<watch::Receiver<Stage>>) -> Stage {
+    if let Some(stage) = stage
+        && stage.changed().await.is_ok()
+    {
+        return *stage.borrow_and_update();
+    }
+    std::future::pending().await
+}
+
+/// Takes what it leaves.
+fn before_is(reached: Stage, front: &mut Front, data_dir: &Path, source: &Source) {
+    if reached >= Stage::Gives && !*front.owns.borrow() {
+        front.claim(data_dir);
+        // Also by this process: the one before may be gone.
+        notify::handed_over(std::process::id());
+    }
+    if reached == Stage::Over {
+        source.log.set_shared(false);
+    }
+}
+
+/// Of a signal, which says nothing of who sent it.
+fn by_signal(core: &Core) -> Origin {
+    let request = RequestId::new(core.clock.now(), &*core.rng);
+    Origin { request, address: None, user_agent: String::new() }
+}
+
 /// What came of it stands in the log and in `status`.
 async fn reload_by_signal(core: &Core, reloader: &Arc<Reloader>) {
     notify::reloading();
-    let request = RequestId::new(core.clock.now(), &*core.rng);
-    let origin = Origin { request, address: None, user_agent: String::new() };
-    let _ = reloader.reload(core, Actor::System, &origin).await;
+    let _ = reloader.reload(core, Actor::System, &by_signal(core)).await;
     notify::ready();
 }
 
-/// Ends what is open in a process that another has replaced.
+/// Ends what is open in a process that another has replaced, in its time or at once.
+async fn depart(
+    front: Front,
+    successor: Successor,
+    mut gone: mpsc::Receiver<()>,
+    stop: impl Future<Output = ()>,
+) {
+    let housekeeping = front.edge.housekeeping();
+    tokio::select! {
+        () = leave(front, &successor) => return,
+        _ = gone.recv() => tracing::warn!("the process that took over has ended, or says so: cutting what is open"),
+        () = stop => tracing::info!("cutting what is open"),
+    }
+    // What was refused here stands in the log of the process that has the stores, if that is there.
+    drop(timeout(LAST_WORDS, housekeeping.close_windows(None)).await);
+}
+
 async fn leave(front: Front, successor: &Successor) {
     let patience = front.patience;
     tracing::info!(

@@ -65,6 +65,12 @@ impl Draft {
         self
     }
 
+    /// How it ended, where that turned out otherwise.
+    pub const fn outcome(mut self, outcome: Outcome) -> Self {
+        self.outcome = outcome;
+        self
+    }
+
     /// What it was about.
     pub fn target(mut self, target: impl ToString) -> Self {
         self.target = target.to_string();

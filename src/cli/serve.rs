@@ -63,6 +63,8 @@ impl Serve {
         make_data_folder(&config)?;
         // Made before the runtime's threads, flushed after they are gone.
         let log = logging::init(&config.log, &config.data_dir)?;
+        // The process before this one writes there too, until it has ended.
+        log.handle().set_shared(before.is_some());
         let found = match before {
             Some(before) => before.take_over().context("the process before this one did not hand over")?,
             None => Inherited::from_service_manager(&config)?,

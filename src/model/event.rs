@@ -60,6 +60,8 @@ pub enum Intent {
     Stop,
     /// Put another configuration in place.
     Reload,
+    /// Have another process take over. The target is its process id.
+    Restart,
     /// Forget the failed password tries at an account.
     ThrottleClear,
     /// Take accounts elsewhere.

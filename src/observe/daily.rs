@@ -3,7 +3,8 @@
 //!
 //! Invariant: what was written stays below the bound at every moment, the file being written included:
 //! each part is at most an eighth of it, and before one is begun, room for it is made. One thread
-//! writes (the log's), and nobody else removes. While the disk is short the bound is what there was when it
+//! writes (the log's), and nobody else removes; where another process takes over, its log's thread does, in turns
+//! with this one's: who has the folder's lock looks at what is there and goes on with that. While the disk is short the bound is what there was when it
 //! became so: the oldest part goes before the log takes room that is kept for revocations.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -12,6 +13,10 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::model::time::SharedClock;
 
@@ -20,6 +25,11 @@ const PARTS: u64 = 8;
 
 /// What a log may come to on a disk that is short, where it held less before: enough to say why.
 const LEAST: u64 = 4 << 20;
+
+/// Looks whether it is this process's turn, where two write; and between two of them.
+const TURNS: u32 = 200;
+/// See [`TURNS`].
+const LOOK: Duration = Duration::from_millis(1);
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +77,9 @@ pub struct DailyFiles {
     short: Arc<AtomicBool>,
     /// The bound while the disk is short.
     short_bytes: Option<u64>,
+    shared: Arc<AtomicBool>,
+    /// Whether it was, at the last line.
+    was_shared: bool,
 }
 
 impl DailyFiles {
@@ -77,14 +90,48 @@ impl DailyFiles {
     pub fn open(folder: &Path, bounds: Bounds, clock: SharedClock) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let (folder, short) = (folder.to_owned(), Arc::default());
-        let mut files = Self { folder, bounds, clock, current: None, short, short_bytes: None };
+        let shared = Arc::default();
+        let (current, short_bytes, was_shared) = (None, None, false);
+        let mut files = Self { folder, bounds, clock, current, short, short_bytes, shared, was_shared };
+        // A process before this one may be writing.
+        let turn = files.turn()?;
         files.ready(0)?;
+        drop(turn);
         Ok(files)
     }
 
     /// To be set while the disk is short: the log then grows no further.
     pub fn short(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.short)
+    }
+
+    /// To be set while another process writes here too.
+    pub fn shared(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Waits for the other process to have written, for moments: one that was stopped just then must not stop this
+    /// log. At worst both make room at once, and a little more of what is old is gone.
+    fn turn(&self) -> io::Result<File> {
+        let folder = File::open(&self.folder)?;
+        for _ in 0..TURNS {
+            match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK | Errno::INTR) => std::thread::sleep(LOOK),
+                // Not every file system has locks.
+                Ok(()) | Err(_) => break,
+            }
+        }
+        Ok(folder)
+    }
+
+    /// Waits for a turn, if another process writes too, and forgets what was known before.
+    fn share(&mut self) -> io::Result<Option<File>> {
+        let shared = self.shared.load(Ordering::Relaxed);
+        if shared || self.was_shared {
+            self.current = None;
+        }
+        self.was_shared = shared;
+        shared.then(|| self.turn()).transpose()
     }
 
     /// Bytes of one part.
@@ -157,7 +204,11 @@ impl DailyFiles {
         let mut kept: u64 = parts.iter().map(|(_, length)| length).sum();
         for (part, length) in parts {
             if part.date < oldest || kept > room {
-                fs::remove_file(self.folder.join(part.name()))?;
+                match fs::remove_file(self.folder.join(part.name())) {
+                    // The other process was first.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    removed => removed?,
+                }
                 kept = kept.saturating_sub(length);
             }
         }
@@ -170,7 +221,11 @@ impl DailyFiles {
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             if let Some(part) = entry.file_name().to_str().and_then(Part::of) {
-                parts.push((part, entry.metadata()?.len()));
+                match entry.metadata() {
+                    Ok(found) => parts.push((part, found.len())),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         parts.sort();
@@ -180,6 +235,7 @@ impl DailyFiles {
 
 impl Write for DailyFiles {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _turn = self.share()?;
         self.follow_disk()?;
         // What is longer than a part goes on in the next.
         let bytes = bytes.get(..usize::try_from(self.most()).unwrap_or(usize::MAX)).unwrap_or(bytes);
@@ -196,9 +252,6 @@ impl Write for DailyFiles {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
     use super::*;
     use crate::model::time::{ManualClock, Timestamp};
 
@@ -316,6 +369,30 @@ mod tests {
         files.write_all(b"two\n").unwrap();
         DailyFiles::open(folder.path(), BOUNDS, clock).unwrap().write_all(b"three\n").unwrap();
         assert_eq!(names(folder.path()), ["keepgate.2026-11-18.log"]);
+    }
+
+    #[test]
+    fn two_that_write_and_prune_the_same_files_lose_no_line_and_stay_below_the_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut both = [(); 2].map(|()| DailyFiles::open(folder.path(), BOUNDS, clock()).unwrap());
+        both.iter().for_each(|files| files.shared().store(true, Ordering::Relaxed));
+        for number in 0..400 {
+            let files = &mut both[usize::from(number % 3 == 0)];
+            files.write_all(format!("line {number:04}\n").as_bytes()).unwrap();
+            assert!(bytes(folder.path()) <= BOUNDS.bytes, "after line {number}");
+            let newest = files.parts().unwrap().last().unwrap().0.name();
+            let text = fs::read_to_string(folder.path().join(newest)).unwrap();
+            assert!(text.ends_with(&format!("line {number:04}\n")), "in the newest file");
+        }
+        let writing = both.map(|mut files| {
+            std::thread::spawn(move || (0..1_000).for_each(|_| files.write_all(b"a line of mine\n").unwrap()))
+        });
+        writing.into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(bytes(folder.path()) <= BOUNDS.bytes);
+        // Who writes is alone again, and follows nobody.
+        let mut left = DailyFiles::open(folder.path(), BOUNDS, clock()).unwrap();
+        left.write_all(b"last\n").unwrap();
+        assert!(bytes(folder.path()) <= BOUNDS.bytes);
     }
 
     #[test]

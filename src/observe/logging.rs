@@ -72,16 +72,16 @@ pub fn init(log: &Log, data_dir: &Path) -> Result<Guard, LoggingError> {
     let filter = read_filter(log)?;
     let colours = log.target == LogTarget::Stdout && std::io::stdout().is_terminal();
     let lost = Arc::default();
-    let ((writer, worker), short) = match &log.target {
-        LogTarget::Stdout => (queue(buffered(std::io::stdout()), &lost), Arc::default()),
+    let ((writer, worker), (short, shared)) = match &log.target {
+        LogTarget::Stdout => (queue(buffered(std::io::stdout()), &lost), Default::default()),
         LogTarget::Files { keep, max_bytes } => {
             let bounds = Bounds { days: *keep, bytes: *max_bytes };
             let files = files(&data_dir.join("log"), bounds)?;
-            let short = files.short();
-            (queue(buffered(files), &lost), short)
+            let told = (files.short(), files.shared());
+            (queue(buffered(files), &lost), told)
         }
     };
-    let sink = Sink { dropped: writer.error_counter(), lost, short };
+    let sink = Sink { dropped: writer.error_counter(), lost, short, shared };
     let (subscriber, change) = subscriber(filter, log.json, colours, writer);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
@@ -155,6 +155,7 @@ struct Sink {
     dropped: ErrorCounter,
     lost: Arc<AtomicU64>,
     short: Arc<AtomicBool>,
+    shared: Arc<AtomicBool>,
 }
 
 /// A change that was checked and cannot fail any more.
@@ -179,6 +180,11 @@ impl Handle {
     /// Lines dropped so far because the log could not be written, or not fast enough.
     pub fn dropped_lines(&self) -> u64 {
         (self.sink.dropped.dropped_lines() as u64).saturating_add(self.sink.lost.load(Ordering::Relaxed))
+    }
+
+    /// Says whether another process writes to the same files.
+    pub fn set_shared(&self, shared: bool) {
+        self.sink.shared.store(shared, Ordering::Relaxed);
     }
 
     /// Says whether the disk is short: log files then grow no further.

@@ -22,6 +22,7 @@ mod filters;
 mod flow;
 mod forwarding;
 mod grpc;
+mod handover;
 mod headers;
 mod http2;
 mod kill;

@@ -67,14 +67,19 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// The socket of a data folder as the process before left it: its file stays where it is.
+    /// The socket as the process before left it. Its file is that process's, until it is claimed.
     ///
     /// # Errors
     /// When it cannot be used.
     pub fn inherit(listener: std::os::unix::net::UnixListener, data_dir: &Path) -> Result<Self, BindError> {
-        let path = socket_path(data_dir);
-        listener.set_nonblocking(true).map_err(|source| BindError::Io { path: path.clone(), source })?;
-        Ok(Self { listener, path: Some(path) })
+        let refused = |source| BindError::Io { path: socket_path(data_dir), source };
+        listener.set_nonblocking(true).map_err(refused)?;
+        Ok(Self { listener, path: None })
+    }
+
+    /// Takes its file over: who had it before leaves it.
+    pub fn claim(&mut self, data_dir: &Path) {
+        self.path = Some(socket_path(data_dir));
     }
 
     /// Another hold on the same socket, which leaves its file alone.

@@ -43,7 +43,7 @@ impl Core {
         match command {
             Command::Status => self.status().await.map(|status| Reply::Status(Box::new(status))),
             Command::Reload => self.reload(who).await,
-            Command::Restart { force } => self.restart(force).await,
+            Command::Restart { force } => self.restart(force, who).await,
             Command::UserAdd { email, name, roles, password } => {
                 self.user_add(email, name, roles, password, who).await
             }

@@ -133,12 +133,12 @@ impl Core {
         }
     }
 
-    pub(super) async fn restart(&self, force: bool) -> Outcome {
+    pub(super) async fn restart(&self, force: bool, who: Who) -> Outcome {
         let Some(restarts) = self.restarts.get() else {
             let failure = Failure::new(Code::Unavailable, "this node does not serve: nothing to restart");
             return Err(failure.remedy("start it"));
         };
-        Ok(Reply::Restarting { pid: restarts.restart(force).await? })
+        Ok(Reply::Restarting { pid: restarts.restart(force, who.actor, who.origin).await? })
     }
 
     pub(super) async fn status(&self) -> Result<Status, Failure> {

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -15,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 /// Longest message.
 const LONGEST: usize = 64 * 1024;
+/// For the rest of a message whose first byte has come.
+const REST: Duration = Duration::from_secs(30);
 
 /// What is said.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,6 +41,8 @@ pub(in crate::app) enum Said {
     Go,
     /// The next process serves.
     Ready,
+    /// The process before takes it for granted and goes back no more.
+    Yours,
 }
 
 /// An open file that is handed over.
@@ -88,31 +93,33 @@ impl Channel {
 
     fn send(&self, said: &Said, file: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let text = serde_json::to_vec(said)?;
-        let size = u32::try_from(text.len()).map_err(io::Error::other)?.to_le_bytes();
+        let mut message = u32::try_from(text.len()).map_err(io::Error::other)?.to_le_bytes().to_vec();
+        message.extend(text);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut beside = SendAncillaryBuffer::new(&mut space);
         let files: Vec<_> = file.into_iter().collect();
         if !files.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(&files)) {
             return Err(io::Error::other("no room for a descriptor"));
         }
-        let mut sent = sendmsg(&self.0, &[IoSlice::new(&size)], &mut beside, SendFlags::NOSIGNAL)?;
-        while let Some(rest @ [_, ..]) = size.get(sent..) {
-            sent += (&self.0).write(rest)?;
-        }
-        (&self.0).write_all(&text)
+        let whole = [IoSlice::new(&message)];
+        let sent = retry_on_intr(|| sendmsg(&self.0, &whole, &mut beside, SendFlags::NOSIGNAL))?;
+        // A message is smaller than the socket's room: hardly ever is anything left.
+        (&self.0).write_all(message.get(sent..).unwrap_or_default())
     }
 
-    /// Waits for something to be said, and for the file that comes with it.
+    /// Waits for something to be said, and for the file that comes with it; for ever with `None`. What has begun to
+    /// be said is heard to its end.
     ///
     /// # Errors
     /// `UnexpectedEof` if the other process has ended, `WouldBlock` if it said nothing for so long.
-    pub fn hear(&self, patience: Duration) -> io::Result<(Said, Option<OwnedFd>)> {
-        self.0.set_read_timeout(Some(patience))?;
+    pub fn hear(&self, patience: impl Into<Option<Duration>>) -> io::Result<(Said, Option<OwnedFd>)> {
+        self.0.set_read_timeout(patience.into())?;
         let mut size = [0; 4];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut beside = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC;
-        let read = recvmsg(&self.0, &mut [IoSliceMut::new(&mut size)], &mut beside, flags)?.bytes;
+        let read =
+            retry_on_intr(|| recvmsg(&self.0, &mut [IoSliceMut::new(&mut size)], &mut beside, flags))?.bytes;
         let mut file = None;
         for message in beside.drain() {
             if let RecvAncillaryMessage::ScmRights(files) = message {
@@ -122,6 +129,16 @@ impl Channel {
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        self.0.set_read_timeout(Some(REST))?;
+        let text = self.rest(read, size).map_err(|error| match error.kind() {
+            // Nobody is to take that for silence.
+            io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "a message without its end"),
+            _ => error,
+        })?;
+        Ok((serde_json::from_slice(&text)?, file))
+    }
+
+    fn rest(&self, read: usize, mut size: [u8; 4]) -> io::Result<Vec<u8>> {
         if let Some(rest) = size.get_mut(read..) {
             (&self.0).read_exact(rest)?;
         }
@@ -131,14 +148,20 @@ impl Channel {
         }
         let mut text = vec![0; size];
         (&self.0).read_exact(&mut text)?;
-        Ok((serde_json::from_slice(&text)?, file))
+        Ok(text)
     }
 
     /// Waits until the other end is closed, and nothing else.
     pub fn until_closed(&self) {
         let _ = self.0.set_read_timeout(None);
         let mut waste = [0; 64];
-        while (&self.0).read(&mut waste).is_ok_and(|read| read > 0) {}
+        loop {
+            match (&self.0).read(&mut waste) {
+                Ok(read) if read > 0 => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
     }
 
     /// Another hold on the same end.
@@ -177,6 +200,30 @@ mod tests {
         assert!(matches!(there.hear(SOON).unwrap(), (Said::Go, None)));
         drop(here);
         assert_eq!(there.hear(SOON).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_message_that_comes_in_pieces_is_whole_however_impatient_the_listener() {
+        let (here, there) = Channel::pair().unwrap();
+        let text = serde_json::to_vec(&Said::Refused { why: "why".repeat(1000) }).unwrap();
+        let mut message = u32::try_from(text.len()).unwrap().to_le_bytes().to_vec();
+        message.extend(text);
+        let speaking = std::thread::spawn(move || {
+            for piece in [&message[..2], &message[2..9], &message[9..]] {
+                (&there).write_all(piece).unwrap();
+                // Slowly: that is what this is about.
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            there
+        });
+        let said = loop {
+            match here.hear(Duration::from_millis(1)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                said => break said,
+            }
+        };
+        assert!(matches!(said.unwrap(), (Said::Refused { why }, None) if why.len() == 3000));
+        drop(speaking.join().unwrap());
     }
 
     #[test]

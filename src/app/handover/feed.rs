@@ -3,45 +3,54 @@
 //!
 //! Told on the committer's thread, before anybody is answered, and the answer waits until it is in force there
 //! too: an acknowledged revocation lets nothing pass in either process. A process that does not say so within
-//! [`PATIENCE`] has its feed closed; one whose feed is closed, or says what it does not understand, lets nobody pass
-//! and cuts what it has.
+//! [`PATIENCE`] is killed, and nobody is answered until it is: it might have been stopped, and go on later with what
+//! it believed then, before it could find out. One whose feed is closed, or says what it does not understand, cuts
+//! what it has and ends.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::views::{Views, concerns};
+use super::process::Process;
 use crate::model::change::{Change, codec};
 use crate::model::id::Seq;
 use crate::model::time::Timestamp;
 use crate::store::bundle::Committed;
 use crate::store::commit::Follower;
 
-/// For the process that is ending to have taken something in. Commits wait as long.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// For the process that is ending to have taken something in. Commits wait as long, once.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Longest message: more changes than a bundle has room for.
 const LONGEST: u32 = 64 * 1024 * 1024;
 /// Says that something is in force.
 const DONE: u8 = b'.';
 
 /// Tells the process at the other end.
-pub(in crate::app) fn follower(stream: UnixStream) -> Follower {
+pub(in crate::app) fn follower(stream: UnixStream, before: Arc<Process>) -> Follower {
+    within(PATIENCE, stream, before)
+}
+
+fn within(patience: Duration, stream: UnixStream, before: Arc<Process>) -> Follower {
     let mut to = Some(stream);
     Box::new(move |committed| {
         let Some(stream) = &to else { return };
         let Some(message) = encode(committed) else { return };
-        if let Err(error) = tell(stream, &message) {
-            if error.kind() != io::ErrorKind::BrokenPipe && error.kind() != io::ErrorKind::UnexpectedEof {
-                tracing::warn!(%error, "the process before this one does not follow: it has to end at once");
+        if let Err(error) = tell(patience, stream, &message) {
+            if !before.has_ended() {
+                let pid = before.pid();
+                tracing::warn!(%error, pid, "the process before this one does not take in what was revoked: it is killed");
             }
+            before.end();
             to = None;
         }
     })
 }
 
-fn tell(mut stream: &UnixStream, message: &[u8]) -> io::Result<()> {
-    stream.set_write_timeout(Some(PATIENCE))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+fn tell(patience: Duration, mut stream: &UnixStream, message: &[u8]) -> io::Result<()> {
+    stream.set_write_timeout(Some(patience))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.write_all(message)?;
     let mut done = [0];
     stream.read_exact(&mut done)?;
@@ -118,10 +127,9 @@ fn hear(stream: &mut UnixStream) -> io::Result<Committed> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use ipnet::IpNet;
 
+    use super::super::process::tests::stopped;
     use super::*;
     use crate::model::ban::Ban;
     use crate::model::change::TokenChange;
@@ -140,7 +148,8 @@ mod tests {
         let views = Views::new(Arc::new(ManualClock::at(Timestamp::from_millis(1))));
         let followed = views.clone();
         let following = std::thread::spawn(move || follow(there, &followed));
-        let mut tell = follower(here);
+        let (mut other, process) = stopped();
+        let mut tell = follower(here, process);
         tell(&ban("192.0.2.1/32"));
         assert!(views.blacklist.contains("192.0.2.1".parse().unwrap(), Timestamp::from_millis(5_001)));
         assert_eq!(views.clock().now(), Timestamp::from_millis(5_000), "no clock is behind what happened");
@@ -148,6 +157,9 @@ mod tests {
         assert_eq!(encode(&Committed { changes: Vec::new(), ..ban("192.0.2.1/32") }), None);
         drop(tell);
         following.join().unwrap();
+        assert!(other.try_wait().unwrap().is_none(), "it follows, and goes on");
+        other.kill().unwrap();
+        other.wait().unwrap();
     }
 
     #[test]
@@ -159,10 +171,27 @@ mod tests {
             drop(here);
             follow(there, &views);
         }
-        let (here, there) = UnixStream::pair().unwrap();
-        let mut tell = follower(here);
-        drop(there);
-        tell(&ban("192.0.2.1/32"));
-        tell(&ban("192.0.2.2/32"));
+    }
+
+    #[test]
+    fn who_does_not_follow_serves_no_more_when_the_teller_goes_on() {
+        let (patience, ban) = (Duration::from_millis(10), ban("192.0.2.1/32"));
+        // It is stopped, has closed its end, or says something else.
+        for answer in [None, Some(&b""[..]), Some(b"?")] {
+            let (here, mut there) = UnixStream::pair().unwrap();
+            let open = match answer {
+                None => Some(there),
+                Some(answer) => {
+                    there.write_all(answer).unwrap();
+                    None
+                }
+            };
+            let (mut child, process) = stopped();
+            let mut tell = within(patience, here, process);
+            tell(&ban);
+            assert!(child.try_wait().unwrap().is_some_and(|status| !status.success()), "{answer:?}");
+            tell(&ban);
+            drop(open);
+        }
     }
 }

@@ -6,13 +6,15 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use listenfd::ListenFd;
 use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::Pid;
+use tokio::sync::watch;
 
 use super::channel::{Channel, Said, What};
+use super::process::Process;
 use super::{PROTOCOL, VARIABLE};
 use crate::config::Config;
 use crate::edge::start::Given;
@@ -22,7 +24,10 @@ const CLOSING: Duration = Duration::from_secs(120);
 
 /// The process before this one.
 #[derive(Debug)]
-pub struct Predecessor(Channel);
+pub struct Predecessor {
+    channel: Channel,
+    pid: Pid,
+}
 
 /// What was found open. Empty for a start from nothing.
 #[derive(Debug, Default)]
@@ -37,7 +42,7 @@ pub struct Inherited {
 #[derive(Debug)]
 pub(in crate::app) struct Before {
     pub channel: Channel,
-    pub pid: u32,
+    pub process: Arc<Process>,
     pub lock: Option<OwnedFd>,
     pub feed: Option<UnixStream>,
     pub relay: UnixStream,
@@ -46,9 +51,20 @@ pub(in crate::app) struct Before {
 /// A process before this one that may still have something open.
 #[derive(Debug)]
 pub(in crate::app) struct Ending {
-    pub pid: u32,
+    process: Arc<Process>,
     channel: Channel,
-    over: Arc<AtomicBool>,
+    stage: watch::Receiver<Stage>,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::app) enum Stage {
+    /// It may go back to serving, and end this one.
+    Undecided,
+    /// It will not: what has one owner is this process's.
+    Gives,
+    /// It has ended.
+    Over,
 }
 
 impl Predecessor {
@@ -67,19 +83,20 @@ impl Predecessor {
         };
         let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
         let peer = rustix::net::sockopt::socket_peercred(&stream).map_err(|_| wrong())?;
-        if Some(peer.pid) != rustix::process::getppid() || peer.uid != rustix::process::geteuid() {
+        let pid = peer.pid;
+        if Some(pid) != rustix::process::getppid() || peer.uid != rustix::process::geteuid() {
             return Err(wrong());
         }
         // Nothing of it is left where others would look for an input.
         if let Ok(null) = std::fs::File::open("/dev/null") {
             rustix::stdio::dup2_stdin(null)?;
         }
-        Ok(Some(Self(Channel::of(stream))))
+        Ok(Some(Self { channel: Channel::of(stream), pid }))
     }
 
     /// Tells it that this process cannot serve.
     pub fn refuse(&self, why: &str) {
-        let _ = self.0.say(&Said::Refused { why: why.chars().take(8_000).collect() });
+        let _ = self.channel.say(&Said::Refused { why: why.chars().take(8_000).collect() });
     }
 
     /// Another hold on it.
@@ -87,7 +104,7 @@ impl Predecessor {
     /// # Errors
     /// When the system has no descriptor.
     pub fn share(&self) -> io::Result<Self> {
-        self.0.share().map(Self)
+        Ok(Self { channel: self.channel.share()?, pid: self.pid })
     }
 
     /// Tells it that nothing is wrong so far, and waits until it has closed its stores. Blocking.
@@ -95,11 +112,19 @@ impl Predecessor {
     /// # Errors
     /// When it has changed its mind, or ended.
     pub fn take_over(self) -> io::Result<Inherited> {
+        // Before anything depends on it.
+        let process = Process::parent(self.pid).map_err(|error| {
+            io::Error::other(format!(
+                "there is no hold on process {} ({error}), so it could not be ended if it hung: stop it and start \
+                 this one instead",
+                self.pid
+            ))
+        })?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        self.0.say(&Said::Hello { protocol: PROTOCOL, version })?;
+        self.channel.say(&Said::Hello { protocol: PROTOCOL, version })?;
         let (mut found, mut lock, mut feed, mut relay) = (Inherited::default(), None, None, None);
         loop {
-            match self.0.hear(CLOSING)? {
+            match self.channel.hear(CLOSING)? {
                 (Said::Take(what), Some(file)) => match what {
                     What::Https => found.edge.https.push(file.into()),
                     What::Http => found.edge.http.push(file.into()),
@@ -116,8 +141,7 @@ impl Predecessor {
         let (Some(feed), Some(relay)) = (feed, relay) else {
             return Err(io::Error::other("it handed over less than is needed"));
         };
-        let pid = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs());
-        found.before = Some(Before { channel: self.0, pid, lock, feed: Some(feed), relay });
+        found.before = Some(Before { channel: self.channel, process, lock, feed: Some(feed), relay });
         Ok(found)
     }
 }
@@ -154,15 +178,25 @@ impl Inherited {
 
 impl Ending {
     /// Watches it end.
-    pub fn watch(channel: Channel, pid: u32) -> io::Result<Self> {
-        let (over, theirs) = (Arc::new(AtomicBool::new(false)), channel.share()?);
-        let told = Arc::clone(&over);
+    pub fn watch(channel: Channel, process: Arc<Process>) -> io::Result<Self> {
+        let theirs = channel.share()?;
+        let (tell, stage) = watch::channel(Stage::Undecided);
+        let watched = Arc::clone(&process);
         std::thread::Builder::new().name("predecessor".to_owned()).spawn(move || {
-            theirs.until_closed();
-            told.store(true, Ordering::Release);
-            tracing::info!(pid, "the process before this one has ended");
+            // One that goes back ends this process before it closes the channel: where it is closed without a
+            // word, it has ended itself, or is about to.
+            while !matches!(theirs.hear(None), Ok((Said::Yours, _)) | Err(_)) {}
+            tell.send_replace(Stage::Gives);
+            watched.until_ended();
+            tell.send_replace(Stage::Over);
+            tracing::info!(pid = watched.pid(), "the process before this one has ended");
         })?;
-        Ok(Self { pid, channel, over })
+        Ok(Self { process, channel, stage })
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Tells it that this process serves.
@@ -176,13 +210,19 @@ impl Ending {
         self.channel.close();
     }
 
-    /// For others to see whether it has.
-    pub fn over(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.over)
+    /// Ends it, for it does not end by itself. Blocking.
+    pub fn kill(&self) -> impl FnOnce() + use<> {
+        let process = Arc::clone(&self.process);
+        move || process.end()
     }
 
-    /// Whether it has.
+    /// For others to see how far it is.
+    pub fn stage(&self) -> watch::Receiver<Stage> {
+        self.stage.clone()
+    }
+
+    /// Whether it has ended.
     pub fn is_over(&self) -> bool {
-        self.over.load(Ordering::Acquire)
+        *self.stage.borrow() == Stage::Over
     }
 }

@@ -9,50 +9,56 @@
 //! closes the stores
 //! sockets, lock, feed, relay, Go ──────────────>  opens the stores, opens its doors
 //!         <─────────────────────────────  Ready
-//! accepts nobody any more; ends what is open,     accepts; tells of each revocation (feed) and
-//! asks for the API there (relay)                  waits until it is in force before too
+//! Yours ───────────────────────────────────────>  takes what has one owner: commands, their socket's file,
+//! accepts nobody any more; ends what is open,     ports.json; tells of each revocation (feed) and
+//! asks for the API there (relay)                  waits until it is in force before too, or nobody is there
 //! ```
 //!
 //! Invariants: the listening sockets are open at every moment, and accepted from by one process or both; the
 //! stores' lock is never free in between; until Ready whatever goes wrong leads back to where it began; from
-//! Ready on no revocation is acknowledged that is not in force in both processes, and a process whose feed ends
-//! cuts all it has.
+//! Ready on no revocation is acknowledged that is not in force in both processes: one that does not take it in is
+//! killed first; and a process whose feed ends cuts all it has.
 
 pub(in crate::app) mod channel;
 pub(in crate::app) mod desk;
 pub(in crate::app) mod feed;
 pub mod inherited;
 pub(in crate::app) mod notify;
+pub(in crate::app) mod process;
 pub mod program;
 pub(in crate::app) mod relay;
 pub(in crate::app) mod successor;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use self::inherited::Stage;
 use super::control::reply::{Code, Failure};
 use super::control::view::Restart;
+use crate::model::caller::{Actor, Origin};
 
 /// The variable that tells a process that its standard input is a channel to the process before it.
 const VARIABLE: &str = "HANDOVER_KEEPGATE";
 
 /// Of what the two processes say to each other. Another number is another way: then a stop and a start.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 
 /// Somebody asks for a restart; answered with the next process's id once its configuration is checked.
 pub(in crate::app) struct Asked {
     /// Even if it cuts what the process before this one has open.
     pub force: bool,
+    /// Who, for the audit log.
+    pub actor: Actor,
+    pub origin: Origin,
     pub answer: oneshot::Sender<Result<u32, Failure>>,
 }
 
 impl Asked {
-    /// Nobody waits to be answered: it stands in the log and in `status`.
-    pub fn by_signal() -> Self {
-        Self { force: false, answer: oneshot::channel().0 }
+    /// Nobody waits to be answered: it stands in the logs and in `status`.
+    pub fn by_signal(origin: Origin) -> Self {
+        Self { force: false, actor: Actor::System, origin, answer: oneshot::channel().0 }
     }
 }
 
@@ -61,23 +67,24 @@ impl Asked {
 pub(in crate::app) struct Restarts {
     pub ask: mpsc::Sender<Asked>,
     pub told: Arc<Mutex<Restart>>,
-    /// Whether the process before has ended.
-    pub over: Arc<AtomicBool>,
+    /// Of the process before, if there was one.
+    pub before: Option<watch::Receiver<Stage>>,
 }
 
 impl Restarts {
     /// How it stands, for `status`.
     pub fn status(&self) -> Restart {
         let told = self.told.lock().clone();
-        let before = told.before.filter(|_| !self.over.load(Ordering::Acquire));
+        let over = self.before.as_ref().is_none_or(|stage| *stage.borrow() == Stage::Over);
+        let before = told.before.filter(|_| !over);
         Restart { before, ..told }
     }
 
     /// The process that starts the next one, or why it does not.
-    pub async fn restart(&self, force: bool) -> Result<u32, Failure> {
+    pub async fn restart(&self, force: bool, actor: Actor, origin: Origin) -> Result<u32, Failure> {
         let closing = || Failure::new(Code::Unavailable, "this node is stopping, or being replaced already");
         let (answer, answered) = oneshot::channel();
-        self.ask.send(Asked { force, answer }).await.map_err(|_| closing())?;
+        self.ask.send(Asked { force, actor, origin, answer }).await.map_err(|_| closing())?;
         answered.await.map_err(|_| closing())?
     }
 }

@@ -32,6 +32,13 @@ pub(in crate::app) fn handed_over(pid: u32) {
     tell(std::env::var_os("NOTIFY_SOCKET").as_deref(), &state);
 }
 
+/// Whether systemd runs this process as a unit's main one and is not told who takes over: it would take the end of
+/// this process for the unit's, and end the one that took over.
+pub(in crate::app) fn is_not_told() -> bool {
+    let main = std::env::var("SYSTEMD_EXEC_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+    main && std::env::var_os("NOTIFY_SOCKET").is_none()
+}
+
 fn tell(socket: Option<&OsStr>, state: &str) {
     let Some(name) = socket else { return };
     let address = match name.as_bytes().split_first() {

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
@@ -17,6 +18,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use super::desk::Desk;
 use crate::audit::draft::Draft;
@@ -32,6 +34,12 @@ const HEAD: u32 = 1024 * 1024;
 /// Longest list of denials: the edge records some thousand at once at most.
 const DRAFTS: usize = 16 * 1024 * 1024;
 
+/// For the head of an answer: longer than a request to the API may take, but not for ever, lest a process that
+/// hangs keeps who asks another.
+const ANSWERING: Duration = Duration::from_secs(120);
+/// For events to be recorded, and for their list to come.
+const RECORDING: Duration = Duration::from_secs(10);
+
 /// What is relayed.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -43,7 +51,11 @@ enum Relayed {
 }
 
 /// The sending end.
-pub(in crate::app) struct Relay(SendRequest<ResponseBody>);
+pub(in crate::app) struct Relay {
+    sender: SendRequest<ResponseBody>,
+    answering: Duration,
+    recording: Duration,
+}
 
 impl Relay {
     /// Over this stream, whose other end may not be read yet.
@@ -56,7 +68,7 @@ impl Relay {
                 tracing::debug!(%error, "the relay ended");
             }
         });
-        Ok(Self(sender))
+        Ok(Self { sender, answering: ANSWERING, recording: RECORDING })
     }
 
     /// Has a request answered there.
@@ -75,7 +87,7 @@ impl Relay {
         *relayed.method_mut() = parts.method;
         *relayed.headers_mut() = of_one_hop(parts.headers);
         relayed.headers_mut().insert(ABOUT, HeaderValue::try_from(serde_json::to_vec(&about)?)?);
-        let mut response = self.0.clone().send_request(relayed).await?;
+        let mut response = self.send(relayed, self.answering).await?;
         *response.version_mut() = http::Version::HTTP_11;
         Ok(response.map(|body| body.map_err(BoxError::from).boxed_unsync()))
     }
@@ -90,11 +102,24 @@ impl Relay {
         let mut relayed = Request::post("http://relay/").body(body.boxed_unsync())?;
         let about = serde_json::to_vec(&Relayed::Drafts)?;
         relayed.headers_mut().insert(ABOUT, HeaderValue::try_from(about)?);
-        let response = self.0.clone().send_request(relayed).await?;
+        let response = self.send(relayed, self.recording).await?;
         if response.status() == StatusCode::NO_CONTENT {
             return Ok(());
         }
         Err(format!("the process that took over answered {}", response.status()).into())
+    }
+
+    async fn send(
+        &self,
+        request: Request<ResponseBody>,
+        patience: Duration,
+    ) -> Result<Response<Incoming>, BoxError> {
+        match timeout(patience, self.sender.clone().send_request(request)).await {
+            Ok(response) => Ok(response?),
+            Err(_) => {
+                Err(format!("the process that took over says nothing for {} s", patience.as_secs()).into())
+            }
+        }
     }
 }
 
@@ -136,8 +161,9 @@ async fn answer(desk: &Desk, mut request: Request<Incoming>) -> Response<Respons
             desk.answer(request).await
         }
         Some(Relayed::Drafts) => {
-            let text = Limited::new(request.into_body(), DRAFTS).collect().await;
-            let drafts = text.ok().and_then(|text| serde_json::from_slice(&text.to_bytes()).ok());
+            let text = timeout(RECORDING, Limited::new(request.into_body(), DRAFTS).collect()).await;
+            let drafts =
+                text.ok().and_then(Result::ok).and_then(|text| serde_json::from_slice(&text.to_bytes()).ok());
             let recorded = match drafts {
                 Some(drafts) => desk.record_all(drafts).await.is_ok(),
                 None => false,
@@ -152,4 +178,27 @@ fn empty(status: StatusCode) -> Response<ResponseBody> {
     let mut response = Response::new(Empty::new().map_err(|impossible| match impossible {}).boxed_unsync());
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::{Intent, Outcome};
+    use crate::model::id::RequestId;
+    use crate::model::random::SystemRng;
+    use crate::model::time::Timestamp;
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever_for_a_process_that_hangs() {
+        let (here, _there) = UnixStream::pair().unwrap();
+        let short = Duration::from_millis(10);
+        let relay = Relay { answering: short, recording: short, ..Relay::over(here).await.unwrap() };
+        let refused = relay.record_all(&[Draft::new(Intent::Access, Outcome::Denied)]).await.unwrap_err();
+        assert!(refused.to_string().contains("says nothing"), "{refused}");
+        let request = RequestId::new(Timestamp::from_millis(1), &SystemRng);
+        let mut asked = Request::get("/users/v1/me").body(Empty::<Bytes>::new()).unwrap();
+        asked.extensions_mut().insert(Origin { request, address: None, user_agent: String::new() });
+        let refused = relay.answer(asked).await.unwrap_err();
+        assert!(refused.to_string().contains("says nothing"), "{refused}");
+    }
 }

@@ -43,9 +43,7 @@ impl Successor {
     /// # Errors
     /// Why there is none, in one line; it has ended then.
     pub fn start(program: &Program, given_up: &watch::Receiver<bool>) -> Result<Self, String> {
-        let Some(path) = &program.path else {
-            return Err("the system does not say where keepgate's binary is (no /proc?)".to_owned());
-        };
+        let path = program.check()?;
         let (channel, theirs) = Channel::pair().map_err(|error| format!("no channel to it: {error}"))?;
         let mut command = Command::new(path);
         command.args(&program.arguments).env(VARIABLE, "1").stdin(Stdio::from(OwnedFd::from(theirs)));
@@ -88,6 +86,12 @@ impl Successor {
             }
             other => Err(format!("it said {other:?} when it should serve")),
         }
+    }
+
+    /// Tells it that this process does not go back any more.
+    pub fn yours(&self) {
+        // If it has gone nobody is to be told; that is found out by who waits for it.
+        let _ = self.channel.say(&Said::Yours);
     }
 
     /// Waits until it ends, or wants this process to end. Blocking; another hold on its channel.

@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod client;
 pub mod gate;
+pub mod line;
 pub mod log;
 pub mod node;
 pub mod pebble;
