@@ -16,6 +16,7 @@ use super::error::AppError;
 use super::front::Front;
 use super::handover::desk::{Attendant, Unattended};
 use super::handover::inherited::{Ending, Stage};
+use super::handover::process::Process;
 use super::handover::program::Program;
 use super::handover::relay::Relay;
 use super::handover::successor::{Handed, Successor};
@@ -254,6 +255,7 @@ async fn give(
             lock: lock.map(OwnedFd::try_clone).transpose()?,
             feed: theirs,
             relay: asked,
+            process: Process::own()?,
         };
         Ok::<_, BoxError>((handed, feed, Relay::over(relay).await?))
     };

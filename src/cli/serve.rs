@@ -47,6 +47,9 @@ impl Serve {
     pub(super) fn run(self, place: &Place) -> anyhow::Result<ExitCode> {
         // Early: where the binary is replaced later, nobody knows where it was.
         let program = Program::own();
+        if Predecessor::starts_another(&program)? {
+            return Ok(ExitCode::SUCCESS);
+        }
         let Some(before) = Predecessor::find()? else { return self.serve(place, program, None) };
         let told = before.share()?;
         let ended = self.serve(place, program, Some(before));

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::harness::client::Client;
 use crate::harness::gate::{Gate, binary};
-use crate::harness::line::{Line, file, signal, state};
+use crate::harness::line::{Line, file, parent, signal, state};
 use crate::harness::person::{Person, refresh};
 use crate::harness::upstream::Upstream;
 
@@ -100,6 +100,7 @@ async fn a_revocation_is_acknowledged_only_when_a_process_that_does_not_answer_i
     kept.send(client.get("/private").bearer(&ada.access)).await.expect("answered").expect(200);
     line.restart();
     let before = line.processes[0];
+    assert_ne!(parent(line.processes[1]), Some(before), "a service manager takes it for one of its own");
     signal(before, Signal::STOP);
     while state(before) != Some('T') {
         tokio::task::yield_now().await;
@@ -205,7 +206,7 @@ async fn a_unit_that_would_end_with_its_first_process_is_not_restarted() {
     command.envs(served.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     gate.restart_by(command);
-    let said = gate.cli(&["restart"]).expect(1);
+    let said = gate.cli(&["restart"]).expect(4);
     assert!(said.stderr.contains("Type=notify"), "{said:?}");
     gate.client().get("/").send().await.expect(200);
     gate.stop();

@@ -23,12 +23,15 @@ const REST: Duration = Duration::from_secs(30);
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::app) enum Said {
-    /// The next process has found nothing wrong so far.
+    /// The next process has found nothing wrong so far. With this comes a handle of it.
     Hello {
         /// [`super::PROTOCOL`]
         protocol: u32,
         /// Of its binary.
         version: String,
+        /// Its number.
+        #[serde(default)]
+        pid: u32,
     },
     /// It cannot serve.
     Refused {
@@ -63,6 +66,8 @@ pub(in crate::app) enum What {
     Feed,
     /// See [`super::relay`].
     Relay,
+    /// The process itself.
+    Process,
 }
 
 /// One end.
@@ -84,6 +89,11 @@ impl Channel {
     /// Says something.
     pub fn say(&self, said: &Said) -> io::Result<()> {
         self.send(said, None)
+    }
+
+    /// Says something that an open file goes with.
+    pub fn say_with(&self, said: &Said, file: impl AsFd) -> io::Result<()> {
+        self.send(said, Some(file.as_fd()))
     }
 
     /// Gives an open file.
@@ -188,7 +198,7 @@ mod tests {
         let (here, there) = Channel::pair().unwrap();
         let there = Channel::of(there);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        here.say(&Said::Hello { protocol: 7, version: "1".into() }).unwrap();
+        here.say(&Said::Hello { protocol: 7, version: "1".into(), pid: 1 }).unwrap();
         here.give(What::Https, &listener).unwrap();
         here.say(&Said::Go).unwrap();
         let (said, file) = there.hear(SOON).unwrap();

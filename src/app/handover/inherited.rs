@@ -5,17 +5,18 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use listenfd::ListenFd;
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::Pid;
 use tokio::sync::watch;
 
 use super::channel::{Channel, Said, What};
 use super::process::Process;
-use super::{PROTOCOL, VARIABLE};
+use super::program::Program;
+use super::{FIRST, PROTOCOL, SECOND, VARIABLE};
 use crate::config::Config;
 use crate::edge::start::Given;
 
@@ -26,7 +27,7 @@ const CLOSING: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Predecessor {
     channel: Channel,
-    pid: Pid,
+    pid: u32,
 }
 
 /// What was found open. Empty for a start from nothing.
@@ -68,7 +69,22 @@ pub(in crate::app) enum Stage {
 }
 
 impl Predecessor {
-    /// The process that started this one, if it did so to be replaced.
+    /// Whether this process was started only to start another, and has: one that nobody waits for belongs to whoever
+    /// takes in orphans, as the first did. A service manager holds a child of its own otherwise than a grandchild
+    /// that it is told of: systemd kills that at a stop without letting it finish.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn starts_another(program: &Program) -> io::Result<bool> {
+        if std::env::var_os(VARIABLE).is_none_or(|value| value != FIRST) {
+            return Ok(false);
+        }
+        let path = program.check().map_err(io::Error::other)?;
+        Command::new(path).args(&program.arguments).env(VARIABLE, SECOND).spawn()?;
+        Ok(true)
+    }
+
+    /// The process that had this one this one, if it did so to be replaced.
     ///
     /// # Errors
     /// If something else says so.
@@ -82,11 +98,12 @@ impl Predecessor {
             ))
         };
         let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+        // Of a pair of sockets: who made it.
         let peer = rustix::net::sockopt::socket_peercred(&stream).map_err(|_| wrong())?;
-        let pid = peer.pid;
-        if Some(pid) != rustix::process::getppid() || peer.uid != rustix::process::geteuid() {
+        if peer.uid != rustix::process::geteuid() {
             return Err(wrong());
         }
+        let pid = peer.pid.as_raw_nonzero().get().unsigned_abs();
         // Nothing of it is left where others would look for an input.
         if let Ok(null) = std::fs::File::open("/dev/null") {
             rustix::stdio::dup2_stdin(null)?;
@@ -112,17 +129,11 @@ impl Predecessor {
     /// # Errors
     /// When it has changed its mind, or ended.
     pub fn take_over(self) -> io::Result<Inherited> {
-        // Before anything depends on it.
-        let process = Process::parent(self.pid).map_err(|error| {
-            io::Error::other(format!(
-                "there is no hold on process {} ({error}), so it could not be ended if it hung: stop it and start \
-                 this one instead",
-                self.pid
-            ))
-        })?;
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        self.channel.say(&Said::Hello { protocol: PROTOCOL, version })?;
+        let (version, own) = (env!("CARGO_PKG_VERSION").to_owned(), Process::own()?);
+        let hello = Said::Hello { protocol: PROTOCOL, version, pid: std::process::id() };
+        self.channel.say_with(&hello, own)?;
         let (mut found, mut lock, mut feed, mut relay) = (Inherited::default(), None, None, None);
+        let mut process = None;
         loop {
             match self.channel.hear(CLOSING)? {
                 (Said::Take(what), Some(file)) => match what {
@@ -133,12 +144,13 @@ impl Predecessor {
                     What::Lock => lock = Some(file),
                     What::Feed => feed = Some(file.into()),
                     What::Relay => relay = Some(file.into()),
+                    What::Process => process = Some(Process::by(self.pid, file)),
                 },
                 (Said::Go, None) => break,
                 (other, _) => return Err(io::Error::other(format!("it said {other:?}"))),
             }
         }
-        let (Some(feed), Some(relay)) = (feed, relay) else {
+        let (Some(feed), Some(relay), Some(process)) = (feed, relay, process) else {
             return Err(io::Error::other("it handed over less than is needed"));
         };
         found.before = Some(Before { channel: self.channel, process, lock, feed: Some(feed), relay });

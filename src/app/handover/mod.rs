@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! before                                          after
-//! starts it ───────────────────────────────────>  reads and checks its configuration
+//! starts one that starts it, and ends ─────────>  reads and checks its configuration
 //!         <─────────────────────────────  Hello
 //! holds API requests, ends its clockwork,
 //! closes the stores
@@ -41,6 +41,10 @@ use crate::model::caller::{Actor, Origin};
 
 /// The variable that tells a process that its standard input is a channel to the process before it.
 const VARIABLE: &str = "HANDOVER_KEEPGATE";
+/// What it says to the process that is to start the next one and to end.
+const FIRST: &str = "1";
+/// What it says to the next one.
+const SECOND: &str = "2";
 
 /// Of what the two processes say to each other. Another number is another way: then a stop and a start.
 const PROTOCOL: u32 = 2;

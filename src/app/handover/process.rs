@@ -1,5 +1,6 @@
-//! The process before this one, held by a handle that never means another: the system may give a process's number to
-//! somebody else once it has ended, and a signal to the number would meet them.
+//! Another process, held by a handle that never means a third: the system may give a process's number to
+//! somebody else once it has ended, and a signal to the number would meet them. So each of the two gives the other a
+//! handle of itself.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal};
+use rustix::process::{PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
 /// For a process that was killed to be gone.
 const GONE: Duration = Duration::from_secs(5);
@@ -15,28 +16,32 @@ const GONE: Duration = Duration::from_secs(5);
 /// The process.
 #[derive(Debug)]
 pub(in crate::app) struct Process {
-    pid: Pid,
+    pid: u32,
     handle: OwnedFd,
 }
 
 impl Process {
-    /// The process that started this one, if it is still there and has this number.
-    ///
-    /// # Errors
-    /// If not, or if the system knows no handles of processes (before Linux 5.3).
-    pub fn parent(pid: Pid) -> io::Result<Arc<Self>> {
-        let this = Self::of(pid)?;
-        // Its number was its own when the handle was made: it has not ended since.
-        if getppid() == Some(pid) { Ok(this) } else { Err(io::Error::other("it has ended")) }
+    /// By the handle that it gave.
+    pub fn by(pid: u32, handle: OwnedFd) -> Arc<Self> {
+        Arc::new(Self { pid, handle })
     }
 
-    fn of(pid: Pid) -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self { pid, handle: pidfd_open(pid, PidfdFlags::empty())? }))
+    /// A handle of this process, for another.
+    ///
+    /// # Errors
+    /// If the system knows none.
+    pub fn own() -> io::Result<OwnedFd> {
+        pidfd_open(getpid(), PidfdFlags::empty()).map_err(|error| {
+            io::Error::other(format!(
+                "the system gives no handles of processes ({error}; Linux 5.3 does), so one that hung could not be \
+                 ended for sure: stop the old one and start the new one instead"
+            ))
+        })
     }
 
     /// Its number.
     pub fn pid(&self) -> u32 {
-        self.pid.as_raw_nonzero().get().unsigned_abs()
+        self.pid
     }
 
     /// Waits until it has ended. Blocking.
@@ -67,7 +72,7 @@ impl Process {
             Err(error) => {
                 if !self.has_ended() {
                     let pid = self.pid();
-                    tracing::error!(%error, pid, "the process before this one cannot be killed: nothing is committed until it has ended");
+                    tracing::error!(%error, pid, "a process cannot be killed: nothing is committed until it has ended");
                 }
                 self.until_ended();
             }
@@ -79,7 +84,7 @@ impl Process {
 pub(in crate::app) mod tests {
     use std::process::{Child, Command};
 
-    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
     use super::*;
 
@@ -89,7 +94,9 @@ pub(in crate::app) mod tests {
         let pid = Pid::from_child(&child);
         rustix::process::kill_process(pid, Signal::STOP).unwrap();
         waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).unwrap();
-        (child, Process::of(pid).unwrap())
+        let handle = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        let number = child.id();
+        (child, Process::by(number, handle))
     }
 
     #[test]
@@ -105,9 +112,9 @@ pub(in crate::app) mod tests {
     }
 
     #[test]
-    fn a_number_that_is_not_the_parents_is_none() {
-        let own = rustix::process::getpid();
-        assert_eq!(Process::parent(own).unwrap_err().to_string(), "it has ended");
-        assert_eq!(Process::parent(getppid().unwrap()).unwrap().pid(), std::os::unix::process::parent_id());
+    fn the_handle_of_this_process_is_of_one_that_runs() {
+        let process = Process::by(std::process::id(), Process::own().unwrap());
+        assert!(!process.has_ended());
+        assert_eq!(process.pid(), std::process::id());
     }
 }

@@ -70,9 +70,18 @@ impl Drop for Line {
 
 /// A process's state as `proc_pid_stat(5)` has it: `S`, `T`, `Z` …; `None` if there is none.
 pub fn state(pid: i32) -> Option<char> {
+    fields(pid)?.first()?.chars().next()
+}
+
+/// The process that it belongs to.
+pub fn parent(pid: i32) -> Option<i32> {
+    fields(pid)?.get(1)?.parse().ok()
+}
+
+fn fields(pid: i32) -> Option<Vec<String>> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may hold anything, but what follows holds no bracket.
-    stat.rsplit_once(')')?.1.trim_start().chars().next()
+    Some(stat.rsplit_once(')')?.1.split_whitespace().map(ToOwned::to_owned).collect())
 }
 
 /// Sends a signal to a process of ours.
