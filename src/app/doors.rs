@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keepgate_guard::verifier::{Expectations, Verifier};
+use tokio::sync::watch;
 
 use super::core::Core;
 use super::error::AppError;
@@ -102,7 +103,7 @@ pub(in crate::app) fn edge(
     (terminator, desk): (&Terminator, &Desk),
     verifier: Arc<Verifier>,
     metrics: &Arc<Metrics>,
-    given: Given,
+    (given, begins): (Given, watch::Receiver<bool>),
 ) -> Result<Running, AppError> {
     let config = &core.config;
     let socket = echo_socket(&config.data_dir);
@@ -119,6 +120,7 @@ pub(in crate::app) fn edge(
     Ok(Edge::start(Parts {
         listen: config.listen.clone(),
         given,
+        begins,
         settings: settings(config, terminator.clone()),
         ticks: Ticks::monotonic(),
         verifier,

@@ -46,7 +46,7 @@ pub(in crate::app) struct Front {
     pub restarts: Restarts,
     /// The process before this one, until it has ended.
     pub ending: Option<Ending>,
-    /// Whether this process has what can have one owner only. Commands wait for it.
+    /// Whether the process before, if there was one, goes back no more. Who comes waits for it, at every door.
     pub owns: watch::Sender<bool>,
     /// `limits.handover_timeout`, as of the last restart.
     pub patience: Duration,
@@ -57,7 +57,7 @@ pub(in crate::app) struct Front {
 }
 
 impl Front {
-    /// Opens it. From then on requests are answered.
+    /// Opens it. From then on requests are answered, unless a process before this one may still do so.
     pub async fn open(core: &Arc<Core>, found: Inherited) -> Result<(Self, mpsc::Receiver<Asked>), AppError> {
         let Inherited { edge: given, internal, control, before } = found;
         let metrics = Arc::new(Metrics::new(core.started_at));
@@ -75,13 +75,14 @@ impl Front {
         let verifier = doors::verifier(core);
         let slots = Slots::register(&metrics, data_dir.clone());
         let desk = Desk::new(doors::attendant(core));
+        let owns = watch::Sender::new(before.is_none());
+        let given = (given, owns.subscribe());
         let edge = doors::edge(core, (&terminator, &desk), Arc::clone(&verifier), &metrics, given)?;
         let listeners = doors::listeners(&edge, internal.as_ref());
         // What has one owner is the process's before, until it says that it goes back no more.
         if before.is_none() {
             doors::publish(data_dir, &listeners)?;
         }
-        let owns = watch::Sender::new(before.is_none());
         let (stop, stopped) = watch::channel(false);
         let mut side = JoinSet::new();
         let mut names = edge.names();

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 
 use super::authenticate::TokenCheck;
@@ -45,6 +45,8 @@ pub struct Parts {
     pub listen: Listen,
     /// Sockets that are open already; those of other addresses are closed.
     pub given: Given,
+    /// Connections are accepted once this is true: another process may do so until then.
+    pub begins: watch::Receiver<bool>,
     /// What its first plan is made of.
     pub settings: Settings,
     /// Where the rates get the time.
@@ -95,7 +97,8 @@ type Thread = (oneshot::Sender<(Farewell, Duration)>, oneshot::Receiver<usize>, 
 type Bound = (Vec<SocketAddr>, Vec<TcpListener>, Vec<Vec<Listener>>);
 
 impl Edge {
-    /// Binds every address and starts the threads. When this returns, connections are accepted.
+    /// Binds every address and starts the threads. When this returns, connections are accepted as soon as that
+    /// may begin.
     pub fn start(mut parts: Parts) -> Result<Running, EdgeError> {
         let count = match parts.listen.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -109,7 +112,7 @@ impl Edge {
         let (http, http_sockets, mut http_listeners) =
             bind_all(&parts.listen.http, http, count, (&every, proxied))?;
         let sockets = Given { https: https_sockets, http: http_sockets };
-        let metrics = Arc::clone(&parts.metrics);
+        let (metrics, begins) = (Arc::clone(&parts.metrics), parts.begins.clone());
         let site = Arc::new(Site::new(parts, https.first().map_or(443, SocketAddr::port))?);
         let crowd = Crowd(Arc::clone(site.plans.limiters()));
         let groups = Groups(Arc::clone(&site.plans));
@@ -134,6 +137,7 @@ impl Edge {
                 counters: if number == 0 { Arc::clone(&first) } else { metrics.edge_worker() },
                 https: https_listeners.pop().unwrap_or_default(),
                 http: http_listeners.pop().unwrap_or_default(),
+                begins: begins.clone(),
                 drain,
             };
             let (done, finished) = oneshot::channel();

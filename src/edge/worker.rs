@@ -63,6 +63,8 @@ pub struct Setup {
     pub https: Vec<Listener>,
     /// Plain HTTP listeners.
     pub http: Vec<Listener>,
+    /// True once it may accept.
+    pub begins: tokio::sync::watch::Receiver<bool>,
     /// Tells it to drain, why, and how long that may take. Dropped: at once.
     pub drain: tokio::sync::oneshot::Receiver<(Farewell, Duration)>,
 }
@@ -76,13 +78,13 @@ pub struct Worker {
 
 /// Runs a thread until it has drained. Returns how many connections were cut.
 pub async fn run(setup: Setup) -> usize {
-    let Setup { site, number, counters, https, http, drain } = setup;
+    let Setup { site, number, counters, https, http, begins, drain } = setup;
     let worker = Rc::new(Worker::new(site, number, counters));
     for listener in https {
-        worker.clone().listen(listener, Worker::serve_https);
+        worker.clone().listen(listener, begins.clone(), Worker::serve_https);
     }
     for listener in http {
-        worker.clone().listen(listener, Worker::serve_http);
+        worker.clone().listen(listener, begins.clone(), Worker::serve_http);
     }
     tokio::task::spawn_local(Rc::clone(&worker).look_after());
     let watchlist = Rc::clone(&worker.pipeline.watchlist);
@@ -116,11 +118,18 @@ impl Worker {
         &self.pipeline.counters
     }
 
-    fn listen<F>(self: Rc<Self>, listener: Listener, serve: fn(Rc<Self>, Accepted) -> F)
-    where
+    fn listen<F>(
+        self: Rc<Self>,
+        listener: Listener,
+        mut begins: tokio::sync::watch::Receiver<bool>,
+        serve: fn(Rc<Self>, Accepted) -> F,
+    ) where
         F: Future<Output = ()> + 'static,
     {
         tokio::task::spawn_local(async move {
+            if begins.wait_for(|begins| *begins).await.is_err() {
+                return;
+            }
             match TcpListener::from_std(listener.socket) {
                 Ok(socket) => self.accept(&socket, listener.proxied, serve).await,
                 Err(error) => tracing::error!(%error, "a listener cannot be used"),

@@ -7,14 +7,14 @@
 //!         <─────────────────────────────  Hello
 //! holds API requests, ends its clockwork,
 //! closes the stores
-//! sockets, lock, feed, relay, Go ──────────────>  opens the stores, opens its doors
+//! sockets, lock, feed, relay, Go ──────────────>  opens the stores, and all behind its doors
 //!         <─────────────────────────────  Ready
-//! Yours ───────────────────────────────────────>  takes what has one owner: commands, their socket's file,
+//! Yours ───────────────────────────────────────>  opens its doors; takes control.sock's file and
 //! accepts nobody any more; ends what is open,     ports.json; tells of each revocation (feed) and
 //! asks for the API there (relay)                  waits until it is in force before too, or nobody is there
 //! ```
 //!
-//! Invariants: the listening sockets are open at every moment, and accepted from by one process or both; the
+//! Invariants: the listening sockets are open at every moment, and accepted from by one process; the
 //! stores' lock is never free in between; until Ready whatever goes wrong leads back to where it began; from
 //! Ready on no revocation is acknowledged that is not in force in both processes: one that does not take it in is
 //! killed first; and a process whose feed ends cuts all it has.

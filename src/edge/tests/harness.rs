@@ -136,6 +136,7 @@ impl Gate {
                 ..Listen::default()
             },
             given: crate::edge::start::Given::default(),
+            begins: tokio::sync::watch::channel(true).1,
             settings: Settings {
                 limits: Limits::default(),
                 rates: Rates::default(),
