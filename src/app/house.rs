@@ -100,17 +100,32 @@ impl House {
     pub async fn vacate(self) -> Result<Arc<Core>, Arc<Core>> {
         let Self { core, reloader, keeper, mut upkeep, rest, mut side, stop } = self;
         let _ = stop.send(true);
-        let settled = timeout(VACATING, async {
-            while side.join_next().await.is_some() {}
-            settle((reloader, keeper), &mut upkeep, &rest).await;
-        });
-        if settled.await.is_ok() {
-            return Ok(core);
-        }
-        side.detach_all();
-        upkeep.detach_all();
-        Err(core)
+        let told = || {
+            drop(reloader);
+            rest.send_replace(true);
+        };
+        let at_rest = in_time(VACATING, &mut side, told, &mut upkeep).await;
+        drop(keeper);
+        if at_rest { Ok(core) } else { Err(core) }
     }
+}
+
+/// Waits for the one, tells the other, and waits for that. Who does not end in time is not waited for any more.
+async fn in_time(
+    patience: Duration,
+    first: &mut JoinSet<()>,
+    tell: impl FnOnce() + Send,
+    then: &mut JoinSet<()>,
+) -> bool {
+    let ended = timeout(patience, async {
+        while first.join_next().await.is_some() {}
+        tell();
+        while then.join_next().await.is_some() {}
+    });
+    let ended = ended.await.is_ok();
+    first.detach_all();
+    then.detach_all();
+    ended
 }
 
 /// Opens a door once this process owns what is behind it.
@@ -202,6 +217,27 @@ pub(in crate::app) async fn give_up(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_does_not_come_to_rest_is_waited_for_so_long_and_no_longer_and_is_not_cut() {
+        let (rest, resting) = watch::channel(false);
+        let (end, ended) = watch::channel(false);
+        let (mut side, mut upkeep) = (JoinSet::new(), JoinSet::new());
+        side.spawn(async {});
+        upkeep.spawn(until(resting.clone()));
+        let told = || drop(rest.send_replace(true));
+        assert!(in_time(Duration::from_secs(60), &mut side, told, &mut upkeep).await, "told, and at rest");
+        // A CA that does not answer.
+        let (done, finished) = tokio::sync::oneshot::channel();
+        upkeep.spawn(async move {
+            until(ended).await;
+            let _ = done.send(());
+        });
+        assert!(!in_time(Duration::from_millis(10), &mut side, || {}, &mut upkeep).await);
+        drop((side, upkeep));
+        end.send_replace(true);
+        finished.await.expect("its step is finished");
+    }
 
     #[tokio::test]
     async fn a_door_is_opened_once_it_is_ours_and_not_any_more_when_the_house_is_left() {

@@ -117,7 +117,7 @@ async fn a_revocation_is_acknowledged_only_when_a_process_that_does_not_answer_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_force_the_process_before_is_cut_even_if_it_does_not_answer() {
+async fn with_force_the_process_before_is_cut_with_its_counts_recorded_even_if_it_does_not_answer() {
     let upstream = Upstream::start().await;
     let mut line = Line::start(&upstream);
     let client = line.gate.client();
@@ -127,12 +127,30 @@ async fn with_force_the_process_before_is_cut_even_if_it_does_not_answer() {
     let mut body = download.begin(ask).await.expect("a head").into_body();
     upstream.chunk("piece");
     body.frame().await.expect("a frame").expect("unbroken");
+    let grace = Person::join(&client, "grace@example.com").await;
+    line.gate.cli(&["session", "revoke", &grace.session]).expect(0);
+    let mut kept = Vec::new();
+    for _ in 0..3 {
+        let mut link = client.open().await.expect("the gate accepts");
+        link.send(client.get("/")).await.expect("answered").expect(200);
+        kept.push(link);
+    }
     line.restart();
+    // Refused there: the first is recorded at once, the others are counted.
+    for link in &mut kept {
+        link.send(client.get("/private").bearer(&grace.access)).await.expect("answered").expect(401);
+    }
     let said = line.gate.cli(&["restart"]).expect(1);
     assert!(said.stderr.contains("still has something open") && said.stderr.contains("--force"), "{said:?}");
     line.restart_with(&["restart", "--force"]);
     assert!(body.frame().await.expect("it has not ended").is_err(), "cut");
     assert!(matches!(state(line.processes[0]), None | Some('Z')));
+    let events = line.gate.audit().into_iter().filter(|event| event["intent"] == "access");
+    assert_eq!(
+        events.filter_map(|event| event["count"].as_u64()).sum::<u64>(),
+        3,
+        "what was counted is told"
+    );
     client.get("/").send().await.expect(200);
     // The next is open still, and stopped.
     let mut kept = client.open().await.expect("the gate accepts");

@@ -141,7 +141,8 @@ async fn several_threads_share_a_port() {
 #[tokio::test]
 async fn nobody_is_accepted_before_that_may_begin_and_who_waited_is_served() {
     let (begin, begins) = tokio::sync::watch::channel(false);
-    let gate = Gate::with(Vec::new(), Vec::new(), |parts| parts.begins = begins);
+    let app = Echo::start().await;
+    let gate = Gate::with(open(), app.servers(), |parts| parts.begins = begins);
     let mut waiting = std::pin::pin!(gate.tls(b"http/1.1"));
     let early = tokio::time::timeout(Duration::from_millis(50), &mut waiting).await;
     assert!(early.is_err(), "nobody answers");
