@@ -225,7 +225,9 @@ mod tests {
         let (mut side, mut upkeep) = (JoinSet::new(), JoinSet::new());
         side.spawn(async {});
         upkeep.spawn(until(resting.clone()));
-        let told = || drop(rest.send_replace(true));
+        let told = || {
+            rest.send_replace(true);
+        };
         assert!(in_time(Duration::from_secs(60), &mut side, told, &mut upkeep).await, "told, and at rest");
         // A CA that does not answer.
         let (done, finished) = tokio::sync::oneshot::channel();

@@ -60,8 +60,6 @@ pub enum Intent {
     Stop,
     /// Put another configuration in place.
     Reload,
-    /// Have another process take over. The target is its process id.
-    Restart,
     /// Forget the failed password tries at an account.
     ThrottleClear,
     /// Take accounts elsewhere.
@@ -80,6 +78,8 @@ pub enum Intent {
     UpstreamDrain,
     /// Let it in again. The target likewise.
     UpstreamUndrain,
+    /// Have another process take over. The target is its process id.
+    Restart,
 }
 
 /// How it ended.
