@@ -175,7 +175,7 @@ async fn a_certificate_is_renewed_when_the_cas_renewal_information_says_so_and_t
     let at = |before: i64| at(until - before * DAY);
     let window = [at(80), at(79)];
     pebble.suggest(&first, [&window[0], &window[1]]).await;
-    a_day_passes(&mut gate);
+    a_day_passes(&mut gate, &pebble);
     until_nothing_is_due(&gate);
     let planned = list(&gate)[0]["order_at"].clone();
     let word = planned.as_str().expect("a time");
@@ -183,7 +183,7 @@ async fn a_certificate_is_renewed_when_the_cas_renewal_information_says_so_and_t
     assert_eq!(pebble.issued(&gate, "a.example.test").await.as_ref(), Some(&first));
     // The window is over, as after an incident: at once.
     pebble.suggest(&first, [&at(100), &at(99)]).await;
-    a_day_passes(&mut gate);
+    a_day_passes(&mut gate, &pebble);
     gate.until_it_says("a certificate was renewed");
     until_nothing_is_due(&gate);
     let second = pebble.issued(&gate, "a.example.test").await.expect("issued");
@@ -203,10 +203,9 @@ fn at(seconds: i64) -> String {
 }
 
 /// What a gate remembers of its orders is of a day ago; so it asks the CA again, which it does at most daily.
-fn a_day_passes(gate: &mut Gate) {
+fn a_day_passes(gate: &mut Gate, pebble: &Pebble) {
     gate.stop();
-    let certificate = crate::harness::pebble::kept(gate, "a.example.test").expect("kept");
-    let path = certificate.with_extension("json");
+    let path = crate::harness::pebble::kept(gate, "a.example.test", ".json").expect("kept");
     let mut record: Value = serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
     for key in ["ask_at", "issued_at"] {
         if let Some(at) = record[key].as_i64() {
@@ -215,6 +214,7 @@ fn a_day_passes(gate: &mut Gate) {
     }
     std::fs::write(&path, record.to_string()).expect("writable");
     gate.restart();
+    pebble.look_at(gate);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,7 +298,7 @@ async fn a_restart_serves_what_was_issued_before_and_asks_nobody() {
     until_nothing_is_due(&gate);
     assert_eq!(metric(&gate, "keepgate_certificate_orders_total{outcome=\"failed\"}").await, "0");
     // What was kept is not believed: a file that was tampered with is no certificate.
-    let file = crate::harness::pebble::kept(&gate, "a.example.test").expect("kept");
+    let file = crate::harness::pebble::kept(&gate, "a.example.test", ".pem").expect("kept");
     std::fs::write(&file, "tampered").expect("writable");
     gate.restart();
     assert_eq!(pebble.issued_under(&gate, "a.example.test", root).await, None);

@@ -209,7 +209,7 @@ impl Pebble {
         let pem = format!("-----BEGIN CERTIFICATE-----\n{certificate}\n-----END CERTIFICATE-----\n");
         let client = Client::new(self.management, &self.folder.path().join("ca.pem"));
         let said = json!({ "Certificate": pem, "ARIResponse": window });
-        client.post("/set-renewal-info/", said).send().await.expect(200);
+        client.post("/set-renewal-info/", said).header("user-agent", "tests").send().await.expect(200);
     }
 
     /// What it has written to its log.
@@ -325,12 +325,12 @@ async fn relay(mut from: TcpStream, mut ways: watch::Receiver<Way>) {
     }
 }
 
-/// The file of a certificate that a gate keeps.
-pub fn kept(gate: &Gate, name: &str) -> Option<PathBuf> {
+/// What a gate keeps of a certificate: itself in a file of this `ending`, or what is known of its orders.
+pub fn kept(gate: &Gate, name: &str, ending: &str) -> Option<PathBuf> {
     let files = std::fs::read_dir(gate.file("acme")).ok()?.flatten().map(|entry| entry.path());
     let ours = |path: &PathBuf| {
         let file = path.file_name().expect("a name").to_string_lossy().into_owned();
-        file.starts_with(name) && file.ends_with(".pem")
+        file.starts_with(name) && file.ends_with(ending)
     };
     files.into_iter().find(ours)
 }
