@@ -227,7 +227,7 @@ def main():
     report.counts()
     report.targets()
     if options.svg:
-        options.svg.write_text(draw.panels(report.panels(), f"{who}; medians of {ROUNDS} interleaved rounds, × against nginx in the same run"))
+        options.svg.write_text(draw.panels(report.panels(), f"{who}; medians of {ROUNDS} rounds; × against nginx in the same round"))
 
 
 if __name__ == "__main__":

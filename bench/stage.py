@@ -1,6 +1,6 @@
 """Everybody who is compared at the edge, running on one core with one certificate before one application."""
 
-import dataclasses, os, pathlib, subprocess
+import dataclasses, os, pathlib, re, subprocess
 
 import lab
 
@@ -126,5 +126,8 @@ class Stage:
 
 def versions(binary):
     """Who they are: a figure without that says little."""
-    said = lambda *command: (lambda out: out.stdout + out.stderr)(subprocess.run(command, capture_output=True, text=True)).split("\n")[0]
-    return "; ".join([said(binary, "--version"), said("nginx", "-v"), said("haproxy", "-v").split(" - ")[0], f"Caddy {said('caddy', 'version').split(' ')[0]}"])
+    def number(*command):
+        said = subprocess.run(command, capture_output=True, text=True)
+        return re.search(r"\d+(\.\d+)+", said.stdout + said.stderr)[0]
+
+    return f"Keepgate {number(binary, '--version')}, nginx {number('nginx', '-v')}, HAProxy {number('haproxy', '-v')}, Caddy {number('caddy', 'version')}"
