@@ -29,6 +29,8 @@ def wrk(contender, connections=CONNECTIONS, path=None, **more):
 def requests(contender, path=None):
     before = contender.processor_ns()
     count, took, _ = wrk(contender, path=path)
+    if not count:
+        raise SystemExit(f"{contender.url(path)} answered nothing in a whole window: {took:.1f} s")
     return {"us": (contender.processor_ns() - before) / count / 1000, "rps": count / took}
 
 
