@@ -10,6 +10,7 @@ mod audit_log;
 mod authority;
 mod bad_input;
 mod bodies;
+mod ca;
 mod chroot;
 mod cli_config;
 mod cli_init;

@@ -157,6 +157,7 @@ impl Proxy<'_> {
         let said = Said {
             client: &client,
             host: host.value(),
+            renamed: group.shared().host.as_ref(),
             forwarding: self.forwarding,
             version: parts.version,
             request_id,
