@@ -224,7 +224,7 @@ const ROUTES: &[Key] = &[
         take: Some(|into, from| into.error_pages.clone_from(&from.error_pages)),
     },
     Key {
-        names: names!("upstreams.*.": servers, protocol, host, tls, tls_ca, tls_server_name,
+        names: names!("upstreams.*.": servers, protocol, request_trailers, host, tls, tls_ca, tls_server_name,
             tls_certificate, tls_key, balance, hash_by, max_fails, fail_timeout, slow_start, panic,
             health_path, health_host, health_interval, health_timeout, health_up, health_down, health_status,
             retries, retry_percent, retry_floor, max_connections, queue, queue_timeout, idle_connections,

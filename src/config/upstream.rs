@@ -171,6 +171,8 @@ pub struct Upstream {
     pub names: Vec<Named>,
     /// Spoken to in HTTP/2 (`protocol`), else HTTP/1.1.
     pub http2: bool,
+    /// Whether trailers of requests go on (`request_trailers`); over HTTP/2 alone if `None`.
+    pub request_trailers: Option<bool>,
     /// `tls`, `tls_ca`, `tls_server_name`; `None` in the clear.
     pub tls: Option<Tls>,
     /// `Host` of what they are sent (`host`), with a port if it is not the usual one; the client's if `None`.
@@ -199,12 +201,18 @@ impl Upstream {
         Self::with(servers.into_iter().map(Member::from).collect())
     }
 
+    /// Whether trailers of requests go on.
+    pub fn takes_trailers(&self) -> bool {
+        self.request_trailers.unwrap_or(self.http2)
+    }
+
     /// The same, with weights and backups.
     pub fn with(servers: Vec<Member>) -> Self {
         Self {
             servers,
             names: Vec::new(),
             http2: false,
+            request_trailers: None,
             tls: None,
             host: None,
             home: None,

@@ -273,3 +273,18 @@ async fn a_banned_client_is_closed_before_tls_and_its_proxy_serves_others() {
     assert_eq!(get("203.0.113.10", "/").await, Some(200));
     assert_eq!(metric(&gate, "keepgate_connections_turned_away_total{reason=\"blacklist\"}").await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_frees_those_who_must_not_be_banned_any_more() {
+    let upstream = Recorder::start().await;
+    let gate = gate_before(&upstream, FILTERS, "offences = 1");
+    for client in ["203.0.113.9", "203.0.113.10"] {
+        status_of(&gate, client, "/trap").await;
+        assert_eq!(status_of(&gate, client, "/").await, "403");
+    }
+    gate.rewrite(&text(&upstream, FILTERS, "offences = 1\nnever = [\"203.0.113.9\"]"));
+    gate.cli(&["reload"]).expect(0);
+    assert_eq!(status_of(&gate, "203.0.113.9", "/").await, "200");
+    assert_eq!(status_of(&gate, "203.0.113.10", "/").await, "403", "nobody else");
+    gate.until_it_says("bans for offences ended");
+}

@@ -42,3 +42,4 @@ mod tokens;
 mod upstreams;
 mod users;
 mod websocket;
+mod zones;

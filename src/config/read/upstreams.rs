@@ -47,6 +47,7 @@ fn upstream(mut section: Section<'_>) -> Upstream {
     let (members, names) = servers(&mut section);
     let mut upstream = Upstream { names, ..Upstream::with(members) };
     (upstream.http2, upstream.tls) = upstream_tls::protocol(&mut section, &upstream.servers);
+    upstream.request_trailers = section.optional("request_trailers", kind::flag);
     upstream.host = section.optional("host", authority);
     upstream.balance = balance(&mut section);
     let passive = &mut upstream.passive;

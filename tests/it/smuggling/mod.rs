@@ -27,6 +27,7 @@ fn gate_before(address: &str) -> Gate {
         workers = 1
         [upstreams.app]
         servers = ["{address}"]
+        request_trailers = true
         [[routes]]
         path = "/"
         upstream = "app"
