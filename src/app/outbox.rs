@@ -3,9 +3,9 @@
 //! Invariant: what cannot be finished is taken back, and what is written over is written over whole. Between two files
 //! of one set there is a moment in which a reader finds one new and one old; a crash may make it last.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -67,14 +67,14 @@ fn write(draft: &Path, paper: &Paper<'_>) -> io::Result<()> {
     }
     // `create_new` follows no link that somebody may have put there.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(paper.mode).open(draft)?;
+    // Whatever the process keeps from others by itself: these are handed out.
+    file.set_permissions(Permissions::from_mode(paper.mode))?;
     file.write_all(paper.text.as_bytes())?;
     file.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     const SET: [Paper<'_>; 2] = [

@@ -242,16 +242,74 @@ async fn files_that_cannot_be_what_the_gate_shows_keep_it_from_starting_and_from
     let exposed = folder.path().join("exposed.pem");
     fs::copy(&key, &exposed).expect("copied");
     fs::set_permissions(&exposed, fs::Permissions::from_mode(0o644)).expect("ours");
+    let nothing = folder.path().join("nothing.pem");
+    fs::copy(&certificate, &nothing).expect("copied");
+    fs::set_permissions(&nothing, fs::Permissions::from_mode(0o600)).expect("ours");
     for (key, words) in [
         (other.join("key.pem"), "do not go together"),
         (exposed, "can be read by others"),
         (folder.path().join("none.pem"), "none.pem"),
-        (certificate.clone(), "no private key"),
+        (nothing, "no private key"),
     ] {
         gate.rewrite(&config(&certificate, &key));
         let said = gate.cli(&["reload"]);
         assert!(said.code != 0 && said.stderr.contains(words), "{key:?}: {said:?}");
         let said = gate.cli(&["check"]);
         assert!(said.code != 0 && said.stderr.contains(words), "{key:?}: {said:?}");
+    }
+}
+
+/// A server that ends a connection in TLS itself, unlike nginx, which lets it come to a request.
+async fn strict(folder: TempDir) -> Peer {
+    let at = folder.path().display().to_string();
+    let files =
+        format!("-cert {at}/server/certificate.pem -key {at}/server/key.pem -CAfile {at}/server/ca.pem");
+    // What it says once it listens goes into the folder that is watched.
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        &format!(
+            "exec openssl s_server -unix {at}/socket -www -Verify 1 -verify_return_error {files} > {at}/said"
+        ),
+    ]);
+    Peer::start(folder, command, format!("unix:{at}/socket")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_says_what_a_server_has_against_the_gates_certificate() {
+    let folder = tempfile::tempdir().expect("a temp dir");
+    let (ca, other) = (Gate::start_cheap(), Gate::start_cheap());
+    let (at, forged) = (folder.path().to_owned(), folder.path().join("forged"));
+    issue(&ca, &at.join("server"), &["--name", "app.internal"]).expect(0);
+    issue(&ca, &at.join("gate"), &["--name", "gate", "--client"]).expect(0);
+    issue(&other, &forged, &["--name", "gate", "--client"]).expect(0);
+    let server = strict(folder).await;
+    let config = |shown: &str| {
+        let path = |name: &str| at.join(name).display().to_string();
+        let shown = match shown {
+            "" => String::new(),
+            from => {
+                let (certificate, key) = (path(from) + "/certificate.pem", path(from) + "/key.pem");
+                format!("tls_certificate = {certificate:?}\ntls_key = {key:?}\n")
+            }
+        };
+        format!(
+            "[[routes]]\npath = \"/\"\nupstream = \"app\"\nauth = \"none\"\n[upstreams.app]\nservers = [{:?}]\n\
+             tls = true\ntls_ca = {:?}\ntls_server_name = \"app.internal\"\nmax_fails = 0\n{shown}",
+            server.address,
+            path("server/ca.pem")
+        )
+    };
+    let gate = Gate::start_from_file(&config(""));
+    for (shown, status, words) in
+        [("", 502, "CertificateRequired"), ("forged", 502, "UnknownCA"), ("gate", 200, "")]
+    {
+        gate.rewrite(&config(shown));
+        gate.cli(&["reload"]).expect(0);
+        let answer = gate.client().get("/").send().await.expect(status);
+        if status == 502 {
+            assert_eq!(answer.problem(), "upstream-broken");
+            gate.until_it_says(words);
+        }
     }
 }

@@ -58,7 +58,7 @@ fn a_mapped_address_is_the_ipv4_address_it_maps() {
 fn who_is_banned_twice_is_told_of_the_later_end_and_of_none_where_there_is_none() {
     let list = Blacklist::new();
     let address = |text: &str| text.parse::<IpAddr>().unwrap();
-    let at = |seconds| Timestamp::from_millis(seconds * 1000);
+    let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
     let until = |text: &str| list.until(address(text), at(1));
     list.insert(&ban("192.0.2.0/24", Some(50_000)));
     list.insert(&ban("192.0.2.1/32", Some(9_000)));
