@@ -210,7 +210,7 @@ impl Table {
                 Found::Route(other) if same(other) => {}
                 _ => {
                     return Err(Refused::bad_request(
-                        "an escaped character, a doubled slash or a ';' in the path could make it another one's",
+                        "the path could be read as another route's, for an escaped character, a doubled slash or a ';' in it",
                     ));
                 }
             }
