@@ -4,7 +4,7 @@
 CARGO ?= cargo
 TARGET := x86_64-unknown-linux-gnu
 
-.PHONY: help test setup scan websocket idle bodies schemathesis lint static dist bench bench-full bench-setup storm torture fuzz month deny docs fmt
+.PHONY: help test setup scan websocket idle bodies schemathesis lint static dist bench bench-full bench-edge bench-setup storm torture fuzz month deny docs fmt
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,10 @@ bench: bench-setup ## Figures beside their references, in the same run (short)
 
 bench-full: bench-setup ## The same, longer
 	BENCH_ROUNDS=9 BENCH_SECONDS=4 BENCH_LOGIN_SECONDS=8 BENCH_ROTATION_SECONDS=8 bench/run
+
+bench-edge: bench-setup ## Keepgate, nginx, HAProxy and Caddy at the edge, each plain and with authentication; draws docs/edge.svg (12 min)
+	$(CARGO) build --release
+	python3 bench/edge.py target/$(TARGET)/release/keepgate --svg docs/edge.svg
 
 storm: bench-setup ## A storm of logins and an attack by 1,000 addresses: p99 beside quiet, memory, guesses
 	$(CARGO) build --release

@@ -20,11 +20,18 @@ def resident(pid):
     return total
 
 
-def connect(address, port, context):
+def trusting():
+    """Who is measured here shows a certificate of the day."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def connect(address, port, context, path="/x", line="accept: */*"):
     """A connection that has been served once, and is kept."""
     raw = socket.create_connection((address, port), 30)
     stream = context.wrap_socket(raw, server_hostname="localhost")
-    stream.sendall(b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    stream.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{line}\r\n\r\n".encode())
     head = b""
     while b"\r\n\r\n" not in head:
         piece = stream.recv(65536)
@@ -98,12 +105,10 @@ auth = "none"
                                   KEY=folder / "key.pem", PLAIN=plain, AUTH=auth)
             peer.write_text(peer.read_text()
                             .replace("worker_connections 4096", "worker_connections 40000")
-                            .replace("worker_processes 1;", f"worker_processes 1; worker_rlimit_nofile {hard};")
-                            .replace("keepalive_requests 100000000;", "keepalive_requests 100000000; keepalive_timeout 600s;", 1))
+                            .replace("worker_processes 1;", f"worker_processes 1; worker_rlimit_nofile {hard};"))
             nginx = lab.start_nginx(peer, plain)
             processes.append(nginx)
-            context = ssl.create_default_context()
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            context = trusting()
             load = os.getloadavg()[0]
             ours = measure("Keepgate", gate, port, context, count)
             theirs = measure("nginx", nginx, plain, context, count)

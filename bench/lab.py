@@ -13,8 +13,7 @@ def free_port():
 
 
 def wait_for_port(port, process):
-    deadline = time.monotonic() + 15
-    while time.monotonic() < deadline:
+    for _ in range(1000):
         if process.poll() is not None:
             raise SystemExit(f"{process.args} ended with {process.returncode}")
         try:
@@ -52,6 +51,12 @@ def processor_ns(pid):
 
 def wrk(url, script, seconds, connections, **environment):
     """Runs wrk on the load core; returns (requests answered, seconds, p99 in ms). Errors end the run."""
+    requests, took, percentiles = wrk_percentiles(url, script, seconds, connections, **environment)
+    return requests, took, percentiles[99]
+
+
+def wrk_percentiles(url, script, seconds, connections, **environment):
+    """The same with the latencies in ms by percentile: 50, 75, 90, 99."""
     out = subprocess.run(
         ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(HERE / script), url],
         env={**os.environ, **environment}, capture_output=True, text=True, check=True).stdout
@@ -59,9 +64,18 @@ def wrk(url, script, seconds, connections, **environment):
     if bad:
         raise SystemExit(f"{url}: {bad[0]}\n{out}")
     requests, took, unit = re.search(r"(\d+) requests in ([\d.]+)(m|s)", out).groups()
-    p99, scale = re.search(r"99%\s+([\d.]+)(us|ms|s)", out).groups()
-    ms = float(p99) * {"us": 0.001, "ms": 1, "s": 1000}[scale]
-    return int(requests), float(took) * (60 if unit == "m" else 1), ms
+    scale = {"us": 0.001, "ms": 1, "s": 1000}
+    percentiles = {int(at): float(value) * scale[unit] for at, value, unit in re.findall(r"(50|75|90|99)%\s+([\d.]+)(us|ms|s)", out)}
+    return int(requests), float(took) * (60 if unit == "m" else 1), percentiles
+
+
+def h2load(url, *options):
+    """Runs h2load on the load core; returns the requests answered. Errors end the run."""
+    out = subprocess.run(["taskset", "-c", LOAD_CORE, "h2load", *map(str, options), url], capture_output=True, text=True, check=True).stdout
+    counts = re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored", out)
+    if not counts or counts[1] != counts[2] or not int(counts[2]):
+        raise SystemExit(f"{url}: {out}")
+    return int(counts[2])
 
 
 def configured(name, folder, **values):
@@ -73,13 +87,26 @@ def configured(name, folder, **values):
     return path
 
 
-def start_nginx(conf, port):
-    process = pinned(PROXY_CORE, "nginx", "-c", conf, "-e", conf.parent / "start.log", "-g", "daemon off;")
-    wait_for_port(port, process)
+def start(port, *command, **options):
+    """Starts it on the proxy core and waits until it listens."""
+    process = pinned(PROXY_CORE, *command, **options)
+    try:
+        wait_for_port(port, process)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
     return process
 
 
-def gate_config(folder, port, upstream, more, internal=None, listen="", access_ttl="10m"):
+def start_nginx(conf, port):
+    return start(port, "nginx", "-c", conf, "-e", conf.parent / "start.log", "-g", "daemon off;")
+
+
+LOCAL_CA = 'source = "local-ca"\nnames = ["localhost"]'
+
+
+def gate_config(folder, port, upstream, more, internal=None, listen="", access_ttl="10m", tls=LOCAL_CA):
     """A gate for measuring: /auth is its API, /app an application that wants a token. `more`: sections of one's own."""
     path = folder / "config.toml"
     path.write_text(f"""
@@ -92,8 +119,7 @@ internal = "127.0.0.1:{internal or free_port()}"
 workers = 1
 {listen}
 [tls]
-source = "local-ca"
-names = ["localhost"]
+{tls}
 [limits]
 connections_per_address = 4096
 [accounts]

@@ -1,4 +1,5 @@
--- wrk: browser-like requests, each with the next of the tokens in $TOKENS (none if unset).
+-- wrk: browser-like requests, each with the next of the tokens in $TOKENS (none if unset). With $THINK each client
+-- thinks for about so many ms between two, so that the load is the same for whoever answers.
 local tokens, at = {}, 0
 local path = os.getenv("BENCH_PATH")
 local file = os.getenv("TOKENS")
@@ -20,4 +21,8 @@ request = function()
     headers["Authorization"] = tokens[at]
   end
   return wrk.format("GET", path, headers)
+end
+local think = tonumber(os.getenv("THINK") or "")
+if think then
+  delay = function() return math.random(think / 2, think * 3 / 2) end
 end

@@ -4,6 +4,7 @@
 //! (the edge, the control socket, the internal listener) and keeps the clockwork running until it is
 //! told to stop. A command line that finds no daemon opens, executes and closes.
 
+pub mod ca;
 mod certificates;
 pub mod control;
 mod core;
@@ -22,6 +23,7 @@ mod measures;
 mod memory;
 #[cfg(test)]
 mod month;
+pub mod outbox;
 mod people;
 pub mod ready;
 pub mod reload;

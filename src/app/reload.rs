@@ -241,6 +241,15 @@ impl Reloader {
         let other = self.terminator.certificates().put(certificates);
         self.changer.put(plan);
         core.blacklist.configure(&banned);
+        // They could not earn a ban any more, so they keep none.
+        let never: Vec<_> = next.listen.trusted_proxies.iter().chain(&next.bans.never).copied().collect();
+        let freed = core.blacklist.ladder().spare(&never, core.clock.now());
+        if freed > 0 {
+            tracing::info!(
+                addresses = freed,
+                "bans for offences ended: their addresses are never banned any more"
+            );
+        }
         self.source.log.put(log);
         let in_use = witness == running.config.audit.witness_file;
         self.look_at_witness(witness, if in_use { WITHOUT_IT } else { AFTER_A_RESTART });

@@ -5,6 +5,7 @@
 mod ask;
 mod audit;
 mod blacklist;
+mod ca;
 mod certificate;
 mod check;
 mod config;
@@ -95,6 +96,9 @@ enum What {
     /// Certificates
     #[command(subcommand)]
     Certificate(certificate::Certificate),
+    /// The CA of one's own, for application servers, gates and other nodes
+    #[command(subcommand)]
+    Ca(ca::Ca),
     /// Application servers
     #[command(subcommand)]
     Upstream(upstream::Upstream),
@@ -154,6 +158,7 @@ fn command(place: &Place, json: bool, what: What) -> anyhow::Result<ExitCode> {
             What::Blacklist(blacklist) => blacklist.run(&mut console).await,
             What::Key(key) => key.run(&mut console).await,
             What::Certificate(certificate) => certificate.run(&mut console).await,
+            What::Ca(ca) => ca.run(&mut console).await,
             What::Upstream(upstream) => upstream.run(&mut console).await,
             What::Audit(audit) => audit.run(&mut console).await,
             // The rest has been run without a node.

@@ -3,6 +3,8 @@
 //! Much of what is shown was written by strangers (device names, reasons, user names): control
 //! characters are escaped, so that nobody's session list can command an operator's terminal.
 
+mod node;
+
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::time::Duration;
@@ -10,17 +12,15 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
+use crate::app::control::ca::Authority;
 use crate::app::control::certificate::Certificate;
 use crate::app::control::data::Document;
 use crate::app::control::proof::{Pruned, Verification};
 use crate::app::control::reply::Reply;
 use crate::app::control::upstream::UpstreamServer;
-use crate::app::control::view::{
-    Ban, Configuration, Event, Events, Invite, Key, Reloaded, Restart, Session, Status, Throttle, User,
-};
+use crate::app::control::view::{Ban, Event, Events, Invite, Key, Session, Throttle, User};
 use crate::model::event::Fields;
 use crate::model::text;
-use crate::observe::health::Check;
 
 /// Whether anyone still reads standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,16 +112,20 @@ fn as_text(reply: &Reply) -> String {
         Reply::Certificates(list) => {
             table(["NAMES", "SOURCE", "EXPIRES", "NEXT ORDER", "LAST ERROR"], list, certificate_row)
         }
+        Reply::Authority(ca) => authority(ca),
+        // Written to files by whoever asked.
+        Reply::Issued(_) => String::new(),
         Reply::Upstreams(list) => {
-            table(["UPSTREAM", "SERVER", "WEIGHT", "HEALTH", "IN FLIGHT", "SINCE", "WHY"], list, upstream_row)
+            let head = ["UPSTREAM", "SERVER", "ZONE", "WEIGHT", "HEALTH", "IN FLIGHT", "SINCE", "WHY"];
+            table(head, list, upstream_row)
         }
         Reply::Events(found) => event_lines(found),
         Reply::Verified(verification) => verified(verification),
         Reply::WitnessRenewed { old } => {
             format!("the witness is begun anew; the old one is {}\n", old.display())
         }
-        Reply::Status(status) => node(status),
-        Reply::Reloaded(done) => reloaded(done),
+        Reply::Status(status) => node::status(status),
+        Reply::Reloaded(done) => node::reloaded(done),
         Reply::Restarting { pid } => format!("Process {pid} takes over.\n"),
         // The command line reports it as the error that it is.
         Reply::Misconfigured(problems) => problems.to_string(),
@@ -201,11 +205,17 @@ fn certificate_row(certificate: &Certificate) -> [String; 5] {
     [names.join(","), source, expires_at.clone(), order_at.clone().unwrap_or_default(), error.clone()]
 }
 
-fn upstream_row(server: &UpstreamServer) -> [String; 7] {
-    let UpstreamServer { upstream, server, weight, backup, health, in_flight, since, why } = server.clone();
+fn authority(ca: &Authority) -> String {
+    let Authority { name, from, until, fingerprint, file, .. } = ca.clone();
+    fields(&[("name", name), ("from", from), ("until", until), ("sha-256", fingerprint), ("file", file)])
+}
+
+fn upstream_row(server: &UpstreamServer) -> [String; 8] {
+    let UpstreamServer { upstream, server, weight, backup, zone, health, in_flight, since, why } =
+        server.clone();
     let weight = if backup { format!("{weight}, backup") } else { weight.to_string() };
     let since = since.unwrap_or_else(|| "(the start)".to_owned());
-    [upstream, server, weight, health, in_flight.to_string(), since, why]
+    [upstream, server, zone.unwrap_or_default(), weight, health, in_flight.to_string(), since, why]
 }
 
 fn key_row(key: &Key) -> [String; 5] {
@@ -270,74 +280,7 @@ fn dropped(pruned: &Pruned) -> String {
     format!("Records 1 to {through}{age} were dropped on {at}.\n")
 }
 
-fn reloaded(done: &Reloaded) -> String {
-    let Reloaded { file, changed, restart } = done;
-    let mut text = match file {
-        Some(file) => format!("{} is in force.\n", plain(file)),
-        None => "It runs without a file (serve --dev): nothing to reload but the certificates.\n".to_owned(),
-    };
-    if !changed.is_empty() {
-        let _ = writeln!(text, "Changed: {}", changed.join(", "));
-    } else if file.is_some() {
-        text.push_str("Nothing changed.\n");
-    }
-    if !restart.is_empty() {
-        let _ = writeln!(text, "Unchanged until a restart: {}", restart.join(", "));
-    }
-    text
-}
-
-fn configuration(found: &Configuration) -> Vec<(&'static str, String)> {
-    let Configuration { file, loaded_at, refused_at, refused_because } = found;
-    let file = file.as_deref().unwrap_or("without a file");
-    let mut rows = vec![("configuration", format!("{file}, in force since {loaded_at}"))];
-    if let Some(at) = refused_at {
-        let because = refused_because.as_deref().unwrap_or_default();
-        rows.push(("not reloaded", format!("at {at}: {because}; run `keepgate check`")));
-    }
-    rows
-}
-
-fn restart(found: &Restart) -> Vec<(&'static str, String)> {
-    let Restart { before, failed_at, failed_because } = found;
-    let mut rows = Vec::new();
-    if let Some(pid) = before {
-        rows.push(("replaced", format!("process {pid}, which finishes what it has open")));
-    }
-    if let Some(at) = failed_at {
-        let because = failed_because.as_deref().unwrap_or_default();
-        rows.push(("not restarted", format!("at {at}: {}", plain(because))));
-    }
-    rows
-}
-
-fn node(status: &Status) -> String {
-    let running = if status.running { "running" } else { "stopped (the stores were opened for this)" };
-    let mut rows = vec![
-        ("state", format!("{running}, {}", word(&status.health.status))),
-        ("version", status.version.clone()),
-        ("environment", status.environment.clone()),
-        ("data folder", status.data_dir.clone()),
-    ];
-    if status.running {
-        rows.push(("process", format!("{} since {}", status.pid, status.started_at)));
-    }
-    rows.extend(status.configuration.iter().flat_map(configuration));
-    rows.extend(status.restart.iter().flat_map(restart));
-    rows.extend(status.listeners.iter().map(|listener| ("listens on", listener.clone())));
-    rows.extend([
-        ("journal", format!("position {}", status.seq)),
-        ("accounts", status.accounts.to_string()),
-        ("bans", status.bans.to_string()),
-        ("signing key", status.signing_key.clone()),
-        ("audit records", status.audit_records.to_string()),
-    ]);
-    let row = |check: &Check| [check.name.clone(), word(&check.status), check.detail.clone()];
-    let checks = table(["CHECK", "STATUS", "DETAIL"], &status.health.checks, row);
-    format!("{}\n{checks}", fields(&rows))
-}
-
-fn fields(rows: &[(&str, String)]) -> String {
+pub(super) fn fields(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     rows.iter().map(|(name, value)| format!("{name:width$}  {}\n", plain(value))).collect()
 }

@@ -5,7 +5,7 @@ use clap::CommandFactory as _;
 use super::*;
 use crate::app::control::client::SendError;
 use crate::app::control::reply::{Code, Failure};
-use crate::app::control::{data, proof, view};
+use crate::app::control::{ca, data, proof, upstream, view};
 use crate::config::development::Listeners;
 use crate::config::problem::Problems;
 use crate::model::account::AccountStatus;
@@ -61,7 +61,7 @@ fn every_command_has_help() {
 
 #[test]
 fn a_wrong_argument_is_named_with_what_is_right() {
-    let wrong: [&[&str]; 13] = [
+    let wrong: [&[&str]; 16] = [
         &[],
         &["user", "export", "extra"],
         &["init", "--domain", "https://id.example.com"],
@@ -75,6 +75,9 @@ fn a_wrong_argument_is_named_with_what_is_right() {
         &["session", "revoke", "7"],
         &["blacklist", "add", "example.com"],
         &["serve", "--https", "8443"],
+        &["ca", "issue", "--name", "app.internal:443", "--out", "/tls"],
+        &["ca", "issue", "--name", "app", "--out", "/tls", "--days", "826"],
+        &["ca", "show", "--pem", "--json"],
     ];
     let all: String =
         wrong.iter().map(|line| format!("$ keepgate {}\n{}\n", line.join(" "), usage(line))).collect();
@@ -216,6 +219,32 @@ fn documents() -> Vec<Reply> {
     ]
 }
 
+fn authority() -> Reply {
+    Reply::Authority(Box::new(ca::Authority {
+        name: "Keepgate local CA 01020304".into(),
+        from: AT.into(),
+        until: AT.into(),
+        fingerprint: "AB:CD".into(),
+        file: "/var/lib/keepgate/tls/ca.pem".into(),
+        pem: "-----BEGIN CERTIFICATE-----".into(),
+    }))
+}
+
+fn upstreams() -> Reply {
+    let server = |address: &str, zone: Option<&str>, backup| upstream::UpstreamServer {
+        upstream: "app".into(),
+        server: address.into(),
+        weight: 2,
+        backup,
+        zone: zone.map(str::to_owned),
+        health: "up".into(),
+        in_flight: 3,
+        since: None,
+        why: String::new(),
+    };
+    Reply::Upstreams(vec![server("10.0.1.1:80", Some("fsn1"), false), server("unix:/s", None, true)])
+}
+
 fn document(key: &str, bytes: u64) -> data::Document {
     data::Document { key: key.into(), bytes, version: 3, updated_at: AT.into() }
 }
@@ -313,6 +342,7 @@ fn replies() -> Vec<Reply> {
         reloaded(None, &[], &[]),
     ];
     replies.extend(documents());
+    replies.extend([authority(), upstreams()]);
     replies
 }
 

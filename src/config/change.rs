@@ -114,6 +114,11 @@ const ROOT: &[Key] = &[
         take: None,
     },
     Key { names: &["data_dir"], differ: Differ::Unless(|a, b| a.data_dir == b.data_dir), take: None },
+    Key {
+        names: &["zone"],
+        differ: Differ::Unless(|a, b| a.zone == b.zone),
+        take: Some(|into, from| into.zone.clone_from(&from.zone)),
+    },
 ];
 
 /// Between sources there is more to change than what is served: folders, and who looks after them.
@@ -219,7 +224,7 @@ const ROUTES: &[Key] = &[
         take: Some(|into, from| into.error_pages.clone_from(&from.error_pages)),
     },
     Key {
-        names: names!("upstreams.*.": servers, protocol, tls, tls_ca, tls_server_name,
+        names: names!("upstreams.*.": servers, protocol, request_trailers, host, tls, tls_ca, tls_server_name,
             tls_certificate, tls_key, balance, hash_by, max_fails, fail_timeout, slow_start, panic,
             health_path, health_host, health_interval, health_timeout, health_up, health_down, health_status,
             retries, retry_percent, retry_floor, max_connections, queue, queue_timeout, idle_connections,

@@ -71,6 +71,8 @@ pub struct Config {
     pub environment: Environment,
     /// `data_dir`: where everything durable lives.
     pub data_dir: PathBuf,
+    /// `zone`: where this node stands.
+    pub zone: Option<String>,
     /// `[listen]`
     pub listen: listen::Listen,
     /// `[tls]`

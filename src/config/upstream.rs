@@ -47,6 +47,8 @@ pub struct Member {
     pub backup: bool,
     /// The name that led to it.
     pub name: Option<Arc<str>>,
+    /// Where it stands: servers of the node's own zone are preferred.
+    pub zone: Option<Arc<str>>,
 }
 
 /// Servers by their name, as many as it leads to.
@@ -60,11 +62,13 @@ pub struct Named {
     pub weight: u32,
     /// Likewise.
     pub backup: bool,
+    /// Likewise.
+    pub zone: Option<Arc<str>>,
 }
 
 impl From<Server> for Member {
     fn from(server: Server) -> Self {
-        Self { server, weight: 1, backup: false, name: None }
+        Self { server, weight: 1, backup: false, name: None, zone: None }
     }
 }
 
@@ -111,7 +115,7 @@ pub struct Passive {
 pub struct Active {
     /// What is asked for.
     pub path: String,
-    /// `Host`; the server's address if `None`.
+    /// `Host`; the group's, or else the server's address, if `None`.
     pub host: Option<String>,
     /// From one check to the next, give or take a tenth.
     pub interval: Duration,
@@ -167,8 +171,14 @@ pub struct Upstream {
     pub names: Vec<Named>,
     /// Spoken to in HTTP/2 (`protocol`), else HTTP/1.1.
     pub http2: bool,
+    /// Whether trailers of requests go on (`request_trailers`); over HTTP/2 alone if `None`.
+    pub request_trailers: Option<bool>,
     /// `tls`, `tls_ca`, `tls_server_name`; `None` in the clear.
     pub tls: Option<Tls>,
+    /// `Host` of what they are sent (`host`), with a port if it is not the usual one; the client's if `None`.
+    pub host: Option<String>,
+    /// The node's own zone (`zone`), if any of the servers has one.
+    pub home: Option<String>,
     /// `balance`, `hash_by`
     pub balance: Balance,
     /// `max_fails`, `fail_timeout`, `slow_start`, `panic`
@@ -191,13 +201,21 @@ impl Upstream {
         Self::with(servers.into_iter().map(Member::from).collect())
     }
 
+    /// Whether trailers of requests go on.
+    pub fn takes_trailers(&self) -> bool {
+        self.request_trailers.unwrap_or(self.http2)
+    }
+
     /// The same, with weights and backups.
     pub fn with(servers: Vec<Member>) -> Self {
         Self {
             servers,
             names: Vec::new(),
             http2: false,
+            request_trailers: None,
             tls: None,
+            host: None,
+            home: None,
             balance: Balance::default(),
             passive: Passive {
                 max_fails: 3,

@@ -180,7 +180,7 @@ impl RequestBody {
         self.patient = true;
     }
 
-    /// Drops the trailers: an application may read as headers what a route's rules keep from it there.
+    /// Drops the trailers: an application may read as headers what a route's rules keep from it there, or not expect any.
     pub const fn drop_trailers(&mut self) {
         self.untrailed = true;
     }

@@ -1,22 +1,29 @@
 //! A certificate authority of one's own, for development and for names no public CA would sign:
 //! `tls/ca.pem` to hand out, `tls/ca.key` (0600) to keep.
 //!
-//! Only the CA is kept on disk. The leaf is issued anew at every start and before it runs out, so it
-//! follows the configured names and its key never touches a disk.
+//! Only the CA is kept on disk. The gate's own leaf is issued anew at every start and before it runs out, so it
+//! follows the configured names and its key never touches a disk. Others are issued on request ([`leaf`]).
 
-use std::path::Path;
+pub mod leaf;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, SerialNumber,
 };
+use rustix::fs::{FlockOperation, flock};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 
-use super::certificates::TlsError;
+use self::leaf::Wanted;
+use super::certificates::{TlsError, parse_chain, read, read_private};
 use crate::files;
+use crate::model::certificate::Purpose;
 use crate::model::random::{self, Rng};
 use crate::model::time::Timestamp;
 
@@ -33,7 +40,24 @@ const BACKDATED: Duration = Duration::from_secs(3600);
 pub struct LocalCa {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
+    pem: String,
+    begins: Timestamp,
     ends: Timestamp,
+}
+
+/// What there is to know of the CA, but its key.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Its name, by which trust stores list it.
+    pub name: String,
+    /// The certificate, for whoever is to trust it.
+    pub pem: String,
+    /// SHA-256 of it, as other tools write it.
+    pub fingerprint: String,
+    /// From when on it is good.
+    pub from: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
 }
 
 /// A leaf and its key.
@@ -47,57 +71,92 @@ pub struct Issued {
 impl LocalCa {
     /// Opens the CA in `folder`, or makes one there.
     pub fn open(folder: &Path, now: Timestamp, rng: &dyn Rng) -> Result<Self, TlsError> {
-        let (key_path, pem_path) = (folder.join("ca.key"), folder.join("ca.pem"));
-        // A key without a certificate is what a crash left of the first start: nobody can have been
-        // given the CA yet, so the pair is made anew. A certificate without its key is a loss.
-        if pem_path.exists() {
-            let key = super::certificates::read_private(&key_path)?;
-            let pem = super::certificates::read(&pem_path)?;
-            return Self::load(&key, &pem, &pem_path, now);
+        if let Some(there) = Self::find(folder, now)? {
+            return Ok(there);
+        }
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| TlsError::Io { path, source: Arc::new(source) }
+        };
+        files::make_folder(folder).map_err(failed(folder))?;
+        // A node that starts and a command that issues may both find none.
+        let alone = File::open(folder).map_err(failed(folder))?;
+        flock(&alone, FlockOperation::LockExclusive).map_err(|error| failed(folder)(error.into()))?;
+        if let Some(there) = Self::find(folder, now)? {
+            return Ok(there);
         }
         let key = KeyPair::generate().map_err(|error| cannot_make(&error))?;
         let pem = ca_params(now, rng)?.self_signed(&key).map_err(|error| cannot_make(&error))?.pem();
-        let failed = |path: &Path, source| TlsError::Io { path: path.to_owned(), source: Arc::new(source) };
-        files::make_folder(folder).map_err(|error| failed(folder, error))?;
-        files::write(&key_path, &key.serialize_pem(), 0o600).map_err(|error| failed(&key_path, error))?;
-        files::write(&pem_path, &pem, 0o644).map_err(|error| failed(&pem_path, error))?;
+        let (key_path, pem_path) = paths(folder);
+        files::write(&key_path, &key.serialize_pem(), 0o600).map_err(failed(&key_path))?;
+        files::write(&pem_path, &pem, 0o644).map_err(failed(&pem_path))?;
         Self::load(&key.serialize_pem(), &pem, &pem_path, now)
+    }
+
+    /// Opens the CA in `folder`, if there is one.
+    ///
+    /// A key without a certificate is what a crash left of the first start: nobody can have been given the CA yet, so
+    /// it is none. A certificate without its key is a loss.
+    pub fn find(folder: &Path, now: Timestamp) -> Result<Option<Self>, TlsError> {
+        let (key_path, pem_path) = paths(folder);
+        if !pem_path.exists() {
+            return Ok(None);
+        }
+        let (key, pem) = (read_private(&key_path)?, read(&pem_path)?);
+        Self::load(&key, &pem, &pem_path, now).map(Some)
     }
 
     fn load(key: &str, pem: &str, path: &Path, now: Timestamp) -> Result<Self, TlsError> {
         let unusable = |reason: String| TlsError::Unusable { path: path.to_owned(), reason };
         let key = KeyPair::from_pem(key).map_err(|error| unusable(format!("its key: {error}")))?;
-        let chain = super::certificates::parse_chain(pem.as_bytes(), path)?;
+        let chain = parse_chain(pem.as_bytes(), path)?;
         let certificate = chain.into_iter().next().ok_or_else(|| unusable("no certificate in it".into()))?;
-        let (start, ends, same_key) = inspect(&certificate, &key).map_err(unusable)?;
+        let (begins, ends, same_key) = inspect(&certificate, &key).map_err(unusable)?;
         if !same_key {
             return Err(unusable("ca.key is not its key: restore the pair, or delete both".into()));
         }
-        if now < start || now >= ends {
+        if now < begins || now >= ends {
             let reason = "not valid now: check the clock, or delete ca.pem and ca.key to make a new CA";
             return Err(unusable(reason.into()));
         }
         let issuer =
             Issuer::from_ca_cert_der(&certificate, key).map_err(|error| unusable(error.to_string()))?;
-        Ok(Self { issuer, certificate, ends })
+        Ok(Self { issuer, certificate, pem: pem.to_owned(), begins, ends })
     }
 
-    /// Issues for DNS names and IP addresses.
+    /// Issues for the gate itself: DNS names and IP addresses.
     pub fn issue(&self, names: &[String], now: Timestamp, rng: &dyn Rng) -> Result<Issued, TlsError> {
-        let mut params = CertificateParams::new(names.to_vec())
-            .map_err(|error| TlsError::Names { names: names.join(", "), reason: error.to_string() })?;
-        let end = now.plus(LEAF_LIFE).min(self.ends);
-        valid(&mut params, now, end, rng)?;
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, names.first().map_or("keepgate", String::as_str));
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().map_err(|error| cannot_make(&error))?;
-        let leaf = params.signed_by(&key, &self.issuer).map_err(|error| cannot_make(&error))?;
+        let leaf = self.sign(&key, Wanted { names, purpose: Purpose::Server, life: LEAF_LIFE }, now, rng)?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        Ok(Issued { chain: vec![leaf.der().clone(), self.certificate.clone()], key })
+        Ok(Issued { chain: vec![leaf.der, self.certificate.clone()], key })
     }
+
+    /// What there is to know of it.
+    pub fn about(&self) -> Result<About, TlsError> {
+        let parsed = x509_parser::parse_x509_certificate(&self.certificate);
+        let (_, parsed) = parsed.map_err(|error| TlsError::Making { reason: error.to_string() })?;
+        let name = parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+        let hash = digest(&SHA256, &self.certificate);
+        let bytes: Vec<_> = hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+        Ok(About {
+            name: name.unwrap_or_default().to_owned(),
+            pem: self.pem.clone(),
+            fingerprint: bytes.join(":"),
+            from: self.begins,
+            until: self.ends,
+        })
+    }
+}
+
+/// Where the CA's key and certificate are.
+fn paths(folder: &Path) -> (PathBuf, PathBuf) {
+    (folder.join("ca.key"), certificate_path(folder))
+}
+
+/// Where its certificate is.
+pub fn certificate_path(folder: &Path) -> PathBuf {
+    folder.join("ca.pem")
 }
 
 fn ca_params(now: Timestamp, rng: &dyn Rng) -> Result<CertificateParams, TlsError> {
@@ -173,9 +232,9 @@ mod tests {
     use crate::model::random::SeededRng;
     use std::os::unix::fs::PermissionsExt;
 
-    const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+    pub(super) const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
-    fn open(folder: &Path, now: Timestamp) -> Result<LocalCa, TlsError> {
+    pub(super) fn open(folder: &Path, now: Timestamp) -> Result<LocalCa, TlsError> {
         LocalCa::open(folder, now, &SeededRng::new(1))
     }
 
@@ -198,6 +257,19 @@ mod tests {
         assert_eq!(first.certificate, again.certificate);
         let mode = fs::metadata(folder.join("ca.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn whoever_comes_at_the_same_time_finds_one_ca() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("tls");
+        let names: Vec<_> = std::thread::scope(|scope| {
+            let open = |seed| LocalCa::open(&folder, NOW, &SeededRng::new(seed)).unwrap().about().unwrap();
+            let all: Vec<_> = (0..8).map(|seed| scope.spawn(move || open(seed))).collect();
+            all.into_iter().map(|one| one.join().unwrap().fingerprint).collect()
+        });
+        assert!(names.iter().all(|name| *name == names[0]), "{names:?}");
+        assert!(LocalCa::find(dir.path(), NOW).unwrap().is_none());
     }
 
     #[test]

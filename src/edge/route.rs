@@ -210,7 +210,7 @@ impl Table {
                 Found::Route(other) if same(other) => {}
                 _ => {
                     return Err(Refused::bad_request(
-                        "the path's encoded or doubled slashes or its ';' could be read as another path",
+                        "the path could be read as another route's, for an escaped character, a doubled slash or a ';' in it",
                     ));
                 }
             }
@@ -240,7 +240,7 @@ fn normal_prefix(route: &str, path: &str) -> Result<String, RouteError> {
     let refuse = |reason: String| RouteError::Path { route: route.to_owned(), reason };
     let reading = target::read_path(path).map_err(|error| refuse(error.to_string()))?;
     if reading.plain.is_some() {
-        return Err(refuse("the path must not have doubled or encoded slashes, or ';'".to_owned()));
+        return Err(refuse("the path must not have escapes, doubled slashes, or ';'".to_owned()));
     }
     Ok(reading.path.into_owned())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 
@@ -33,6 +33,7 @@ use crate::config::listen::Listen;
 use crate::config::upstream::Upstream;
 use crate::model::random::SharedRng;
 use crate::model::time::SharedClock;
+use crate::observe::gathered;
 use crate::observe::metrics::{EdgeCounters, Metrics};
 
 /// Threads beside each edge thread that wait for the disk, where routes serve files. They come and go as they are
@@ -251,11 +252,14 @@ fn bind_all(
 }
 
 fn spawn(setup: Setup, done: oneshot::Sender<usize>) -> Result<JoinHandle<()>, EdgeError> {
-    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(DISK_THREADS).build();
-    let runtime: Runtime = runtime.map_err(EdgeError::Thread)?;
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().max_blocking_threads(DISK_THREADS).on_thread_park(gathered::hand_over);
+    let runtime = builder.build().map_err(EdgeError::Thread)?;
     let thread = std::thread::Builder::new().name(format!("edge-{}", setup.number));
     let body = move || {
+        let gathering = gathered::gather();
         let cut = LocalSet::new().block_on(&runtime, worker::run(setup));
+        drop(gathering);
         // A disk that hangs is waited for by nobody.
         runtime.shutdown_background();
         // Whoever waits may have gone.

@@ -88,6 +88,7 @@ fn send(mut headers: HeaderMap, seen: &headers::Seen) {
     let said = Said {
         client: &client,
         host: host_said,
+        renamed: None,
         forwarding: &forwarding,
         version: Version::HTTP_11,
         request_id,

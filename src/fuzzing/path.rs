@@ -1,8 +1,9 @@
-//! Paths: one reading, no way up, and reading what was read changes nothing.
+//! Paths: one reading, no way up, reading what was read changes nothing, and the plain reading is what a reader who
+//! decodes everything makes of it.
 
 use http::uri::PathAndQuery;
 
-use crate::edge::guard::target::read_path;
+use crate::edge::guard::target::{other_readings, read_path};
 
 /// `edge/guard/target.rs` over any text.
 pub fn target(bytes: &[u8]) {
@@ -15,13 +16,21 @@ pub fn target(bytes: &[u8]) {
     if let Some(plain) = &reading.plain {
         assert!(!climbs(plain), "{plain:?} climbs");
         assert_ne!(*plain, *reading.path);
-        for left in ["//", ";", "%2F", "%2f", "%3B", "%3b", "\\"] {
+        for left in ["//", ";", "%2F", "%2f", "%3B", "%3b", "%40", "%3A", "%21", "%2A", "%7B", "\\"] {
             assert!(!plain.contains(left), "{plain:?} is not plain");
         }
         let Ok(plainer) = read_path(plain) else { panic!("the plain reading {plain:?} is refused") };
         assert_eq!(plainer.plain, None, "{plain:?}");
         assert_eq!(plainer.path, plain.as_str());
     }
+    let plain = reading.plain.as_deref().unwrap_or(&reading.path);
+    assert_eq!(
+        decode_all(plain),
+        lenient(&decode_all(&reading.path)),
+        "{:?} is not as lenient as it gets",
+        plain
+    );
+    assert_eq!(other_readings(&reading.path).last().map(String::as_str), Some(plain));
     // What was taken for a target it takes again after the rewriting.
     if PathAndQuery::try_from(text).is_ok_and(|target| target.path() == text) {
         let Ok(target) = PathAndQuery::try_from(reading.path.as_ref()) else { panic!("{:?}", reading.path) };
@@ -38,6 +47,18 @@ fn climbs(path: &str) -> bool {
             let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
             matches!(name, b"." | b"..")
         })
+}
+
+/// A decoded path without parameters and doubled slashes. Likewise.
+fn lenient(decoded: &[u8]) -> Vec<u8> {
+    let segments = decoded.split(|byte| *byte == b'/').skip(1);
+    let mut out = Vec::new();
+    for segment in segments {
+        out.push(b'/');
+        out.extend(segment.iter().take_while(|byte| **byte != b';'));
+    }
+    out.dedup_by(|one, other| (*one, *other) == (b'/', b'/'));
+    out
 }
 
 fn decode_all(path: &str) -> Vec<u8> {

@@ -23,13 +23,15 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use super::daily::{Bounds, DailyFiles};
+use super::gathered::Queue;
 use super::lost::CountsLost;
 use crate::config::log::{Log, LogTarget};
 use crate::model::time::SystemClock;
 
-/// Lines that wait for the log's thread: a second of them under load. The queue's places are memory
-/// from the start (32 bytes each), and the library's own 128,000 of them were a sixth of an idle node.
-const QUEUED: usize = 16 * 1024;
+/// What waits for the log's thread: a line, or some that a thread has gathered, so a second of them under load.
+/// The queue's places are memory from the start (32 bytes each), and the library's own 128,000 of them were a
+/// sixth of an idle node.
+const QUEUED: usize = 4 * 1024;
 
 /// Logging could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -81,8 +83,8 @@ pub fn init(log: &Log, data_dir: &Path) -> Result<Guard, LoggingError> {
             (queue(buffered(files), &lost), told)
         }
     };
-    let sink = Sink { dropped: writer.error_counter(), lost, short, shared };
-    let (subscriber, change) = subscriber(filter, log.json, colours, writer);
+    let sink = Sink { dropped: writer.error_counter(), lost: Arc::clone(&lost), short, shared };
+    let (subscriber, change) = subscriber(filter, log.json, colours, Queue::new(writer, lost));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(Guard { _worker: worker, handle: Handle { change, sink } })

@@ -18,15 +18,20 @@ impl<W> CountsLost<W> {
     }
 }
 
+/// How many lines these are.
+pub(super) fn lines(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|byte| **byte == b'\n').count().max(1) as u64
+}
+
 impl<W: Write> Write for CountsLost<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.to.write(bytes)
     }
 
-    /// A line.
-    fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
-        self.to.write_all(line).inspect_err(|_| {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+    /// A line, or some.
+    fn write_all(&mut self, some: &[u8]) -> io::Result<()> {
+        self.to.write_all(some).inspect_err(|_| {
+            self.lost.fetch_add(lines(some), Ordering::Relaxed);
         })
     }
 

@@ -5,6 +5,7 @@ pub mod daily;
 pub mod encode;
 pub mod exposition;
 pub mod files;
+pub mod gathered;
 pub mod health;
 pub mod histogram;
 pub mod identity;

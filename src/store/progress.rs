@@ -1,7 +1,10 @@
 //! How far a view has come: a position that only grows, which readers load and committers await.
-//! A view whose engine failed is stalled: waiting for it ends with that.
+//! A view whose engine failed is stalled: waiting for it ends with that. A view rests between batches;
+//! whoever waits for it ends its rest.
 
+use std::fmt;
 use std::pin::pin;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
@@ -9,11 +12,18 @@ use tokio::sync::Notify;
 use crate::model::id::Seq;
 
 /// The applied position of one view.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(in crate::store) struct Progress {
     applied: AtomicU64,
     stalled: AtomicBool,
     moved: Notify,
+    hurry: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress").field("applied", &self.applied).finish_non_exhaustive()
+    }
 }
 
 /// The view will not get there: its engine failed, or it is closed.
@@ -38,6 +48,11 @@ impl Progress {
         self.moved.notify_waiters();
     }
 
+    /// Has `hurry` called by whoever waits. Only the first one counts.
+    pub fn on_wait(&self, hurry: impl Fn() + Send + Sync + 'static) {
+        let _ = self.hurry.set(Box::new(hurry));
+    }
+
     /// Goes no further.
     pub fn stall(&self) {
         self.stalled.store(true, Ordering::Release);
@@ -58,6 +73,9 @@ impl Progress {
             }
             if self.stalled.load(Ordering::Acquire) {
                 return Err(Stalled);
+            }
+            if let Some(hurry) = self.hurry.get() {
+                hurry();
             }
             moved.await;
         }

@@ -114,15 +114,19 @@ impl Running {
         };
         let Engines { auth, user, logs, tokens, recent, .. } = engines;
         let views = [
-            (Namespace::Auth, auth.applier, Pace::PROMPT, Some(positions.auth.clone())),
-            (Namespace::User, user.applier, Pace::PROMPT, Some(positions.user.clone())),
-            (Namespace::Logs, logs.applier, Pace::PROMPT, Some(positions.logs.clone())),
+            (Namespace::Auth, auth.applier, Pace::AWAITED, Some(positions.auth.clone())),
+            (Namespace::User, user.applier, Pace::AWAITED, Some(positions.user.clone())),
+            (Namespace::Logs, logs.applier, Pace::AWAITED, Some(positions.logs.clone())),
             // The overlay answers for the tokens, and the committer moves their position.
             (Namespace::Tokens, tokens.applier, Pace::GATHERING, None),
         ];
         for (namespace, applier, pace, progress) in views {
             let feed = Feed::new(pace, Arc::clone(meters.view(namespace)));
             running.feeds.push(feed.clone());
+            if let Some(progress) = &progress {
+                let feed = feed.clone();
+                progress.on_wait(move || feed.hurry());
+            }
             let parts = appliers::Parts {
                 shared: Arc::clone(&shared),
                 namespace,

@@ -162,6 +162,62 @@ fn validity(leaf: &[u8]) -> (i64, i64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_renewed_when_the_cas_renewal_information_says_so_and_the_order_names_it() {
+    let Some(pebble) = Pebble::start_with_renewal_information().await else {
+        eprintln!("PASSED OVER: no Pebble that has renewal information; tests/pebble.sh says why");
+        return;
+    };
+    let mut gate = gate_with_one(&pebble);
+    let first = pebble.issued(&gate, "a.example.test").await.expect("issued");
+    let own = list(&gate)[0]["order_at"].clone();
+    // A window that is to come: the renewal is in it, instead of after two thirds of the life.
+    let (_, until) = validity(&first);
+    let at = |before: i64| at(until - before * DAY);
+    let window = [at(80), at(79)];
+    pebble.suggest(&first, [&window[0], &window[1]]).await;
+    a_day_passes(&mut gate, &pebble);
+    until_nothing_is_due(&gate);
+    let planned = list(&gate)[0]["order_at"].clone();
+    let word = planned.as_str().expect("a time");
+    assert!(own != planned && *window[0] <= *word && *word <= *window[1], "{own} {window:?} {planned}");
+    assert_eq!(pebble.issued(&gate, "a.example.test").await.as_ref(), Some(&first));
+    // The window is over, as after an incident: at once.
+    pebble.suggest(&first, [&at(100), &at(99)]).await;
+    a_day_passes(&mut gate, &pebble);
+    gate.until_it_says("a certificate was renewed");
+    until_nothing_is_due(&gate);
+    let second = pebble.issued(&gate, "a.example.test").await.expect("issued");
+    assert_ne!(second, first);
+    assert_eq!(orders(&gate).last(), Some(&("granted".to_owned(), "renewal".to_owned())));
+    let log = pebble.log();
+    let told = |words: &str| log.lines().filter(|line| line.contains(words)).count();
+    assert_eq!((told("is a replacement of"), told("has been marked as replaced")), (1, 1), "{log}");
+}
+
+const DAY: i64 = 24 * 3600;
+
+/// RFC 3339.
+fn at(seconds: i64) -> String {
+    let time = time::OffsetDateTime::from_unix_timestamp(seconds).expect("a time");
+    time.format(&time::format_description::well_known::Rfc3339).expect("formats")
+}
+
+/// What a gate remembers of its orders is of a day ago; so it asks the CA again, which it does at most daily.
+fn a_day_passes(gate: &mut Gate, pebble: &Pebble) {
+    gate.stop();
+    let path = crate::harness::pebble::kept(gate, "a.example.test", ".json").expect("kept");
+    let mut record: Value = serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
+    for key in ["ask_at", "issued_at"] {
+        if let Some(at) = record[key].as_i64() {
+            record[key] = json!(at - DAY * 1000);
+        }
+    }
+    std::fs::write(&path, record.to_string()).expect("writable");
+    gate.restart();
+    pebble.look_at(gate);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_cannot_be_had_does_not_cost_the_others_their_certificate() {
     let pebble = Pebble::start().await;
     let mut gate = gate_with_one(&pebble);
@@ -242,7 +298,7 @@ async fn a_restart_serves_what_was_issued_before_and_asks_nobody() {
     until_nothing_is_due(&gate);
     assert_eq!(metric(&gate, "keepgate_certificate_orders_total{outcome=\"failed\"}").await, "0");
     // What was kept is not believed: a file that was tampered with is no certificate.
-    let file = crate::harness::pebble::kept(&gate, "a.example.test").expect("kept");
+    let file = crate::harness::pebble::kept(&gate, "a.example.test", ".pem").expect("kept");
     std::fs::write(&file, "tampered").expect("writable");
     gate.restart();
     assert_eq!(pebble.issued_under(&gate, "a.example.test", root).await, None);

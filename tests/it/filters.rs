@@ -19,6 +19,9 @@ const FILTERS: &str = r#"
         name = "admin"
         paths = ["/admin", "/admin/*"]
         [[filters]]
+        name = "scoped"
+        paths = ["/v1/@admin*", "/v1/a;b", "/v1/c:d//e"]
+        [[filters]]
         name = "backups"
         paths = ["*.bak"]
         action = "not_found"
@@ -99,6 +102,19 @@ async fn a_filter_sees_a_request_as_it_would_be_forwarded_however_it_is_written(
         ("GET /admin//x", "", "403"),
         ("GET /admin%2Fx", "", "403"),
         ("GET https://h/admin/x", "", "403"),
+        // Delimiters and their escapes: not the same by the standard, but to most applications.
+        ("GET /v1/@admin", "", "403"),
+        ("GET /v1/%40admin", "", "403"),
+        ("GET /v1/%40%61dmin/x", "", "403"),
+        ("GET //v1%2f%40admin;x", "", "403"),
+        ("GET /v1/a;b", "", "403"),
+        ("GET /v1/a%3Bb", "", "403"),
+        ("GET /v1//a%3bb", "", "403"),
+        ("GET /v1/c%3Ad//e", "", "403"),
+        ("GET /v1/c%3ad;x//e", "", "403"),
+        ("GET /v1/%2540admin", "", "200"),
+        ("GET /v1/%40", "", "200"),
+        ("GET /v1/c%3Ad/e", "", "200"),
         ("GET /administrator", "", "200"),
         ("GET /x/admin", "", "200"),
         ("GET /db.bak", "", "404"),
@@ -123,9 +139,15 @@ async fn a_filter_sees_a_request_as_it_would_be_forwarded_however_it_is_written(
         assert_eq!(upstream.take().requests.is_empty(), status != "200", "{line}");
         assert_eq!(answer.contains("urn:keepgate:problem:filtered"), status == "403", "{line}");
     }
-    for (name, count) in
-        [("admin", 9), ("backups", 3), ("script", 1), ("tools", 2), ("watched", 1), ("trap", 0)]
-    {
+    for (name, count) in [
+        ("admin", 9),
+        ("scoped", 9),
+        ("backups", 3),
+        ("script", 1),
+        ("tools", 2),
+        ("watched", 1),
+        ("trap", 0),
+    ] {
         assert_eq!(
             metric(&gate, &format!("keepgate_filter_matches_total{{filter=\"{name}\"}}")).await,
             count
@@ -250,4 +272,19 @@ async fn a_banned_client_is_closed_before_tls_and_its_proxy_serves_others() {
     assert_eq!(get("203.0.113.9", "/").await, None, "closed unread");
     assert_eq!(get("203.0.113.10", "/").await, Some(200));
     assert_eq!(metric(&gate, "keepgate_connections_turned_away_total{reason=\"blacklist\"}").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_frees_those_who_must_not_be_banned_any_more() {
+    let upstream = Recorder::start().await;
+    let gate = gate_before(&upstream, FILTERS, "offences = 1");
+    for client in ["203.0.113.9", "203.0.113.10"] {
+        status_of(&gate, client, "/trap").await;
+        assert_eq!(status_of(&gate, client, "/").await, "403");
+    }
+    gate.rewrite(&text(&upstream, FILTERS, "offences = 1\nnever = [\"203.0.113.9\"]"));
+    gate.cli(&["reload"]).expect(0);
+    assert_eq!(status_of(&gate, "203.0.113.9", "/").await, "200");
+    assert_eq!(status_of(&gate, "203.0.113.10", "/").await, "403", "nobody else");
+    gate.until_it_says("bans for offences ended");
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Lets other people's tools judge a running gate: slowhttptest (slow heads, bodies and readers), sslscan and
+"""Lets other people's tools judge a running gate: slowhttptest (slow heads, bodies and readers, many ranges), sslscan and
 testssl.sh. Fails if a normal request is not answered meanwhile, if a slow connection is not closed by the gate
 itself, or if a finding differs from the list below. Everything is at loopback and bounded in time.
 
@@ -87,6 +87,10 @@ class Gate:
         upstream = "large"
         auth = "none"
         [[routes]]
+        path = "/files"
+        root = "{folder}/files"
+        auth = "none"
+        [[routes]]
         path = "/"
         api = true
         auth = "optional"
@@ -99,6 +103,9 @@ class Gate:
         # Connections that the gate cuts are what this is about.
         large.handle_error = lambda *_: None
         threading.Thread(target=large.serve_forever, daemon=True).start()
+        os.mkdir(f"{folder}/files")
+        with open(f"{folder}/files/large", "wb") as file:
+            file.write(Large.SAYS)
         with open(f"{folder}/config.toml", "w") as config:
             config.write(self.CONFIG.format(folder=folder, large=large.server_port))
         listen = ["--https", "127.0.0.1:0", "--http", "127.0.0.1:0", "--internal", "127.0.0.1:0"]
@@ -257,11 +264,12 @@ def main(binary):
     wrong = []
     with tempfile.TemporaryDirectory() as folder:
         gate = Gate(binary, folder)
-        login, large = f"https://{gate.at}/auth/v1/login", f"https://{gate.at}/large"
+        login, large, file = f"https://{gate.at}/auth/v1/login", f"https://{gate.at}/large", f"https://{gate.at}/files/large"
         try:
             wrong += slow(gate, "slow heads", ["-H", "-i", "2", "-x", "24", "-u", large])
             wrong += slow(gate, "slow bodies", ["-B", "-i", "2", "-s", "8192", "-x", "10", "-f", "application/json", "-u", login])
             wrong += slow(gate, "slow readers", ["-X", "-n", "2", "-z", "5", "-w", "10", "-y", "20", "-u", large])
+            wrong += slow(gate, "many ranges of a file", ["-R", "-t", "GET", "-a", "10", "-b", "3000", "-u", file])
             wrong += sslscan(gate)
             wrong += resumption(gate)
             wrong += testssl(gate)

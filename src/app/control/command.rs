@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::ca::Order;
 use crate::model::account::{AccountStatus, PasswordHash};
 use crate::model::certificate::RevocationReason;
 use crate::model::email::Email;
@@ -216,6 +217,10 @@ pub enum Command {
         /// What the CA is told.
         reason: RevocationReason,
     },
+    /// The local CA. → `Reply::Authority`
+    CaShow,
+    /// Issue a certificate by the local CA. → `Reply::Issued`
+    CaIssue(Box<Order>),
     /// All application servers. → `Reply::Upstreams`
     UpstreamList,
     /// Take an application server out of service, or let it in again. → `Reply::Upstreams`, all as they are
@@ -305,6 +310,8 @@ impl Command {
             | Self::KeyRotate { .. }
             | Self::KeyRetire { .. }
             | Self::CertificateList
+            | Self::CaShow
+            | Self::CaIssue(_)
             | Self::UpstreamList
             | Self::UpstreamDrain { .. }
             | Self::AuditTail { .. } => Takes::Moments,

@@ -5,6 +5,7 @@
 //! line, finding nobody there, opens the stores itself and executes the same way. This folder knows
 //! the words and the wire and nothing of what a command does.
 
+pub mod ca;
 pub mod certificate;
 pub mod client;
 pub mod command;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::ca::{Authority, Issued};
 use super::certificate::Certificate;
 use super::data::{Document, DocumentBody};
 use super::proof::Verification;
@@ -47,6 +48,10 @@ pub enum Reply {
     Keys(Vec<Key>),
     /// Certificates.
     Certificates(Vec<Certificate>),
+    /// The local CA.
+    Authority(Box<Authority>),
+    /// A certificate of the local CA.
+    Issued(Box<Issued>),
     /// Application servers.
     Upstreams(Vec<UpstreamServer>),
     /// Audit events; if as many as asked for, unreadable ones counted, there may be more.

@@ -15,6 +15,8 @@ pub struct UpstreamServer {
     pub weight: u32,
     /// Whether it is asked only when too few others are in service.
     pub backup: bool,
+    /// Where it stands, if the configuration says so.
+    pub zone: Option<String>,
     /// `up`, `rising` (it is back, and its share grows), `ejected` (its requests failed), `down` (its checks
     /// fail) or `drained`.
     pub health: String,
@@ -28,12 +30,13 @@ pub struct UpstreamServer {
 
 impl From<Standing> for UpstreamServer {
     fn from(standing: Standing) -> Self {
-        let Standing { upstream, server, weight, backup, in_flight, told, since } = standing;
+        let Standing { upstream, server, weight, backup, zone, in_flight, told, since } = standing;
         Self {
             upstream,
             server,
             weight,
             backup,
+            zone,
             health: told.health.word().to_owned(),
             in_flight,
             since: since.map(|at| at.rfc3339()),

@@ -1,6 +1,7 @@
 //! What an operator's commands do: each is one call of a service, and its result as the operator
 //! sees it. Rules live in the services; this finds, calls and translates.
 
+mod ca;
 mod certificates;
 mod data;
 mod log;
@@ -85,6 +86,8 @@ impl Core {
             Command::CertificateRevoke { name, reason } => {
                 self.certificate_revoke(name, reason, who.actor).await
             }
+            Command::CaShow => self.ca_show(),
+            Command::CaIssue(order) => self.ca_issue(*order, who).await,
             Command::UpstreamList => self.upstream_list(),
             Command::UpstreamDrain { upstream, server, drained } => {
                 self.upstream_drain(&upstream, &server, drained, who).await

@@ -11,7 +11,6 @@
 
 mod class;
 mod threads;
-mod turns;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,12 +38,7 @@ pub enum PoolError {
     Failed,
 }
 
-/// Gives what it came to.
-type Work = Box<dyn FnOnce(&mut Arena) -> Delivery + Send>;
-
-/// Hands a result to who asked for it. Apart from the work, during which a thread may be made to wait: it
-/// must not while it holds a lock of the runtime that it wakes.
-type Delivery = Box<dyn FnOnce()>;
+type Work = Box<dyn FnOnce(&mut Arena) + Send>;
 
 const WAITING: u8 = 0;
 const STARTED: u8 = 1;
@@ -237,7 +231,7 @@ impl HashingPool {
                 let done = work(arena);
                 meters.hash.took(begun.elapsed());
                 // A receiver that is gone wants no answer.
-                Box::new(move || drop(answer.send(done)))
+                let _ = answer.send(done);
             }),
         })?;
         let result = match tokio::time::timeout(self.timeout, &mut answered).await {

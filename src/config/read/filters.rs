@@ -110,6 +110,13 @@ fn path(node: &Node) -> kind::Read<String> {
     // What the one reading of a path never has, a pattern would wait for in vain.
     let never =
         written.contains("/../") || written.contains("/./") || written.bytes().any(|b| b" ?#\\".contains(&b));
+    if written.split('%').skip(1).any(is_needless) {
+        return wrong(
+            node,
+            "has an escape that paths are looked at without",
+            "write the character itself: '@' for \"%40\", ';' for \"%3B\", and '*' for \"%2A\"",
+        );
+    }
     if written.starts_with(['/', '*']) && !never {
         return Ok(written);
     }
@@ -118,6 +125,13 @@ fn path(node: &Node) -> kind::Read<String> {
         "is a pattern that no path meets",
         "write one such as \"/admin/*\" or \"*.php\": as paths are once they are normalised, without a query",
     )
+}
+
+/// Whether what follows a `%` has it stand for a character that could be written as it is. An escaped slash is not
+/// always a slash; the rest has no other spelling in a path.
+fn is_needless(escape: &str) -> bool {
+    let byte = escape.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+    byte.is_some_and(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'?' | b'#' | b'/'))
 }
 
 /// `"name"`, `"!name"` or `"name: pattern"`.
@@ -201,7 +215,7 @@ mod tests {
     #[test]
     fn what_is_no_filter_or_would_match_everything_is_refused_in_words() {
         let text = format!(
-            "{LEAST}[[filters]]\nname = \"scanners\"\npaths = [\"admin\", \"/a/../b\", \"/a?x\", \"/\u{e9}\"]\n\
+            "{LEAST}[[filters]]\nname = \"scanners\"\npaths = [\"admin\", \"/a/../b\", \"/a?x\", \"/\u{e9}\", \"/%40a\"]\n\
              [[filters]]\nname = \"B\"\nmethods = [\"get\"]\n\
              [[filters]]\nname = \"c\"\npaths = []\n[[filters]]\nname = \"c\"\n\
              [[filters]]\nname = \"d\"\nheaders = [\"a b\", \"x:\", \"!\", \"!x: y\"]\naction = \"drop\"\n\
@@ -209,5 +223,7 @@ mod tests {
         );
         insta::assert_snapshot!(report(&text, &[]));
         assert!(report(&format!("{LEAST}[bans]\nladder = []\n"), &[]).contains("is no ladder"));
+        let kept = format!("{LEAST}[[filters]]\nname = \"a\"\npaths = [\"*%2f*\", \"/a%20b%25%C3%A9*\"]\n");
+        assert_eq!(config(&kept, &[]).filters.len(), 1);
     }
 }

@@ -202,6 +202,7 @@ fn examine_into(
         ("stage", Environment::Stage),
         ("production", Environment::Production),
     ]);
+    let zone = section.optional("zone", upstreams::zone);
     let mut config = Config {
         environment: section.optional("environment", environments).unwrap_or_default(),
         data_dir: section.optional("data_dir", kind::path).unwrap_or_else(|| PathBuf::from(super::DATA_DIR)),
@@ -218,7 +219,8 @@ fn examine_into(
         bans: filters::bans(section.child("bans")),
         routes: Vec::new(),
         error_pages: error_pages::error_pages(section.tables("error_pages")),
-        upstreams: upstreams::upstreams(section.child("upstreams")),
+        upstreams: upstreams::upstreams(section.child("upstreams"), zone.as_deref()),
+        zone,
         accounts: sections::accounts(section.child("accounts")),
         users: sections::users(section.child("users")),
         passwords: sections::passwords(section.child("passwords")),

@@ -2,8 +2,10 @@
 //! is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -19,12 +21,12 @@ use crate::config::upstream::{
 };
 
 const SERVER: &str = "write an address and port such as \"127.0.0.1:3000\" or \"app.internal:3000\", \"unix:/run/app.sock\", or \
-                      { address = \"127.0.0.1:3000\", weight = 2, backup = false }";
+                      { address = \"127.0.0.1:3000\", weight = 2, backup = false, zone = \"a\" }";
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The upstream groups.
-pub(super) fn upstreams(section: Section<'_>) -> BTreeMap<String, Upstream> {
+/// The upstream groups, for a node in this zone.
+pub(super) fn upstreams(section: Section<'_>, home: Option<&str>) -> BTreeMap<String, Upstream> {
     let mut upstreams = BTreeMap::new();
     for (name, section) in section.named() {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
@@ -32,7 +34,11 @@ pub(super) fn upstreams(section: Section<'_>) -> BTreeMap<String, Upstream> {
             let remedy = "use 1 to 64 of a-z, 0-9, '-' and '_'";
             section.problem("", Some(format!("\"{}\"", legible(name))), "is not an upstream's name", remedy);
         }
-        upstreams.insert(name.to_owned(), upstream(section));
+        let mut upstream = upstream(section);
+        let zones = upstream.servers.iter().map(|member| &member.zone);
+        let mut zones = zones.chain(upstream.names.iter().map(|named| &named.zone));
+        upstream.home = home.filter(|_| zones.any(Option::is_some)).map(str::to_owned);
+        upstreams.insert(name.to_owned(), upstream);
     }
     upstreams
 }
@@ -41,6 +47,8 @@ fn upstream(mut section: Section<'_>) -> Upstream {
     let (members, names) = servers(&mut section);
     let mut upstream = Upstream { names, ..Upstream::with(members) };
     (upstream.http2, upstream.tls) = upstream_tls::protocol(&mut section, &upstream.servers);
+    upstream.request_trailers = section.optional("request_trailers", kind::flag);
+    upstream.host = section.optional("host", authority);
     upstream.balance = balance(&mut section);
     let passive = &mut upstream.passive;
     section.set("max_fails", count(0, 1000), &mut passive.max_fails);
@@ -76,11 +84,10 @@ impl Listed {
         }
     }
 
-    const fn parts(&mut self) -> (&mut u32, &mut bool) {
+    const fn parts(&mut self) -> (&mut u32, &mut bool, &mut Option<Arc<str>>) {
         match self {
-            Self::At(Member { weight, backup, .. }) | Self::Named(Named { weight, backup, .. }) => {
-                (weight, backup)
-            }
+            Self::At(Member { weight, backup, zone, .. })
+            | Self::Named(Named { weight, backup, zone, .. }) => (weight, backup, zone),
         }
     }
 
@@ -123,19 +130,56 @@ fn servers(section: &mut Section<'_>) -> (Vec<Member>, Vec<Named>) {
 /// A server as a text, or as a table with its weight.
 fn member(node: &Node) -> kind::Read<Listed> {
     let Value::Table(table) = &node.value else { return server(node) };
-    if let Some(unknown) = table.keys().find(|key| !["address", "weight", "backup"].contains(&key.as_str())) {
+    const KEYS: [&str; 4] = ["address", "weight", "backup", "zone"];
+    if let Some(unknown) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
         return wrong(node, format!("has the key `{}`, which servers do not have", legible(unknown)), SERVER);
     }
     let Some(address) = table.get("address") else { return wrong(node, "has no address", SERVER) };
     let mut listed = server(address)?;
-    let (weight, backup) = listed.parts();
+    let (weight, backup, zone) = listed.parts();
     if let Some(node) = table.get("weight") {
         *weight = count(1, HEAVIEST)(node)?;
     }
     if let Some(node) = table.get("backup") {
         *backup = kind::flag(node)?;
     }
+    if let Some(node) = table.get("zone") {
+        *zone = Some(self::zone(node)?.into());
+    }
     Ok(listed)
+}
+
+/// A zone's name: it is compared, and shown in metrics.
+pub(super) fn zone(node: &Node) -> kind::Read<String> {
+    let name = text(node)?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    match (1..=64).contains(&name.len()) && name.bytes().all(plain) {
+        true => Ok(name),
+        false => wrong(node, "is not a zone's name", "write 1 to 64 of a-z, A-Z, 0-9, '-', '_' and '.'"),
+    }
+}
+
+/// A host as `Host` has it: a name or an address, and a port if it is not the usual one.
+fn authority(node: &Node) -> kind::Read<String> {
+    let written = text(node)?;
+    let remedy = "write a name such as \"app.internal\" or \"app.internal:8080\", or an address";
+    let (host, port) = match written.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
+        _ => (&*written, None),
+    };
+    let digits = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    let port_is_one = port.is_none_or(|port| digits(port) && port.parse::<u16>().is_ok_and(|port| port > 0));
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let host = match bare {
+        Some(bare) => bare.parse::<Ipv6Addr>().ok().map(|address| format!("[{address}]")),
+        None => {
+            idna::domain_to_ascii_strict(host).ok().filter(|name| !name.is_empty() && !name.ends_with('.'))
+        }
+    };
+    match host.filter(|_| port_is_one) {
+        Some(host) => Ok(port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))),
+        None => wrong(node, "is not a host", remedy),
+    }
 }
 
 fn server(node: &Node) -> kind::Read<Listed> {
@@ -163,7 +207,7 @@ fn named(text: &str) -> Option<Listed> {
     let host = idna::domain_to_ascii_strict(host).ok().filter(|host| !host.is_empty())?;
     let last = host.rsplit('.').next().unwrap_or_default();
     let name = !last.is_empty() && !last.bytes().all(|b| b.is_ascii_digit());
-    name.then_some(Listed::Named(Named { host, port, weight: 1, backup: false }))
+    name.then_some(Listed::Named(Named { host, port, weight: 1, backup: false, zone: None }))
 }
 
 fn balance(section: &mut Section<'_>) -> Balance {
@@ -257,7 +301,8 @@ mod tests {
     #[test]
     fn a_name_with_a_port_is_a_server_and_a_miswritten_address_is_none() {
         let group = app("servers = [\"127.0.0.1:1\", { address = \"App.Internal:3000\", weight = 2 }]");
-        let named = Named { host: "app.internal".to_owned(), port: 3000, weight: 2, backup: false };
+        let named =
+            Named { host: "app.internal".to_owned(), port: 3000, weight: 2, backup: false, zone: None };
         assert_eq!((group.servers.len(), group.names), (1, vec![named]));
         assert_eq!(app("servers = [\"localhost:1\"]").servers, []);
         for wrong in [
@@ -274,6 +319,51 @@ mod tests {
         ] {
             let said = report(&format!("{LEAST}[upstreams.app]\nservers = [\"{wrong}\"]\n"), &[]);
             assert!(said.contains("is not a server"), "{wrong}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_zone_is_said_of_the_node_and_of_servers_and_means_nothing_alone() {
+        let servers = "servers = [{ address = \"127.0.0.1:1\", zone = \"fsn1\" }, { address = \"app:2\", zone = \"nbg1\" }]";
+        let text = format!(
+            "zone = \"fsn1\"\n{LEAST}[upstreams.app]\n{servers}\n[upstreams.bare]\nservers = [\"b:1\"]\n"
+        );
+        let config = config(&text, &[]);
+        let group = &config.upstreams["app"];
+        assert_eq!((config.zone.as_deref(), group.home.as_deref()), (Some("fsn1"), Some("fsn1")));
+        assert_eq!(
+            (group.servers[0].zone.as_deref(), group.names[0].zone.as_deref()),
+            (Some("fsn1"), Some("nbg1"))
+        );
+        assert_eq!(config.upstreams["bare"].home, None);
+        assert_eq!(app(servers).home, None);
+        for wrong in ["\"\"", "\"a b\"", "1"] {
+            let said = report(&format!("zone = {wrong}\n{LEAST}"), &[]);
+            assert!(said.contains("zone"), "{wrong}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_servers_are_told_to_be_called_is_a_host() {
+        let host = |text: &str| {
+            app(&format!("servers = [\"127.0.0.1:1\"]\nhost = \"{text}\"\nhealth_path = \"/\"")).host
+        };
+        for (text, want) in [
+            ("App.Internal", "app.internal"),
+            ("app.internal:8080", "app.internal:8080"),
+            ("10.0.0.1", "10.0.0.1"),
+            ("[::0001]:80", "[::1]:80"),
+        ] {
+            assert_eq!(host(text).as_deref(), Some(want));
+        }
+        for bad in
+            ["", "a b", "a/b", "http://a", "a:0", "a:99999", "a:", "::1", "[::1", "[a]", "a@b", "a\\n", "a."]
+        {
+            let said = report(
+                &format!("{LEAST}[upstreams.app]\nservers = [\"127.0.0.1:1\"]\nhost = \"{bad}\"\n"),
+                &[],
+            );
+            assert!(said.contains("upstreams.app.host"), "{bad}: {said}");
         }
     }
 

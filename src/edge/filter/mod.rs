@@ -1,7 +1,7 @@
 //! Requests that are not let in by what they look like, before they are routed.
 //!
-//! A filter looks at what the guard made of a request: the one reading of its path, and the one that a lenient
-//! application might have, the query as it is and decoded once, and headers. It stops what is known to be of no use; it is no
+//! A filter looks at what the guard made of a request: the one reading of its path, and those that lenient
+//! applications might have, the query as it is and decoded once, and headers. It stops what is known to be of no use; it is no
 //! replacement for an application that checks what it is sent. Bodies are not looked at.
 //!
 //! No filters cost nothing: there is no value of this type then.
@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderName, Method};
 use self::measures::{Tallies, Tally};
 use self::pattern::Pattern;
 use self::scanners::Scanners;
-use super::guard::Admitted;
+use super::guard::{Admitted, target};
 use crate::config::filter::{self as config, Action, Bans, SCANNERS};
 
 /// All filters.
@@ -65,8 +65,8 @@ pub struct Caught {
 struct Seen<'a> {
     method: &'a Method,
     path: Cow<'a, str>,
-    /// As an application might read the path that drops parameters and merges slashes, where that differs.
-    plain: Option<Cow<'a, str>>,
+    /// As applications might read the path that decode it, drop parameters or merge slashes, where that differs.
+    others: Vec<String>,
     query: Option<Query<'a>>,
     headers: &'a HeaderMap,
 }
@@ -99,8 +99,7 @@ impl Filters {
             tracing::info!(filter, path, %client, request = %admitted.id().0, "a filter matched");
         }
         let (scanners, tally) = self.scanners.as_ref()?;
-        let known = scanners.ask(&seen.path) || seen.plain.as_ref().is_some_and(|path| scanners.ask(path));
-        known.then(|| {
+        seen.paths().any(|path| scanners.ask(path)).then(|| {
             tally.up();
             Caught { filter: Arc::clone(tally), action: Action::Ban }
         })
@@ -155,18 +154,27 @@ impl Want {
 impl<'a> Seen<'a> {
     fn of(admitted: &'a Admitted, by_query: bool) -> Self {
         let query = admitted.uri().query().filter(|_| by_query);
+        let mut others = match admitted.plain_path() {
+            Some(_) => target::other_readings(admitted.path()).to_vec(),
+            None => Vec::new(),
+        };
+        others.dedup();
+        others.iter_mut().for_each(|path| path.make_ascii_lowercase());
         Self {
             method: admitted.method(),
             path: lower(admitted.path()),
-            plain: admitted.plain_path().map(lower),
+            others,
             query: query.map(Query::of),
             headers: admitted.headers(),
         }
     }
 
     fn has_path(&self, pattern: &Pattern) -> bool {
-        pattern.matches(self.path.as_bytes())
-            || self.plain.as_ref().is_some_and(|path| pattern.matches(path.as_bytes()))
+        self.paths().any(|path| pattern.matches(path.as_bytes()))
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.path).chain(self.others.iter().map(String::as_str))
     }
 
     fn has_query(&self, pattern: &Pattern) -> bool {

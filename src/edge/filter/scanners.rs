@@ -122,7 +122,7 @@ const DEVICES: &[&str] = &[
     "autodiscover/autodiscover.json",
     "geoserver/web",
     "sdk/webview",
-    "nice%20ports%2c",
+    "nice%20ports,",
 ];
 
 /// The paths of some groups.

@@ -130,6 +130,15 @@ impl Blacklist {
             || self.ladder.until(address, now).is_some()
     }
 
+    /// Until when this address is banned, however it came to that: the last of all that cover it. `None` for one that
+    /// is not, and for one that is until somebody lifts it.
+    pub fn until(&self, address: IpAddr, now: Timestamp) -> Option<Timestamp> {
+        let (commanded, configured) =
+            (self.nets.read().until(address), self.configured.read().until(address));
+        let ends = [commanded, configured, self.ladder.until(address, now)].into_iter().flatten();
+        ends.max().filter(|end| now < *end && *end < Timestamp::MAX)
+    }
+
     /// Grows with every ban taken in. An address found free at one version stays free until the
     /// next, so that an open connection's requests cost one load instead of a look-up.
     pub fn version(&self) -> u64 {
@@ -195,14 +204,21 @@ impl Nets {
     }
 
     fn contains(&self, address: IpAddr, now: Timestamp) -> bool {
+        self.ends(address).any(|end| now < end)
+    }
+
+    fn until(&self, address: IpAddr) -> Option<Timestamp> {
+        self.ends(address).max()
+    }
+
+    /// When each ban that covers an address ends.
+    fn ends(&self, address: IpAddr) -> impl Iterator<Item = Timestamp> {
         let (family, bits) = number(address);
         let lengths = match family {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
         };
-        lengths
-            .iter()
-            .any(|(length, map)| map.get(&family.masked(bits, *length)).is_some_and(|end| now < *end))
+        lengths.iter().filter_map(move |(length, map)| map.get(&family.masked(bits, *length)).copied())
     }
 
     const fn of(&mut self, family: Family) -> &mut Lengths {

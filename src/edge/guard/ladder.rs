@@ -14,6 +14,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use parking_lot::{Mutex, RwLock};
 
+use super::address::overlap;
 use crate::config::filter::Bans;
 use crate::edge::rates::room::{Room, Tally};
 use crate::model::caller::client_number;
@@ -176,6 +177,22 @@ impl Ladder {
             self.gone(client, &record);
         }
         banned
+    }
+
+    /// Forgets those who must not be banned any more: of networks that hold, or are part of, one of these. How many of
+    /// them were.
+    pub fn spare(&self, never: &[IpNet], now: Timestamp) -> usize {
+        let spared = |network: &IpNet| never.iter().any(|never| overlap(never, network));
+        let mut freed = 0;
+        self.records.write().retain(|client, record| {
+            let stays = !spared(&record.network);
+            if !stays {
+                freed += usize::from(now < record.until);
+                self.gone(*client, record);
+            }
+            stays
+        });
+        freed
     }
 
     /// Forgets those who have been quiet for long enough.

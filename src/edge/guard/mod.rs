@@ -180,7 +180,7 @@ pub fn admit(
         return Err(goes_round().into());
     }
     if is_banned(rules.blacklist, peer, client.address, now) {
-        let until = rules.blacklist.ladder().until(client.address, now);
+        let until = rules.blacklist.until(client.address, now);
         let left = until.map(|until| until.since(now));
         return Err(Stopped::Banned(Banned { origin: origin(&parts, &client, id), left }));
     }

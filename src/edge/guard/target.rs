@@ -6,8 +6,10 @@
 //! any dress (`..`, `%2e%2e`, `..;x`), backslashes, NUL, control bytes, broken escapes, and overlong
 //! UTF-8 (`%C0%AF`, `%E0%80%AF`), which some decoders take for the byte it stands for. Doubled slashes and `%2F` have honest uses,
 //! but an upstream may read them as one slash; path parameters (`;x=1`) have some too, but servlet
-//! containers drop them, so that `/admin;x/users` is `/admin/users` there. Such a path carries a second,
-//! *plain* reading, and the router refuses it when the two readings lead to different routes.
+//! containers drop them, so that `/admin;x/users` is `/admin/users` there. And `/%40admin` is not `/@admin` by the
+//! standard (RFC 3986 §2.2: delimiters mean something as they are), but is to nearly every application, which decodes
+//! before it looks. Such a path carries a second, *plain* reading, and the router refuses it when the two readings
+//! lead to different routes. What is forwarded is never decoded further: an application may tell the two apart.
 
 use std::borrow::Cow;
 
@@ -40,8 +42,8 @@ pub enum PathRefused {
 pub struct PathReading<'a> {
     /// What is matched and forwarded.
     pub path: Cow<'a, str>,
-    /// How a lenient upstream might read it, where that differs: `%2F` decoded, parameters cut
-    /// off, slashes merged.
+    /// How a lenient upstream might read it, where that differs: escapes decoded, parameters cut off, slashes
+    /// merged.
     pub plain: Option<String>,
 }
 
@@ -136,14 +138,63 @@ fn push_escaped(out: &mut String, byte: u8) -> Result<(), PathRefused> {
     Ok(())
 }
 
-/// `decoded` has its escapes in upper case by now.
-fn plain_reading(decoded: &str) -> String {
-    let mut out = String::with_capacity(decoded.len());
-    for (at, segment) in decoded.replace("%2F", "/").split('/').enumerate() {
-        if at > 0 && !out.ends_with('/') {
+/// The most lenient reading of a path that was read.
+fn plain_reading(path: &str) -> String {
+    merged(&unparametered(&characters(path, true)))
+}
+
+/// Other readings that an application may have of a path that was read, and of which the plain one is the last: for
+/// whoever looks for patterns, which may have parameters and doubled slashes in them.
+pub fn other_readings(path: &str) -> [String; 5] {
+    let (kept, decoded) = (characters(path, false), characters(path, true));
+    let cut = unparametered(&decoded);
+    let (whole, plain) = (merged(&decoded), merged(&cut));
+    [kept, decoded, whole, cut, plain]
+}
+
+/// Whether the escape of a byte stands for the byte, to a reader that decodes. Not `%25`, or what is escaped twice
+/// would be decoded twice; nor what no target holds as it is, whose escape is its one spelling: a blank, `?`, `#`,
+/// and what is past ASCII.
+pub const fn is_spelt_two_ways(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'%' | b'?' | b'#')
+}
+
+/// With the characters in place of their escapes, the slash's only if `slashes`. The path's escapes are in upper case
+/// and whole.
+fn characters(path: &str, slashes: bool) -> String {
+    let mut pieces = path.split('%');
+    let mut out = pieces.next().unwrap_or_default().to_owned();
+    out.reserve(path.len());
+    for piece in pieces {
+        let (digits, rest) = piece.split_at_checked(2).unwrap_or((piece, ""));
+        match u8::from_str_radix(digits, 16) {
+            Ok(byte) if is_spelt_two_ways(byte) && (slashes || byte != b'/') => out.push(char::from(byte)),
+            _ => out.extend(["%", digits]),
+        }
+        out.push_str(rest);
+    }
+    out
+}
+
+/// Without any segment's parameters.
+fn unparametered(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for (at, segment) in path.split('/').enumerate() {
+        if at > 0 {
             out.push('/');
         }
         out.push_str(without_parameters(segment));
+    }
+    out
+}
+
+/// With one slash for several.
+fn merged(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for next in path.chars() {
+        if next != '/' || !out.ends_with('/') {
+            out.push(next);
+        }
     }
     out
 }
@@ -255,9 +306,35 @@ mod tests {
         assert_eq!(path("/a%3b%2Fy"), Err(PathRefused::Parameter));
     }
 
+    #[test]
+    fn a_delimiter_and_its_escape_are_one_in_the_plain_reading_and_stay_as_they_are_in_the_other() {
+        for byte in b"!$&'()*+,:=@\"<>[]^`{|}" {
+            let (raw, escaped) = (format!("/a{}b", char::from(*byte)), format!("/a%{byte:02X}b"));
+            let reading = read_path(&escaped).unwrap();
+            assert_eq!(reading.path, escaped);
+            assert_eq!(reading.plain.as_deref(), Some(&*raw));
+            assert_eq!(read_path(&raw).unwrap(), PathReading { path: Cow::Borrowed(&*raw), plain: None });
+        }
+        for (path, plain) in [
+            ("/%40a%2Fb;x//%3Ac", Some("/@a/b/:c")),
+            ("/a%2540", None),
+            ("/a%20b%3Fc%23d%25", None),
+            ("/caf%C3%A9", None),
+            ("/%40%2540", Some("/@%2540")),
+        ] {
+            assert_eq!(read_path(path).unwrap().plain.as_deref(), plain, "{path}");
+        }
+    }
+
+    #[test]
+    fn between_the_two_readings_are_those_of_applications_that_forgive_less() {
+        let readings = other_readings("/%40a;x%3By//b%2Fc");
+        assert_eq!(readings, ["/@a;x;y//b%2Fc", "/@a;x;y//b/c", "/@a;x;y/b/c", "/@a//b/c", "/@a/b/c"]);
+    }
+
     proptest! {
         #[test]
-        fn reading_twice_is_reading_once(text in "/[a-c./%23Bef;\\\\]{0,24}") {
+        fn reading_twice_is_reading_once(text in "/[a-c./%0234ABef;@\\\\]{0,24}") {
             if let Ok(first) = read_path(&text) {
                 let once = first.path.into_owned();
                 let again = read_path(&once).unwrap();

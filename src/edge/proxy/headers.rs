@@ -58,6 +58,8 @@ pub struct Said<'a> {
     pub client: &'a Client,
     /// `Host`, as the client sent it.
     pub host: &'a HeaderValue,
+    /// What is said instead of it.
+    pub renamed: Option<&'a HeaderValue>,
     /// What it is told of them.
     pub forwarding: &'a Forwarding,
     /// What the client speaks.
@@ -76,6 +78,8 @@ pub struct Said<'a> {
 #[derive(Debug)]
 pub struct Told {
     host: HeaderValue,
+    /// The client's, where it is another one.
+    asked: Option<HeaderValue>,
     whence: Whence,
     request_id: HeaderValue,
     identity: Option<Identity>,
@@ -93,9 +97,11 @@ impl Told {
             drop_named(headers);
         }
         pass_on_cookies(headers);
-        let Said { client, host, forwarding, version, request_id, identity, offer, authorized_here } = said;
+        let Said { client, host, renamed, forwarding, version, request_id, identity, offer, authorized_here } =
+            said;
         Self {
-            host: host.clone(),
+            host: renamed.unwrap_or(host).clone(),
+            asked: renamed.map(|_| host.clone()),
             whence: forwarding.tell(headers, client, host, version),
             request_id: request_id.clone(),
             identity,
@@ -117,7 +123,7 @@ impl Told {
         }
     }
 
-    /// `Host`, as the client sent it.
+    /// `Host`.
     pub const fn host(&self) -> &HeaderValue {
         &self.host
     }
@@ -129,7 +135,7 @@ impl Told {
 
     /// Writes those that are the same in every version, without the host.
     pub fn write_lasting(&self, headers: &HeaderMap, out: &mut Vec<u8>) {
-        let host = self.host.as_bytes();
+        let host = self.asked.as_ref().unwrap_or(&self.host).as_bytes();
         for (name, value) in headers {
             if !self.replaces(name.as_str()) {
                 write_line(out, name.as_str().as_bytes(), value.as_bytes());
@@ -252,6 +258,7 @@ mod tests {
             let said = Said {
                 client,
                 host,
+                renamed: None,
                 forwarding,
                 version,
                 request_id,

@@ -143,7 +143,7 @@ impl Proxy<'_> {
         let hop_by_hop = admitted.hop_by_hop();
         let (mut parts, body, client, host) = admitted.into_parts();
         let mut body = limited(body, route.body_bytes, self.limits.stall_timeout)?;
-        if route.shape.request.is_some() {
+        if route.shape.request.is_some() || !group.shared().config.takes_trailers() {
             body.drop_trailers();
         }
         let (identity, verified) = match who {
@@ -157,6 +157,7 @@ impl Proxy<'_> {
         let said = Said {
             client: &client,
             host: host.value(),
+            renamed: group.shared().host.as_ref(),
             forwarding: self.forwarding,
             version: parts.version,
             request_id,

@@ -29,6 +29,19 @@ async fn a_request_reaches_the_application_with_what_keepgate_says_about_it() {
 }
 
 #[tokio::test]
+async fn a_group_may_be_told_another_host_and_hears_of_the_clients_beside_it() {
+    let app = Echo::start().await;
+    let gate = Gate::with(vec![route("/", RouteAuth::None)], app.servers(), |parts| {
+        parts.settings.upstreams.get_mut("app").unwrap().host = Some("app.internal:8080".to_owned());
+    });
+    let got = gate.get("/", &[("x-forwarded-host", "evil")]).await;
+    assert_eq!(
+        (got.echoed("host"), got.echoed("x-forwarded-host")),
+        (vec!["app.internal:8080".to_owned()], vec!["localhost".to_owned()])
+    );
+}
+
+#[tokio::test]
 async fn forged_identity_and_forwarding_headers_do_not_reach_the_application() {
     let app = Echo::start().await;
     let gate = Gate::start(vec![route("/", RouteAuth::Optional)], app.servers());

@@ -39,7 +39,10 @@ async fn app() -> (Server, mpsc::UnboundedReceiver<String>) {
 
 async fn gate() -> (Gate, mpsc::UnboundedReceiver<String>) {
     let (server, told) = app().await;
-    (Gate::start(vec![route("/", RouteAuth::None)], vec![server]), told)
+    let gate = Gate::with(vec![route("/", RouteAuth::None)], vec![server], |parts| {
+        parts.settings.upstreams.get_mut("app").unwrap().request_trailers = Some(true);
+    });
+    (gate, told)
 }
 
 const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close";
@@ -53,6 +56,15 @@ async fn http1_trailers_reach_the_application_without_what_may_not_trail() {
     let seen = told.recv().await.unwrap();
     assert!(seen.ends_with("\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 7\r\n\r\n"), "{seen}");
     assert!(!seen.contains("\r\nte:"), "{seen}");
+}
+
+#[tokio::test]
+async fn an_application_of_http1_that_has_not_said_so_gets_none() {
+    let (server, mut told) = app().await;
+    let gate = Gate::start(vec![route("/", RouteAuth::None)], vec![server]);
+    gate.raw(&format!("{CHUNKED}\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 7\r\n\r\n")).await;
+    let seen = told.recv().await.unwrap();
+    assert!(seen.ends_with("\r\n\r\n3\r\nabc\r\n0\r\n\r\n"), "{seen}");
 }
 
 #[tokio::test]

@@ -76,7 +76,8 @@ impl Checker {
                 if due.is_zero() && running.len() < AT_ONCE {
                     // Until it has ended; should it never, it is made again.
                     server.check_at(now + millis(rule.timeout) + millis(rule.interval));
-                    let (group, server, rule) = (Arc::clone(group), Arc::clone(server), rule.clone());
+                    let (group, server, mut rule) = (Arc::clone(group), Arc::clone(server), rule.clone());
+                    rule.host = rule.host.or_else(|| group.config.host.clone());
                     let way = group.way(&server);
                     running.spawn(async move {
                         let found = probe::check(server.server(), &way, &rule).await;

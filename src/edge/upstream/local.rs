@@ -41,6 +41,8 @@ struct Member {
 struct Choice {
     turns: Vec<i64>,
     weights: Vec<u32>,
+    /// Those by zone.
+    zoned: Vec<u32>,
     lots: Lots,
 }
 
@@ -78,7 +80,8 @@ impl Group {
         let members: Vec<_> = shared.members.iter().zip(&shared.servers).enumerate().map(member).collect();
         let lots = Lots::new(hash(shared.name.as_bytes()) ^ start as u64);
         let turns = vec![0; members.len()];
-        let mut choice = Choice { turns, weights: Vec::with_capacity(members.len()), lots };
+        let mut choice =
+            Choice { turns, weights: Vec::with_capacity(members.len()), zoned: Vec::new(), lots };
         // Where the threads begin to go round is staggered.
         let weights: Vec<u32> = shared.members.iter().map(|member| member.weight).collect();
         for _ in 0..start % members.len().max(1) {
@@ -147,10 +150,14 @@ impl Group {
         }
         let most = self.shared.config.bounds.max_connections;
         let mut choice = self.choice.borrow_mut();
-        let Choice { turns, weights, lots } = &mut *choice;
-        if !self.shared.weigh(tried, weights) {
+        let Choice { turns, weights, zoned, lots } = &mut *choice;
+        let healthy = self.shared.weigh(tried, weights);
+        if !healthy {
             self.shared.panic();
         }
+        // By what is in service: who has no room is well, and passed over.
+        let zones = self.shared.zones.as_ref().filter(|_| healthy);
+        let zones = zones.map(|zones| (zones, zones.part(weights)));
         let mut busy = false;
         if most > 0 {
             for (weight, member) in weights.iter_mut().zip(&self.members) {
@@ -161,19 +168,29 @@ impl Group {
             }
         }
         loop {
+            let weights_now: &[u32] = match zones {
+                Some((zones, part)) => {
+                    zones.prefer(part, weights, zoned);
+                    &*zoned
+                }
+                None => &*weights,
+            };
             let load = |at: usize| self.members.get(at).map_or(0, |member| member.state.in_flight());
             let seed = |at: usize| self.members.get(at).map_or(0, |member| member.state.seed());
             let place = match &self.shared.config.balance {
-                Balance::RoundRobin => balance::round_robin(weights, turns),
-                Balance::LeastConnections => balance::least_connections(weights, load, lots.draw()),
-                Balance::RandomTwo => balance::random_two(weights, load, (lots.draw(), lots.draw())),
-                Balance::Hash(_) => balance::rendezvous(weights, seed, key),
+                Balance::RoundRobin => balance::round_robin(weights_now, turns),
+                Balance::LeastConnections => balance::least_connections(weights_now, load, lots.draw()),
+                Balance::RandomTwo => balance::random_two(weights_now, load, (lots.draw(), lots.draw())),
+                Balance::Hash(_) => balance::rendezvous(weights_now, seed, key),
             };
             let member = place.and_then(|place| self.members.get(place));
             let Some(member) = member else {
                 return Err(if busy { NoServer::Busy } else { NoServer::Nobody });
             };
             if member.state.take_off(most) {
+                if zones.is_some_and(|(zones, _)| !zones.is_own(member.place)) {
+                    self.shared.spill();
+                }
                 return Ok(Flight(Rc::clone(member)));
             }
             // Another thread was quicker.

@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::shared::Shared;
 use super::state::ServerState;
+use crate::config::upstream::Member;
 use crate::edge::plan::Plans;
 
 /// Asks the groups in force when somebody scrapes.
@@ -26,6 +27,12 @@ impl fmt::Debug for Groups {
 
 type Name<'a> = (&'a str, &'a str);
 
+/// What a server's series is told by. A zone only where the configuration names one.
+fn labels<'a>(group: &'a Shared, member: &'a Member, server: &'a ServerState) -> Vec<Name<'a>> {
+    let zone = member.zone.as_deref().map(|zone| ("zone", zone));
+    [("upstream", &*group.name), ("server", server.label())].into_iter().chain(zone).collect()
+}
+
 /// A counter or a gauge for each server.
 fn servers(
     to: &mut DescriptorEncoder<'_>,
@@ -35,8 +42,8 @@ fn servers(
 ) -> fmt::Result {
     let mut metric = to.encode_descriptor(name, help, None, kind)?;
     for group in groups {
-        for server in &group.servers {
-            let labels = [("upstream", &*group.name), ("server", server.label())];
+        for (member, server) in group.members.iter().zip(&group.servers) {
+            let labels = labels(group, member, server);
             let to = metric.encode_family(&labels)?;
             encode(to, kind, of(group, server))?;
         }
@@ -70,10 +77,11 @@ fn checks(to: &mut DescriptorEncoder<'_>, groups: &[Arc<Shared>]) -> fmt::Result
     let help = "Checks of application servers, by what they found";
     let mut metric = to.encode_descriptor("upstream_checks", help, None, MetricType::Counter)?;
     for group in groups {
-        for server in &group.servers {
+        for (member, server) in group.members.iter().zip(&group.servers) {
             let (good, bad) = server.checks();
             for (found, total) in [("good", good), ("bad", bad)] {
-                let labels = [("upstream", &*group.name), ("server", server.label()), ("found", found)];
+                let mut labels = labels(group, member, server);
+                labels.push(("found", found));
                 ConstCounter::new(total).encode(metric.encode_family(&labels)?)?;
             }
         }
@@ -110,6 +118,8 @@ impl Collector for Groups {
         groups(to, all, counter(name), |group| group.counts().0)?;
         let name =
             ("upstream_panics", "Requests sent without regard to health: too few servers were in service");
-        groups(to, all, counter(name), |group| group.counts().1)
+        groups(to, all, counter(name), |group| group.counts().1)?;
+        let name = ("upstream_spilled", "Requests sent out of the node's own zone");
+        groups(to, all, counter(name), |group| group.spilled())
     }
 }

@@ -22,6 +22,7 @@ pub mod standing;
 pub mod state;
 mod terms;
 pub mod way;
+pub mod zones;
 
 #[cfg(test)]
 mod tests;

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::HeaderValue;
 use parking_lot::Mutex;
 
 use super::budget::Budget;
 use super::queue::Line;
 use super::state::{ServerState, WHOLE, millis};
 use super::way::{Secure, Way};
+use super::zones::Zones;
 use crate::config::upstream::{MOST_SERVERS, Member, Named, Server, Upstream};
 use crate::edge::rates::limiter::Ticks;
 
@@ -38,6 +40,7 @@ struct Lasting {
     line: Arc<Line>,
     denied_retries: AtomicU64,
     panics: AtomicU64,
+    spilled: AtomicU64,
 }
 
 /// A group in a plan.
@@ -53,6 +56,10 @@ pub struct Shared {
     pub ways: Vec<Way>,
     /// How each of them stands.
     pub servers: Vec<Arc<ServerState>>,
+    /// Which of them are in the node's own zone, where that matters.
+    pub zones: Option<Zones>,
+    /// `Host` of what they are sent, if it is not the client's.
+    pub host: Option<HeaderValue>,
     /// What their TLS goes by.
     pub secure: Option<Arc<Secure>>,
     lasting: Arc<Lasting>,
@@ -82,6 +89,7 @@ impl Registry {
                 line: Arc::default(),
                 denied_retries: AtomicU64::new(0),
                 panics: AtomicU64::new(0),
+                spilled: AtomicU64::new(0),
             })
         });
         let lasting = Arc::clone(lasting);
@@ -100,7 +108,10 @@ impl Registry {
         let servers = members.iter().map(state).collect();
         drop((known, gone));
         let ways = members.iter().map(|member| Way::to(member, config.http2, secure.as_ref())).collect();
-        Arc::new(Shared { name, config, members, ways, servers, secure, lasting, ticks: self.ticks.clone() })
+        let zones = Zones::of(&members, config.home.as_deref());
+        let host = config.host.as_ref().and_then(|host| HeaderValue::try_from(host).ok());
+        let ticks = self.ticks.clone();
+        Arc::new(Shared { name, config, members, ways, servers, zones, host, secure, lasting, ticks })
     }
 
     /// A name leads here now.
@@ -126,13 +137,14 @@ impl Registry {
     fn members(&self, config: &Upstream) -> Vec<Member> {
         let mut members = config.servers.clone();
         let names = self.names.lock();
-        for Named { host, port, weight, backup } in &config.names {
+        for Named { host, port, weight, backup, zone } in &config.names {
             for address in names.get(host).into_iter().flatten() {
                 let server = Server::Tcp(SocketAddr::new(*address, *port));
                 let known = members.iter().any(|member| member.server == server);
                 if !known && members.len() < MOST_SERVERS {
                     let name = Some(Arc::from(host.as_str()));
-                    members.push(Member { server, weight: *weight, backup: *backup, name });
+                    let (weight, backup, zone) = (*weight, *backup, zone.clone());
+                    members.push(Member { server, weight, backup, name, zone });
                 }
             }
         }
@@ -251,6 +263,16 @@ impl Shared {
     /// A request is sent without regard to health.
     pub fn panic(&self) {
         self.lasting.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request is sent out of the node's own zone.
+    pub fn spill(&self) {
+        self.lasting.spilled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were.
+    pub fn spilled(&self) -> u64 {
+        self.lasting.spilled.load(Ordering::Relaxed)
     }
 
     /// Whether a server might be chosen for a new request, if it had room. For whoever serves the line.

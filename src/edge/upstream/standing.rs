@@ -28,6 +28,8 @@ pub struct Standing {
     pub weight: u32,
     /// Whether it is a backup.
     pub backup: bool,
+    /// Where it stands, if that is said.
+    pub zone: Option<String>,
     /// Requests under way.
     pub in_flight: u32,
     /// Whether it is in service, and why not.
@@ -55,6 +57,7 @@ fn unresolved(upstream: &str, named: &Named) -> Standing {
         server: format!("{}:{}", named.host, named.port),
         weight: named.weight,
         backup: named.backup,
+        zone: named.zone.as_deref().map(str::to_owned),
         in_flight: 0,
         since: None,
         told: Told { health: Health::Unresolved, since: None, why },
@@ -81,6 +84,7 @@ impl Upstreams {
                     server: state.label().to_owned(),
                     weight: member.weight,
                     backup: member.backup,
+                    zone: member.zone.as_deref().map(str::to_owned),
                     in_flight: state.in_flight(),
                     since: told.since.map(ago),
                     told,

@@ -48,6 +48,8 @@ struct State<T> {
     bytes: usize,
     /// How many items whoever takes is waiting for; fewer wake nobody.
     awaited: usize,
+    /// Whether who rests is to go on before that.
+    hurried: bool,
     /// How many wait for room.
     outside: usize,
     closed: bool,
@@ -66,13 +68,14 @@ impl<T> State<T> {
 
     /// Whether who rests is to go on.
     fn is_awaited(&self, bounds: Bounds) -> bool {
-        self.items.len() >= self.awaited || self.bytes > bounds.bytes / 2 || self.outside > 0
+        self.hurried || self.items.len() >= self.awaited || self.bytes > bounds.bytes / 2 || self.outside > 0
     }
 }
 
 impl<T> Queue<T> {
     pub fn new(bounds: Bounds) -> Self {
-        let state = State { items: VecDeque::new(), bytes: 0, awaited: 1, outside: 0, closed: false };
+        let items = VecDeque::new();
+        let state = State { items, bytes: 0, awaited: 1, hurried: false, outside: 0, closed: false };
         Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new(), bounds }
     }
 
@@ -116,8 +119,14 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Waits until there are `enough` items or half the bytes, somebody waits for room, the queue is closed,
-    /// or the deadline has come.
+    /// Ends a rest, or keeps the next one from being taken: somebody waits for what is in the queue.
+    pub fn hurry(&self) {
+        self.state.lock().hurried = true;
+        self.filled.notify_one();
+    }
+
+    /// Waits until there are `enough` items or half the bytes, somebody is in a hurry or waits for room, the
+    /// queue is closed, or the deadline has come.
     pub fn rest(&self, enough: usize, deadline: Instant) {
         let mut state = self.state.lock();
         state.awaited = enough;
@@ -147,6 +156,7 @@ impl<T> Queue<T> {
                 None => self.filled.wait(&mut state),
             }
         }
+        state.hurried = false;
         let mut taken = 0;
         while let Some((item, bytes)) = state.items.pop_front() {
             into.push(item);
@@ -215,6 +225,19 @@ mod tests {
         resting(&queue, Duration::from_millis(1)).recv_timeout(SOON).unwrap();
         let mut taken = Vec::new();
         assert_eq!(queue.take(&mut taken, 100, None), Taken::Items { bytes: 1 });
+    }
+
+    #[test]
+    fn a_hurry_ends_a_rest_or_the_next_one_and_is_over_when_something_was_taken() {
+        let queue = queue();
+        queue.push([(1, 1)]);
+        let rested = resting(&queue, FAR);
+        queue.hurry();
+        rested.recv_timeout(SOON).unwrap();
+        resting(&queue, FAR).recv_timeout(SOON).unwrap();
+        queue.take(&mut Vec::new(), 100, None);
+        let early = resting(&queue, FAR).recv_timeout(Duration::from_millis(50));
+        assert_eq!(early, Err(mpsc::RecvTimeoutError::Timeout));
     }
 
     #[test]

@@ -283,6 +283,21 @@ fn a_full_queue_makes_a_pusher_wait_and_closing_lets_it_go() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_position_hurries_what_moves_it_until_it_is_there() {
+    let progress = Arc::new(Progress::at(Seq(3)));
+    let weak = Arc::downgrade(&progress);
+    // Moves one on each time: the first hurry may come before what is waited for.
+    progress.on_wait(move || {
+        let progress = weak.upgrade().unwrap();
+        tokio::spawn(async move { progress.advance(progress.applied().next()) });
+    });
+    progress.reached(Seq(3)).await.unwrap();
+    assert_eq!(progress.applied(), Seq(3), "nobody waited");
+    tokio::time::timeout(Duration::from_secs(60), progress.reached(Seq(5))).await.unwrap().unwrap();
+    assert_eq!(progress.applied(), Seq(5));
+}
+
+#[tokio::test]
 async fn waiting_for_a_position_ends_when_it_is_reached_or_never_will_be() {
     let progress = Arc::new(Progress::at(Seq(3)));
     progress.reached(Seq(3)).await.unwrap();

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -21,6 +23,32 @@ use super::gate::Gate;
 
 /// A leaf, and the protocol that was agreed on with it.
 pub type Shown = (CertificateDer<'static>, Option<Vec<u8>>);
+
+/// A Pebble of a version.
+struct Make {
+    /// The folder of its programs; empty for those of the system.
+    programs: PathBuf,
+    /// How its names' server is told where to listen.
+    names: &'static [&'static str],
+}
+
+impl Make {
+    /// The system's, whose CA knows no renewal information.
+    fn of_the_system() -> Self {
+        Self { programs: PathBuf::new(), names: &["-dns01"] }
+    }
+
+    /// The newer one, if `tests/pebble.sh` could have it.
+    fn newer() -> Option<Self> {
+        let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/pebble/usr/bin");
+        let names = &["-doh", "", "-dnsserver"];
+        programs.join("pebble").exists().then_some(Self { programs, names })
+    }
+
+    fn program(&self, name: &str) -> Command {
+        Command::new(self.programs.join(name))
+    }
+}
 
 /// A running CA, gone when dropped.
 pub struct Pebble {
@@ -40,15 +68,24 @@ impl Pebble {
 
     /// Starts a CA with more in its configuration.
     pub async fn start_with(more: &Value) -> Self {
+        Self::start_make(&Make::of_the_system(), more).await
+    }
+
+    /// Starts a CA that says when it would have certificates renewed, if this machine has one.
+    pub async fn start_with_renewal_information() -> Option<Self> {
+        Some(Self::start_make(&Make::newer()?, &json!({})).await)
+    }
+
+    async fn start_make(make: &Make, more: &Value) -> Self {
         loop {
             // Somebody else may have taken one of the ports meanwhile.
-            if let Some(pebble) = Self::try_start(more).await {
+            if let Some(pebble) = Self::try_start(make, more).await {
                 return pebble;
             }
         }
     }
 
-    async fn try_start(more: &Value) -> Option<Self> {
+    async fn try_start(make: &Make, more: &Value) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temp dir");
         authority(folder.path());
         let (http, tls) = (Relay::start().await, Relay::start().await);
@@ -67,19 +104,23 @@ impl Pebble {
         members.extend(more.as_object().expect("an object").clone());
         let path = folder.path().join("config.json");
         std::fs::write(&path, json!({ "pebble": config }).to_string()).expect("writable");
-        let names = Command::new("pebble-challtestsrv")
-            .args(["-dns01", &dns.to_string(), "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""])
+        let names = make
+            .program("pebble-challtestsrv")
+            .args(make.names)
+            .args([&dns.to_string(), "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""])
             .args(["-management", "", "-http01", "", "-https01", "", "-tlsalpn01", ""])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("pebble-challtestsrv is installed by tests/setup.sh");
-        let ca = Command::new("pebble")
+        let log = std::fs::File::create(folder.path().join("log")).expect("writable");
+        let ca = make
+            .program("pebble")
             .args(["-strict", "-dnsserver", &dns.to_string(), "-config"])
             .arg(&path)
             // Nonces are refused now and then, as a CA may; authorizations are not used again.
             .envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_WFE_NONCEREJECT", "1"), ("PEBBLE_AUTHZREUSE", "0")])
-            .stdout(Stdio::null())
+            .stdout(log)
             .stderr(Stdio::null())
             .spawn()
             .expect("pebble is installed by tests/setup.sh");
@@ -159,6 +200,21 @@ impl Pebble {
     /// What a gate shows and agrees on with a client that offers these protocols.
     pub async fn agreed(&self, gate: &Gate, name: &str, offers: &[&[u8]]) -> Option<Shown> {
         shown(gate.port("https"), name, self.root().await, offers).await
+    }
+
+    /// From now on it would have a certificate renewed between these times (RFC 3339).
+    pub async fn suggest(&self, certificate: &CertificateDer<'_>, [start, end]: [&str; 2]) {
+        let window = json!({ "suggestedWindow": { "start": start, "end": end } }).to_string();
+        let certificate = STANDARD.encode(certificate);
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{certificate}\n-----END CERTIFICATE-----\n");
+        let client = Client::new(self.management, &self.folder.path().join("ca.pem"));
+        let said = json!({ "Certificate": pem, "ARIResponse": window });
+        client.post("/set-renewal-info/", said).header("user-agent", "tests").send().await.expect(200);
+    }
+
+    /// What it has written to its log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).expect("readable")
     }
 
     /// Ends the CA.
@@ -269,12 +325,12 @@ async fn relay(mut from: TcpStream, mut ways: watch::Receiver<Way>) {
     }
 }
 
-/// The file of a certificate that a gate keeps.
-pub fn kept(gate: &Gate, name: &str) -> Option<PathBuf> {
+/// What a gate keeps of a certificate: itself in a file of this `ending`, or what is known of its orders.
+pub fn kept(gate: &Gate, name: &str, ending: &str) -> Option<PathBuf> {
     let files = std::fs::read_dir(gate.file("acme")).ok()?.flatten().map(|entry| entry.path());
     let ours = |path: &PathBuf| {
         let file = path.file_name().expect("a name").to_string_lossy().into_owned();
-        file.starts_with(name) && file.ends_with(".pem")
+        file.starts_with(name) && file.ends_with(ending)
     };
     files.into_iter().find(ours)
 }

@@ -5,7 +5,7 @@ mod answers;
 mod desync;
 pub mod http2;
 mod page;
-mod peers;
+pub mod peers;
 pub mod recorder;
 pub mod runner;
 pub mod strict;
@@ -18,7 +18,7 @@ use self::runner::Way;
 use self::table::{Case, Want};
 use crate::harness::gate::Gate;
 
-/// A gate before an upstream: `/private` wants a token, the rest does not. One thread, so that connections
+/// A gate before an upstream: `/private` and `/@private` want a token, the rest does not. One thread, so that connections
 /// to the upstream are shared by all cases and one that was poisoned would show.
 fn gate_before(address: &str) -> Gate {
     Gate::start_from_file(&format!(
@@ -27,12 +27,16 @@ fn gate_before(address: &str) -> Gate {
         workers = 1
         [upstreams.app]
         servers = ["{address}"]
+        request_trailers = true
         [[routes]]
         path = "/"
         upstream = "app"
         auth = "none"
         [[routes]]
         path = "/private"
+        upstream = "app"
+        [[routes]]
+        path = "/@private"
         upstream = "app"
         "#
     ))

@@ -46,17 +46,17 @@ impl Watch {
 }
 
 /// A server of this machine, ended when dropped.
-struct Peer {
+pub struct Peer {
     folder: TempDir,
     watch: Watch,
     child: Child,
     /// As the gate's configuration names it.
-    address: String,
+    pub address: String,
 }
 
 impl Peer {
     /// Starts one and waits until it can be connected to.
-    async fn start(folder: TempDir, mut command: Command, address: String) -> Self {
+    pub async fn start(folder: TempDir, mut command: Command, address: String) -> Self {
         let errors = fs::File::create(folder.path().join("stderr")).expect("writable");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
         let watch = Watch::over(folder.path());

@@ -2,10 +2,9 @@
 //! put off the processor the moment somebody else wakes; a low priority alone lets it finish its slice
 //! of a few milliseconds first, which is what a proxied request then waits for.
 //!
-//! `unsafe` is here for system calls that have no safe wrapper in the libraries in use.
+//! The one place of this part with `unsafe`: the system call has no safe wrapper in the libraries in use.
 
 use std::io;
-use std::time::Duration;
 
 use rustix::process::{Pid, getpriority_process, setpriority_process};
 
@@ -17,11 +16,6 @@ pub(super) enum Class {
     /// With everybody, at its niceness (`SCHED_OTHER`).
     Other,
 }
-
-/// The slice of a thread in the idle class, the longest that the scheduler grants. How much a thread gives
-/// away when it yields, and so for how long everybody else comes before it, goes by its slice. Linux before
-/// 6.12 knows no slice of a thread's own and ignores it.
-const LONGEST_SLICE: Duration = Duration::from_millis(100);
 
 /// Added to the hashing threads' niceness: what counts where the idle class does not.
 pub(super) const NICENESS: i32 = 10;
@@ -40,26 +34,16 @@ pub(super) fn step_back() {
 /// The system's: since a thread in the idle class may be raised only to a niceness that it is granted
 /// (`RLIMIT_NICE`), the way back may be refused.
 pub(super) fn put(thread: Pid, class: Class) -> io::Result<()> {
-    let (policy, slice) = match class {
-        Class::Idle => (libc::SCHED_IDLE, LONGEST_SLICE),
-        Class::Other => (libc::SCHED_OTHER, Duration::ZERO),
+    let policy = match class {
+        Class::Idle => libc::SCHED_IDLE,
+        Class::Other => libc::SCHED_OTHER,
     };
-    let attributes = libc::sched_attr {
-        size: size_of::<libc::sched_attr>().try_into().unwrap_or_default(),
-        sched_policy: policy.unsigned_abs(),
-        sched_flags: 0,
-        sched_nice: getpriority_process(Some(thread))?,
-        sched_priority: 0,
-        sched_runtime: slice.as_nanos().try_into().unwrap_or_default(),
-        sched_deadline: 0,
-        sched_period: 0,
-    };
+    let parameter = libc::sched_param { sched_priority: 0 };
     // SAFETY: the call reads one struct, which lives until it returns, and keeps nothing of it. A thread
     // that is gone is an error (ESRCH), not undefined behaviour.
-    #[expect(unsafe_code, reason = "a system call without a wrapper")]
-    let done = unsafe {
-        libc::syscall(libc::SYS_sched_setattr, thread.as_raw_nonzero().get(), &raw const attributes, 0)
-    };
+    #[expect(unsafe_code, reason = "a system call without a safe wrapper")]
+    let done =
+        unsafe { libc::sched_setscheduler(thread.as_raw_nonzero().get(), policy, &raw const parameter) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

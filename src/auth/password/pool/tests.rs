@@ -18,11 +18,7 @@ fn a_thread_that_waits_long_gives_back_its_arena_and_works_on() {
         move || next_job(&shared, Duration::ZERO, || tell.send(()).unwrap()).is_some()
     });
     idle.recv().unwrap();
-    shared
-        .queue
-        .lock()
-        .strangers
-        .push_back(Job { claim: Claim::default(), work: Box::new(|_| Box::new(|| ())) });
+    shared.queue.lock().strangers.push_back(Job { claim: Claim::default(), work: Box::new(|_| ()) });
     shared.filled.notify_all();
     assert!(worker.join().unwrap(), "the job that came afterwards");
 }

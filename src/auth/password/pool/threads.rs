@@ -1,7 +1,6 @@
 //! What the hashing threads do, and who sees that they get on.
 //!
-//! They are in the scheduler's idle class: a proxied request that wakes takes the processor at once, or
-//! at their next turn ([`Turns`]). A
+//! They are in the scheduler's idle class: a proxied request that wakes takes the processor at once. A
 //! machine that is busy for long would let nobody log in then, so a thread of its own looks, while there
 //! is work, whether any of it gets done. If none did, the hashing threads compete at a low priority for a
 //! while. Where the system would not let them out of the idle class, they do so from the start.
@@ -14,7 +13,6 @@ use parking_lot::MutexGuard;
 use rustix::process::Pid;
 
 use super::class::{self, Class};
-use super::turns::Turns;
 use super::{Job, STARTED, Shared};
 use crate::auth::password::hash::Arena;
 use crate::observe::identity::IdentityMeters;
@@ -70,17 +68,15 @@ pub(super) fn start(
 
 fn work_until_closed(shared: &Shared, blocks: usize, yields: bool, meters: &IdentityMeters) {
     class::step_back();
-    let turns = yields.then(|| enter(shared)).flatten();
+    if yields {
+        enter(shared);
+    }
     let mut arena = Arena::default();
     while let Some(job) = next_job(shared, IDLE, || arena.shrink(0)) {
         meters.waiting.set(shared.queue.lock().waiting());
         if job.claim.take(STARTED) {
             let work = job.work;
-            let work = AssertUnwindSafe(|| match &turns {
-                Some(turns) => turns.during(|| work(&mut arena)),
-                None => work(&mut arena),
-            });
-            if catch_unwind(work).map(|deliver| deliver()).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| work(&mut arena))).is_err() {
                 // The answer's sender went with the panic: the asker hears `Failed`.
                 arena.wipe();
             }
@@ -93,16 +89,12 @@ fn work_until_closed(shared: &Shared, blocks: usize, yields: bool, meters: &Iden
     }
 }
 
-/// Enters the class that all hashing threads are in, and takes turns where the system has timers for it.
-fn enter(shared: &Shared) -> Option<Turns> {
+/// Enters the class that all hashing threads are in.
+fn enter(shared: &Shared) {
     let own = rustix::thread::gettid();
     let mut queue = shared.queue.lock();
     queue.threads.push(own);
     put(&[own], queue.class);
-    drop(queue);
-    let refused =
-        |error| tracing::info!(%error, "no timer for a hashing thread: proxied requests may wait for it");
-    Turns::new().map_err(refused).ok()
 }
 
 /// Waits for a job; `None` once the pool is closed. Calls `on_idle` if none comes for `patience`.

@@ -55,6 +55,29 @@ fn a_mapped_address_is_the_ipv4_address_it_maps() {
 }
 
 #[test]
+fn who_is_banned_twice_is_told_of_the_later_end_and_of_none_where_there_is_none() {
+    let list = Blacklist::new();
+    let address = |text: &str| text.parse::<IpAddr>().unwrap();
+    let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+    let until = |text: &str| list.until(address(text), at(1));
+    list.insert(&ban("192.0.2.0/24", Some(50_000)));
+    list.insert(&ban("192.0.2.1/32", Some(9_000)));
+    list.insert(&ban("192.0.2.2/32", Some(90_000)));
+    list.insert(&ban("192.0.2.3/32", None));
+    list.configure(&["192.0.2.4/32".parse().unwrap()]);
+    let terms = Bans { offences: 1, ladder: vec![Duration::from_secs(70)], ..Bans::default() };
+    for who in ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "198.51.100.1"] {
+        list.offend(address(who), &"test".into(), &terms, at(1)).unwrap();
+    }
+    assert_eq!(
+        [until("192.0.2.1"), until("192.0.2.2"), until("192.0.2.9")],
+        [71, 90, 50].map(|end| Some(at(end)))
+    );
+    assert_eq!([until("192.0.2.3"), until("192.0.2.4")], [None, None], "until somebody lifts it");
+    assert_eq!((until("198.51.100.1"), until("198.51.100.2")), (Some(at(71)), None));
+}
+
+#[test]
 fn a_ban_lapses_and_is_forgotten() {
     let list = Blacklist::new();
     list.insert(&ban("192.0.2.1/32", Some(1_000)));

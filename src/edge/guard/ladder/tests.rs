@@ -86,6 +86,23 @@ fn who_is_pardoned_begins_anew_and_a_list_has_pages() {
 }
 
 #[test]
+fn who_must_not_be_banned_any_more_is_forgotten_and_nobody_else() {
+    let ladder = Ladder::default();
+    for who in ["192.0.2.1", "192.0.2.200", "198.51.100.1", "2001:db8::7"] {
+        (0..3).for_each(|at| _ = offend(&ladder, who, at));
+    }
+    offend(&ladder, "192.0.2.2", 3);
+    let never = ["192.0.2.0/25", "2001:db8::1/128"].map(|network| network.parse().unwrap());
+    assert_eq!(ladder.spare(&never, START.plus(SECOND * 3)), 2, "its /64 holds one of them");
+    assert!(!banned(&ladder, "192.0.2.1", 3) && !banned(&ladder, "2001:db8::7", 3));
+    assert!(banned(&ladder, "192.0.2.200", 3) && banned(&ladder, "198.51.100.1", 3));
+    assert_eq!(ladder.standing(START.plus(SECOND * 3)).remembered, 2);
+    assert_eq!(ladder.spare(&[], START), 0);
+    ladder.forget(START.plus(SECOND * 100_000));
+    assert_eq!(ladder.sentenced.load(Ordering::Relaxed), 0);
+}
+
+#[test]
 fn memory_is_bounded_and_one_site_does_not_have_all_of_it() {
     let ladder = Ladder::with_room(2048);
     for number in 0..100_000_u128 {

@@ -4,6 +4,7 @@ mod balance;
 mod health;
 mod line;
 mod names;
+mod zones;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +36,7 @@ fn members(weights: &[u32], backups: usize) -> Vec<Member> {
         weight: *weight,
         backup: at >= first,
         name: None,
+        zone: None,
     };
     weights.iter().enumerate().map(member).collect()
 }

@@ -37,7 +37,7 @@ async fn a_name_is_followed_when_it_is_due_and_what_was_known_is_kept_while_nobo
         crate::config::upstream::Server::Unix(_) => unreachable!("it listens on TCP"),
     };
     let gate = Gate::with(vec![route("/", RouteAuth::None)], Vec::new(), |parts| {
-        let named = Named { host: "app.internal".to_owned(), port, weight: 1, backup: false };
+        let named = Named { host: "app.internal".to_owned(), port, weight: 1, backup: false, zone: None };
         let group = Upstream { names: vec![named], ..Upstream::of(Vec::new()) };
         parts.settings.upstreams.insert("app".to_owned(), group);
     });
@@ -72,7 +72,7 @@ async fn a_name_is_followed_when_it_is_due_and_what_was_known_is_kept_while_nobo
 
     // A plan with a name that is new has its servers from its first request on.
     let mut next = settings(&gate, vec![route("/", RouteAuth::None)], Vec::new());
-    let named = Named { host: "new.internal".to_owned(), port, weight: 1, backup: false };
+    let named = Named { host: "new.internal".to_owned(), port, weight: 1, backup: false, zone: None };
     next.upstreams.insert("app".to_owned(), Upstream { names: vec![named], ..Upstream::of(Vec::new()) });
     zone.lock().insert("new.internal".to_owned(), vec!["127.0.0.1".parse().unwrap()]);
     let (changer, upstreams) = (gate.running.changer(), next.upstreams.clone());
@@ -88,7 +88,7 @@ async fn a_name_is_followed_when_it_is_due_and_what_was_known_is_kept_while_nobo
 /// A gate whose only group leads to a name.
 fn gate_of(name: &str) -> Gate {
     Gate::with(vec![route("/", RouteAuth::None)], Vec::new(), |parts| {
-        let named = Named { host: name.to_owned(), port: 7, weight: 1, backup: false };
+        let named = Named { host: name.to_owned(), port: 7, weight: 1, backup: false, zone: None };
         let group = Upstream { names: vec![named], ..Upstream::of(Vec::new()) };
         parts.settings.upstreams.insert("app".to_owned(), group);
     })

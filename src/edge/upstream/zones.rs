@@ -1,0 +1,77 @@
+//! Servers in the node's own zone, and how much of its requests they get: all, for as long as enough of them are in
+//! service.
+//!
+//! The rule is that of Envoy's priority levels: own servers are taken to bear 1.4 times what they usually do, so the
+//! part that stays is 1.4 times the part of their weight that is in service, and never more than all. It is said in
+//! weights, so that every way to balance goes by it as it is.
+//!
+//! Invariant: who weighs nothing gets nothing, and among servers of one side shares stay as they were.
+
+use crate::config::upstream::Member;
+
+/// All of the requests.
+const ALL: u64 = 1000;
+/// What own servers bear, of what they usually do.
+const BEARABLE: u64 = 1400;
+
+/// The servers of a group by zone.
+#[derive(Debug)]
+pub struct Zones {
+    /// Which of them are in the node's own.
+    own: Vec<bool>,
+    /// What those weigh together when all are in service, in thousandths.
+    whole: u64,
+}
+
+impl Zones {
+    /// Of a group's members, for a node in this zone. `None` where there is nothing to prefer: no server is in it, or
+    /// every one.
+    pub fn of(members: &[Member], home: Option<&str>) -> Option<Self> {
+        let home = home?;
+        let own: Vec<bool> = members.iter().map(|member| member.zone.as_deref() == Some(home)).collect();
+        let usual = members.iter().zip(&own).filter(|(member, own)| **own && !member.backup);
+        let whole = usual.map(|(member, _)| u64::from(member.weight) * 1000).sum();
+        (whole > 0 && own.contains(&false)).then_some(Self { own, whole })
+    }
+
+    /// Whether the server of this place is in the node's own.
+    pub fn is_own(&self, place: usize) -> bool {
+        self.own.get(place).copied().unwrap_or_default()
+    }
+
+    /// How many thousandths of the requests stay in the zone, by how much of it is in service: `weights` are
+    /// thousandths of weights, as [`Shared::weigh`](super::shared::Shared::weigh) has them.
+    pub fn part(&self, weights: &[u32]) -> u32 {
+        let (own, _) = self.sums(weights);
+        let part = own.saturating_mul(BEARABLE).checked_div(self.whole).unwrap_or_default();
+        u32::try_from(part.min(ALL)).unwrap_or_default()
+    }
+
+    /// The same weights, so that own servers have this part of them all. Where one side has nobody, the other has all.
+    pub fn prefer(&self, part: u32, weights: &[u32], out: &mut Vec<u32>) {
+        let (own, others) = self.sums(weights);
+        let (part, all) = (u64::from(part).min(ALL), own + others);
+        out.clear();
+        if own == 0 || others == 0 {
+            out.extend_from_slice(weights);
+            return;
+        }
+        // The sum stays what it is: who goes by turns remembers them in its measure.
+        let scaled = |weight: u32, part: u64, of: u64| match u64::from(weight) * part * all / (ALL * of) {
+            0 if weight > 0 && part > 0 => 1,
+            scaled => u32::try_from(scaled).unwrap_or(u32::MAX),
+        };
+        out.extend(weights.iter().zip(&self.own).map(|(weight, is_own)| match is_own {
+            true => scaled(*weight, part, own),
+            false => scaled(*weight, ALL - part, others),
+        }));
+    }
+
+    fn sums(&self, weights: &[u32]) -> (u64, u64) {
+        let mut sums = (0, 0);
+        for (weight, own) in weights.iter().zip(&self.own) {
+            *(if *own { &mut sums.0 } else { &mut sums.1 }) += u64::from(*weight);
+        }
+        sums
+    }
+}
