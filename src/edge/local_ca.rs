@@ -6,7 +6,8 @@
 
 pub mod leaf;
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,10 +75,6 @@ impl LocalCa {
         if let Some(there) = Self::find(folder, now)? {
             return Ok(there);
         }
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| TlsError::Io { path, source: Arc::new(source) }
-        };
         files::make_folder(folder).map_err(failed(folder))?;
         // A node that starts and a command that issues may both find none.
         let alone = File::open(folder).map_err(failed(folder))?;
@@ -85,22 +82,35 @@ impl LocalCa {
         if let Some(there) = Self::find(folder, now)? {
             return Ok(there);
         }
-        let key = KeyPair::generate().map_err(|error| cannot_make(&error))?;
-        let pem = ca_params(now, rng)?.self_signed(&key).map_err(|error| cannot_make(&error))?.pem();
         let (key_path, pem_path) = paths(folder);
-        files::write(&key_path, &key.serialize_pem(), 0o600).map_err(failed(&key_path))?;
-        files::write(&pem_path, &pem, 0o644).map_err(failed(&pem_path))?;
-        Self::load(&key.serialize_pem(), &pem, &pem_path, now)
+        let draft = draft_path(folder);
+        // The key gets its name last: under it alone, it is never what a crash left, and never written over.
+        if !(is_there(&pem_path)? && is_there(&draft)?) {
+            let key = KeyPair::generate().map_err(|error| cannot_make(&error))?;
+            let pem = ca_params(now, rng)?.self_signed(&key).map_err(|error| cannot_make(&error))?.pem();
+            files::write(&draft, &key.serialize_pem(), 0o600).map_err(failed(&draft))?;
+            files::write(&pem_path, &pem, 0o644).map_err(failed(&pem_path))?;
+        }
+        fs::rename(&draft, &key_path).and_then(|()| alone.sync_all()).map_err(failed(&key_path))?;
+        Self::load(&read_private(&key_path)?, &read(&pem_path)?, &pem_path, now)
     }
 
     /// Opens the CA in `folder`, if there is one.
     ///
-    /// A key without a certificate is what a crash left of the first start: nobody can have been given the CA yet, so
-    /// it is none. A certificate without its key is a loss.
+    /// Without its key's name it is one that a first start did not finish, if the key's draft is there: nobody can have
+    /// been given it yet. Else a certificate without its key is a loss, and so is a key without its certificate.
     pub fn find(folder: &Path, now: Timestamp) -> Result<Option<Self>, TlsError> {
         let (key_path, pem_path) = paths(folder);
-        if !pem_path.exists() {
-            return Ok(None);
+        // In this order: whoever makes one meanwhile places the key last.
+        match (is_there(&key_path)?, is_there(&pem_path)?) {
+            (false, false) => return Ok(None),
+            (false, true) if is_there(&draft_path(folder))? => return Ok(None),
+            (true, false) => {
+                let reason = "the CA's key is there without its certificate: put ca.pem back from a copy, or move \
+                              ca.key away to begin a new CA";
+                return Err(TlsError::Unusable { path: key_path, reason: reason.into() });
+            }
+            (_, true) => {}
         }
         let (key, pem) = (read_private(&key_path)?, read(&pem_path)?);
         Self::load(&key, &pem, &pem_path, now).map(Some)
@@ -152,6 +162,25 @@ impl LocalCa {
 /// Where the CA's key and certificate are.
 fn paths(folder: &Path) -> (PathBuf, PathBuf) {
     (folder.join("ca.key"), certificate_path(folder))
+}
+
+/// Where its key is until the certificate is written.
+fn draft_path(folder: &Path) -> PathBuf {
+    folder.join("ca.key.first")
+}
+
+/// Whether something has this name, and be it a link to nowhere. What cannot be asked is not taken for nothing.
+fn is_there(path: &Path) -> Result<bool, TlsError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed(path)(error)),
+    }
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> TlsError {
+    let path = path.to_owned();
+    move |source| TlsError::Io { path, source: Arc::new(source) }
 }
 
 /// Where its certificate is.
@@ -226,8 +255,6 @@ fn inspect(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<(Timestamp
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::model::random::SeededRng;
     use std::os::unix::fs::PermissionsExt;
@@ -239,13 +266,35 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_left_of_the_first_start_is_made_anew() {
+    fn what_a_crash_left_of_the_first_start_is_finished_or_made_anew() {
         let dir = tempfile::tempdir().unwrap();
+        let (key, pem, draft) =
+            (dir.path().join("ca.key"), dir.path().join("ca.pem"), dir.path().join("ca.key.first"));
+        let first = open(dir.path(), NOW).unwrap();
+        fs::rename(&key, &draft).unwrap();
+        assert!(LocalCa::find(dir.path(), NOW).unwrap().is_none());
+        assert_eq!(open(dir.path(), NOW).unwrap().certificate, first.certificate);
+        fs::rename(&key, &draft).unwrap();
+        fs::remove_file(&pem).unwrap();
         open(dir.path(), NOW).unwrap();
-        fs::remove_file(dir.path().join("ca.pem")).unwrap();
-        open(dir.path(), NOW).unwrap();
-        fs::remove_file(dir.path().join("ca.key")).unwrap();
+        assert!(!draft.exists());
+        fs::remove_file(&key).unwrap();
         assert!(open(dir.path(), NOW).is_err(), "a lost key must be noticed");
+    }
+
+    #[test]
+    fn a_key_without_its_certificate_is_kept_and_the_remedy_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (key, pem) = (dir.path().join("ca.key"), dir.path().join("ca.pem"));
+        open(dir.path(), NOW).unwrap();
+        let before = fs::read(&key).unwrap();
+        fs::remove_file(&pem).unwrap();
+        let said = open(dir.path(), NOW).err().unwrap().to_string();
+        assert!(said.contains("ca.key: ") && said.contains("put ca.pem back"), "{said}");
+        std::os::unix::fs::symlink(dir.path().join("nowhere"), &pem).unwrap();
+        let said = open(dir.path(), NOW).err().unwrap().to_string();
+        assert!(said.contains("ca.pem: "), "{said}");
+        assert_eq!(fs::read(&key).unwrap(), before);
     }
 
     #[test]
