@@ -114,7 +114,7 @@ fn path(node: &Node) -> kind::Read<String> {
         return wrong(
             node,
             "has an escape that paths are looked at without",
-            "write the character itself: '@' for \"%40\", ';' for \"%3B\", and '*' for \"%2A\"",
+            "write the character itself: '@' for \"%40\", ';' for \"%3B\"; a star has no spelling of its own, '*' stands for anything",
         );
     }
     if written.starts_with(['/', '*']) && !never {

@@ -158,8 +158,9 @@ impl<'a> Seen<'a> {
             Some(_) => target::other_readings(admitted.path()).to_vec(),
             None => Vec::new(),
         };
-        others.dedup();
         others.iter_mut().for_each(|path| path.make_ascii_lowercase());
+        others.sort_unstable();
+        others.dedup();
         Self {
             method: admitted.method(),
             path: lower(admitted.path()),

@@ -145,11 +145,14 @@ fn plain_reading(path: &str) -> String {
 
 /// Other readings that an application may have of a path that was read, and of which the plain one is the last: for
 /// whoever looks for patterns, which may have parameters and doubled slashes in them.
-pub fn other_readings(path: &str) -> [String; 5] {
+pub fn other_readings(path: &str) -> [String; 8] {
     let (kept, decoded) = (characters(path, false), characters(path, true));
     let cut = unparametered(&decoded);
     let (whole, plain) = (merged(&decoded), merged(&cut));
-    [kept, decoded, whole, cut, plain]
+    // Who keeps `%2F` may merge and cut all the same.
+    let kept_cut = unparametered(&kept);
+    let (kept_whole, kept_plain) = (merged(&kept), merged(&kept_cut));
+    [kept, kept_whole, kept_cut, kept_plain, decoded, whole, cut, plain]
 }
 
 /// Whether the escape of a byte stands for the byte, to a reader that decodes. Not `%25`, or what is escaped twice
@@ -329,7 +332,12 @@ mod tests {
     #[test]
     fn between_the_two_readings_are_those_of_applications_that_forgive_less() {
         let readings = other_readings("/%40a;x%3By//b%2Fc");
-        assert_eq!(readings, ["/@a;x;y//b%2Fc", "/@a;x;y//b/c", "/@a;x;y/b/c", "/@a//b/c", "/@a/b/c"]);
+        let kept = ["/@a;x;y//b%2Fc", "/@a;x;y/b%2Fc", "/@a//b%2Fc", "/@a/b%2Fc"];
+        assert_eq!(readings[..4], kept);
+        assert_eq!(readings[4..], ["/@a;x;y//b/c", "/@a;x;y/b/c", "/@a//b/c", "/@a/b/c"]);
+        for path in ["//api/projects/a%2Fb", "/api;x/projects/a%2Fb"] {
+            assert!(other_readings(path).iter().any(|reading| reading == "/api/projects/a%2Fb"), "{path}");
+        }
     }
 
     proptest! {
