@@ -3,12 +3,14 @@
 //! A client that takes the last descriptor does more than keep others out: the journal could not open
 //! its next segment, and a journal that cannot go on makes the node read-only. So connections are
 //! budgeted below the limit, each with one to an application server beside it, and a reserve is kept
-//! for everything else.
+//! for everything else, the files that a route serves among it.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::edge::statics::body::OPEN_FILES;
+
 /// Descriptors that connections never get: stores and journal, logs, listeners, control connections.
-const RESERVE: u64 = 256;
+const RESERVE: u64 = 256 + OPEN_FILES as u64;
 
 /// Raises the soft limit of descriptors to the hard one. Returns the limit that is in force then;
 /// `None` if there is none.
@@ -36,9 +38,9 @@ mod tests {
 
     #[test]
     fn connections_and_their_upstreams_and_the_reserve_fit_below_the_limit() {
-        assert_eq!(affordable(10_000, Some(1_024)), 384);
-        assert_eq!(affordable(10_000, Some(20_256)), 10_000);
-        assert_eq!(affordable(10_000, Some(20_255)), 9_999);
+        assert_eq!(affordable(10_000, Some(1_024)), 256);
+        assert_eq!(affordable(10_000, Some(20_512)), 10_000);
+        assert_eq!(affordable(10_000, Some(20_511)), 9_999);
         assert_eq!(affordable(10_000, None), 10_000);
         assert_eq!(affordable(10_000, Some(100)), 1);
     }

@@ -6,8 +6,11 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, STRICT_TRANSPORT_SECURITY};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, STRICT_TRANSPORT_SECURITY,
+};
 use http::{HeaderValue, Response, StatusCode, Version};
+use http_body::Body as _;
 
 use super::body::Outgoing;
 use crate::model::id::RequestId;
@@ -145,6 +148,23 @@ impl Refused {
 pub fn hsts(max_age: std::time::Duration) -> Option<HeaderValue> {
     let seconds = max_age.as_secs();
     (seconds > 0).then(|| HeaderValue::try_from(format!("max-age={seconds}")).ok()).flatten()
+}
+
+/// An answer to HEAD: its body is told of, not sent (RFC 9110 §9.3.2).
+pub fn without_body(response: &mut Response<Outgoing>) {
+    if let Some(size) = response.body().size_hint().exact()
+        && size > 0
+    {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(size.into());
+        *response.body_mut() = Outgoing::empty();
+    }
+}
+
+/// A request's id as a header says it.
+pub fn id_header(id: RequestId) -> HeaderValue {
+    let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
+    let text = id.0.as_hyphenated().encode_lower(&mut buffer);
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// What every answer carries, whoever made it.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use http::{HeaderValue, Response};
+use http::{Method, Response, Version};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -43,6 +43,7 @@ use super::upgrade::tunnel::Tunnel;
 use super::watch::Watchlist;
 use super::{Pipeline, Site};
 use crate::config::limits::Limits;
+use crate::observe::gathered;
 use crate::observe::metrics::EdgeCounters;
 use crate::observe::metrics::http2::Ended;
 
@@ -310,8 +311,10 @@ impl Worker {
         let local = self.plan();
         peer.under(&local.plan);
         let id = guard::request_id(request.headers(), &peer, self.request_ids.next(now));
-        let id_header = id_header(id);
+        let id_header = respond::id_header(id);
         let mut entry = Entry::of(&request, peer.address, id);
+        // HTTP/1's encoder sees to it itself.
+        let bodiless = request.method() == Method::HEAD && request.version() == Version::HTTP_2;
         entry.rules.clone_from(&local.plan.response_headers);
         let reader = local.plan.pages.reader(request.headers());
         // Whoever waits for a stop does not wait for what is only beginning.
@@ -332,6 +335,9 @@ impl Worker {
             && (ours || response.extensions().get::<Intercepted>().is_some())
         {
             reader.dress(&mut response, id);
+        }
+        if bodiless {
+            respond::without_body(&mut response);
         }
         let rules = entry.rules.take().map(|rules| (rules, id_header.clone()));
         respond::seal(&mut response, local.plan.hsts.as_ref(), id_header);
@@ -361,7 +367,7 @@ impl Worker {
         };
         let mut response = self.settle(answered, &mut entry);
         // No HSTS: RFC 6797 §7.2 forbids it over plain HTTP.
-        respond::seal(&mut response, None, id_header(id));
+        respond::seal(&mut response, None, respond::id_header(id));
         let took = started.elapsed();
         self.counters().answered(entry.route.as_ref(), response.status().as_u16(), took);
         entry.write(response.status().as_u16(), took);
@@ -382,6 +388,8 @@ impl Worker {
     async fn look_after(self: Rc<Self>) {
         loop {
             tokio::time::sleep(TICK).await;
+            // A thread that is never idle hands over its lines here.
+            gathered::hand_over();
             let now = Instant::now();
             // A thread without requests hears of a new plan here.
             self.plan().groups.iter().for_each(|group| group.sweep(now));
@@ -389,10 +397,4 @@ impl Worker {
             self.pipeline.identities.prune(self.site().clock.now());
         }
     }
-}
-
-fn id_header(id: crate::model::id::RequestId) -> HeaderValue {
-    let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
-    let text = id.0.as_hyphenated().encode_lower(&mut buffer);
-    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -7,13 +7,17 @@
 //! lines gather in the queue, spares the wake-ups too, but by then the lines have left the processor's
 //! caches: it cost 2 µs a request.)
 //!
-//! Invariant: what is gathered is less than [`ENOUGH`] and a line, and is handed over when its thread ends.
+//! Warnings and what is worse go on at once, with what was gathered before them: the next thing may be the end.
+//!
+//! Invariant: what is gathered is less than [`ENOUGH`] and a line, and is handed over when [`Gathering`] ends.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::NonBlocking;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -25,19 +29,19 @@ thread_local! {
     static OWN: RefCell<Option<Own>> = const { RefCell::new(None) };
 }
 
-/// What a thread has gathered, and for whom: known with the first line.
+/// What a thread has gathered, and for whom: known with the first line, and the same for all of a process.
 struct Own {
     lines: Vec<u8>,
     to: Option<Queue>,
 }
 
 impl Own {
-    fn add(&mut self, line: &[u8], to: &Queue) {
+    fn add(&mut self, line: &[u8], to: &Queue, urgent: bool) {
         self.lines.extend_from_slice(line);
         if self.to.is_none() {
             self.to = Some(to.clone());
         }
-        if self.lines.len() >= ENOUGH {
+        if urgent || self.lines.len() >= ENOUGH {
             self.hand_over();
         }
     }
@@ -55,12 +59,14 @@ impl Own {
 /// While it lives, its thread gathers.
 #[must_use = "dropped, it hands over what was gathered, and nothing more is"]
 #[derive(Debug)]
-pub struct Gathering(());
+pub struct Gathering(PhantomData<*const ()>);
 
-/// This thread gathers from now on. It has to call [`hand_over`] before it waits for anything.
+/// This thread gathers from now on. It has to call [`hand_over`] before it waits for anything, and now and then
+/// when it never waits.
 pub fn gather() -> Gathering {
+    hand_over();
     OWN.set(Some(Own { lines: Vec::with_capacity(2 * ENOUGH), to: None }));
-    Gathering(())
+    Gathering(PhantomData)
 }
 
 /// Hands over what this thread has gathered.
@@ -88,7 +94,8 @@ impl Queue {
         Self { to, lost }
     }
 
-    /// The queue counts one for whatever it has no place for.
+    /// The queue counts one for whatever it has no place for. It counts for all threads: where some send at
+    /// once while it is full, more may be counted as lost than were, never less.
     fn send(&mut self, lines: &[u8]) {
         let dropped = self.to.error_counter();
         let before = dropped.dropped_lines();
@@ -104,20 +111,27 @@ impl<'a> MakeWriter<'a> for Queue {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
-        Line(self)
+        Line { queue: self, urgent: true }
+    }
+
+    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Line<'a> {
+        Line { queue: self, urgent: *meta.level() <= Level::WARN }
     }
 }
 
 /// Takes one line, whole.
-pub(super) struct Line<'a>(&'a Queue);
+pub(super) struct Line<'a> {
+    queue: &'a Queue,
+    urgent: bool,
+}
 
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // A line that is written while another is handed over (by what counts allocations, say), or while
         // the thread ends.
-        let alone = || self.0.clone().send(line);
+        let alone = || self.queue.clone().send(line);
         let gathered = OWN.try_with(|own| match own.try_borrow_mut() {
-            Ok(mut own) => own.as_mut().map(|own| own.add(line, self.0)),
+            Ok(mut own) => own.as_mut().map(|own| own.add(line, self.queue, self.urgent)),
             Err(_) => None,
         });
         if !matches!(gathered, Ok(Some(()))) {
@@ -160,7 +174,7 @@ mod tests {
     }
 
     fn log(queue: &Queue, line: &str) {
-        queue.make_writer().write_all(line.as_bytes()).unwrap();
+        Line { queue, urgent: false }.write_all(line.as_bytes()).unwrap();
     }
 
     fn next(told: &Receiver<String>) -> String {
@@ -184,6 +198,19 @@ mod tests {
         drop(gathering);
         log(&queue, "four\n");
         assert_eq!([next(&told), next(&told)], ["three\n", "four\n"]);
+    }
+
+    #[test]
+    fn a_warning_goes_on_at_once_after_what_came_before_it() {
+        let (queue, told, _guard) = queue();
+        let _gathering = gather();
+        let lines = tracing_subscriber::fmt().with_writer(queue).without_time().with_ansi(false).finish();
+        tracing::subscriber::with_default(lines, || {
+            tracing::info!("first");
+            tracing::warn!("second");
+            let seen = next(&told);
+            assert!(seen.contains("first") && seen.ends_with("second\n"), "{seen}");
+        });
     }
 
     #[test]

@@ -111,6 +111,8 @@ async fn curl_resumes_downloads_and_decodes_what_it_asked_for() {
             let packed = ask(&[version, "-H", &accepts], "/long.html");
             assert!(packed.len() < 1000, "{coding}: {}", packed.len());
         }
+        let none = String::from_utf8(ask(&[version, "-I"], "/none.bin")).expect("text").to_ascii_lowercase();
+        assert!(none.contains(" 404") && none.contains("content-length: "), "{none}");
         // As curl was built: it takes what it can decode, and decodes it.
         assert!(ask(&[version, "--compressed"], "/long.html") == page.as_bytes(), "{version}");
     }

@@ -17,9 +17,9 @@ use crate::edge::body::{BoxError, Outgoing};
 use crate::edge::codings::Coding;
 
 /// Bytes compressed in one go.
-const SLICE_BYTES: usize = 16 * 1024;
+const SLICE_BYTES: usize = 8 * 1024;
 /// Bytes compressed before whatever else waits on this thread has its turn.
-const TURN_BYTES: usize = 32 * 1024;
+const TURN_BYTES: usize = 8 * 1024;
 /// What comes out is kept up to this before it is handed on.
 const OUT_BYTES: usize = 8 * 1024;
 
@@ -71,7 +71,9 @@ impl Compressed {
             if !self.waiting.is_empty() {
                 if self.turn >= TURN_BYTES {
                     self.turn = 0;
-                    cx.waker().wake_by_ref();
+                    // Woken by the next look at the sockets, not before it, as a waker called here would be.
+                    let mut after = std::pin::pin!(tokio::task::yield_now());
+                    let _ = after.as_mut().poll(cx);
                     return Poll::Pending;
                 }
                 let slice = self.waiting.split_to(self.waiting.len().min(SLICE_BYTES));

@@ -1,5 +1,8 @@
 //! A file on its way to a client: read piece by piece on the runtime's blocking threads, each when the last has
 //! gone. What is shorter than it was when its length was told breaks off: what came would be no file of ours.
+//!
+//! Invariant: no more than [`OPEN_FILES`] are open or being opened at once, however many ask and however slow the
+//! disk or those who take them are.
 
 use std::fs::File;
 use std::io;
@@ -11,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 
 use crate::edge::body::{BodyError, BoxError, Stall};
@@ -19,10 +23,30 @@ use crate::edge::watch::Watched;
 /// Most bytes read at once, and held.
 pub const PIECE_BYTES: usize = 64 * 1024;
 
+/// Files that the process has open for clients at once; a file that was read whole is closed. One client may ask
+/// for a hundred over a connection and take none of them.
+pub const OPEN_FILES: usize = 256;
+
+static ROOM: Semaphore = Semaphore::const_new(OPEN_FILES);
+
+/// Room for one open file.
+#[derive(Debug)]
+pub struct Room(
+    #[expect(dead_code, reason = "gives its place back when it is dropped")] SemaphorePermit<'static>,
+);
+
+impl Room {
+    /// If there is some.
+    pub fn take() -> Option<Self> {
+        ROOM.try_acquire().ok().map(Self)
+    }
+}
+
 /// What is left of a file, or of a part of one.
 #[derive(Debug)]
 pub struct FileBody {
-    file: Arc<File>,
+    /// `None` once nothing more has to be read.
+    file: Option<(Arc<File>, Room)>,
     at: u64,
     left: u64,
     /// What was read when it was opened.
@@ -34,8 +58,16 @@ pub struct FileBody {
 
 impl FileBody {
     /// So many bytes from `at` on, of which `first` was read; with patience of `stall`, for as long as it may.
-    pub fn new(file: File, (at, left): (u64, u64), first: Bytes, stall: Duration, watched: Watched) -> Self {
-        Self { file: Arc::new(file), at, left, first, reading: None, stall: Stall::new(stall), watched }
+    pub fn new(
+        (file, room): (File, Room),
+        (at, left): (u64, u64),
+        first: Bytes,
+        stall: Duration,
+        watched: Watched,
+    ) -> Self {
+        let whole = first.len() as u64 >= left;
+        let file = (!whole).then(|| (Arc::new(file), room));
+        Self { file, at, left, first, reading: None, stall: Stall::new(stall), watched }
     }
 
     fn broken(&mut self, why: impl Into<BoxError>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
@@ -51,7 +83,9 @@ impl FileBody {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        let Self { file, at, left, reading, .. } = self;
+        let Self { file: Some((file, _)), at, left, reading, .. } = self else {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        };
         let reading = reading.get_or_insert_with(|| {
             let (file, at, size) = (Arc::clone(file), *at, *left);
             tokio::task::spawn_blocking(move || piece(&file, at, size))

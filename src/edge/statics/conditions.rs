@@ -53,7 +53,7 @@ impl State {
                 return Some(Verdict::Failed);
             }
         } else if let Some(since) = date(headers, &IF_UNMODIFIED_SINCE)
-            && self.modified.is_none_or(|modified| modified > since)
+            && self.modified.is_some_and(|modified| modified > since)
         {
             return Some(Verdict::Failed);
         }
@@ -71,9 +71,12 @@ impl State {
             Some(tag) => tag == self.tag,
             None => tag == self.tag,
         };
+        if one(headers, name).is_some_and(|value| value.trim() == "*") {
+            return true;
+        }
         // Our tags have no comma in them: cut at commas, a foreign one with a comma is still none of ours.
         let lists = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
-        lists.flat_map(|list| list.split(',')).map(str::trim).any(|tag| tag == "*" || ours(tag))
+        lists.flat_map(|list| list.split(',')).map(str::trim).any(ours)
     }
 
     /// §13.1.5. A date counts only if it is as good as a tag: a second has passed since (§8.8.2.2).
@@ -195,6 +198,7 @@ mod tests {
             (&[(IF_NONE_MATCH, "\"a\", W/\"b\" ,\"t\"")], NotModified),
             (&[(IF_NONE_MATCH, "\"a\""), (IF_NONE_MATCH, "\"t\"")], NotModified),
             (&[(IF_NONE_MATCH, "*")], NotModified),
+            (&[(IF_NONE_MATCH, "\"a,*,b\"")], Whole),
             (&[(IF_NONE_MATCH, "\"other\"")], Whole),
             (&[(IF_NONE_MATCH, "t")], Whole),
             // With a tag the date does not count.

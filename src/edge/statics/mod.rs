@@ -18,12 +18,12 @@ use std::sync::Arc;
 
 use http::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    LOCATION, X_CONTENT_TYPE_OPTIONS,
+    LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use self::body::FileBody;
+use self::body::{FileBody, Room};
 use self::conditions::Verdict;
 use self::find::{Found, Outcome};
 use self::path::Wanted;
@@ -87,19 +87,22 @@ pub async fn serve(
     };
     let Some(wanted) = Wanted::read(parts.uri.path(), &files.prefix) else { return Err(not_found()) };
     let now = u64::try_from(around.now).unwrap_or_default();
-    let outcome = {
+    let Some(room) = Room::take() else { return Err(full()) };
+    let (outcome, room) = {
         let (of, headers) = (Arc::clone(files), parts.headers.clone());
-        let finding = tokio::task::spawn_blocking(move || find::find(&of, &wanted, &headers, (get, now)));
+        // The job keeps its room when nobody waits for it any more: a disk that hangs gathers no more of them.
+        let job = move || (find::find(&of, &wanted, &headers, (get, now)), Some(room));
+        let finding = tokio::task::spawn_blocking(job);
         match tokio::time::timeout(around.limits.response_timeout, finding).await {
-            Ok(found) => found.unwrap_or(Outcome::Broken),
+            Ok(found) => found.unwrap_or((Outcome::Broken, None)),
             Err(_) => {
                 tracing::warn!(root = %files.root.display(), "the disk with a route's root does not answer");
                 return Err(timed_out());
             }
         }
     };
-    match outcome {
-        Outcome::Found(found) => {
+    match (outcome, room) {
+        (Outcome::Found(found), Some(room)) => {
             let verified = match who {
                 Who::Authenticated(somebody) => Some(somebody.into_verified()),
                 Who::Anonymous(_) => None,
@@ -108,13 +111,13 @@ pub async fn serve(
             let watched = Watched::new(around.watchlist, grounds);
             let body = |found: Found, part| {
                 let stall = around.limits.stall_timeout;
-                Outgoing::file(FileBody::new(found.file, part, found.first, stall, watched))
+                Outgoing::file(FileBody::new((found.file, room), part, found.first, stall, watched))
             };
             Ok(answer(&files.cache_control, *found, get, body))
         }
-        Outcome::Folder => with_slash(&parts),
-        Outcome::Absent => Err(not_found()),
-        Outcome::Broken => Err(Refused::internal()),
+        (Outcome::Folder, _) => with_slash(&parts),
+        (Outcome::Absent, _) => Err(not_found()),
+        (Outcome::Broken | Outcome::Found(_), _) => Err(Refused::internal()),
     }
 }
 
@@ -126,7 +129,10 @@ fn answer(
 ) -> Response<Outgoing> {
     let size = found.state.size;
     let mut headers = HeaderMap::new();
-    headers.insert(CACHE_CONTROL, cache_control.clone());
+    // A refusal that a cache kept would be everybody's answer, for as long as the route says (RFC 9111 §3).
+    let refused = matches!(found.verdict, Verdict::Failed | Verdict::Unsatisfiable);
+    let kept = if refused { HeaderValue::from_static("no-store") } else { cache_control.clone() };
+    headers.insert(CACHE_CONTROL, kept);
     found.state.tell(&mut headers);
     if kinds::is_compressible(found.kind) {
         vary(&mut headers, "accept-encoding");
@@ -183,6 +189,12 @@ fn not_allowed() -> Refused {
     Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
         .detail("files are served to GET and HEAD")
         .header(ALLOW, HeaderValue::from_static("GET, HEAD"))
+}
+
+fn full() -> Refused {
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "files-full", "Too many open files")
+        .detail("as many files are being sent as may be at once; try again in a moment")
+        .header(RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 fn timed_out() -> Refused {

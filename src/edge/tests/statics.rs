@@ -109,6 +109,7 @@ async fn a_part_is_served_as_one_and_never_of_another_state() {
     assert_eq!((several.status.as_u16(), several.body.len()), (200, 10));
     let beyond = gate.get("/f.bin", &[("range", "bytes=10-")]).await;
     assert_eq!((beyond.status.as_u16(), said(&beyond, &CONTENT_RANGE)), (416, "bytes */10"));
+    assert_eq!(said(&beyond, &CACHE_CONTROL), "no-store", "or a cache would give it to everybody");
     let head = send(&gate, "HEAD", "/f.bin", &[("range", "bytes=2-4")]).await;
     assert_eq!((head.status.as_u16(), said(&head, &CONTENT_LENGTH)), (200, "10"));
 }

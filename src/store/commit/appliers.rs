@@ -27,7 +27,8 @@ pub(in crate::store) struct Pace {
     lag: Bounds,
     /// What is applied in one transaction, bytes of the journal's payload.
     batch: usize,
-    /// From the beginning of one batch to the next, unless `enough` commits wait.
+    /// From the beginning of one batch to the next, unless `enough` commits wait, or as many bytes as make a
+    /// batch.
     rest: Duration,
     enough: usize,
 }
@@ -35,7 +36,7 @@ pub(in crate::store) struct Pace {
 impl Pace {
     /// For views that whoever reads what was just written waits for, and hurries. Most commits have nothing
     /// for a view, or a record for the log that nobody reads in the next moment: applied one by one they cost
-    /// two in a hundred of what a login costs.
+    /// a hundredth of what a login costs.
     pub const AWAITED: Self = Self {
         lag: Bounds { items: 32 * 1024, bytes: 64 * 1024 * 1024 },
         batch: 4 * 1024 * 1024,
@@ -156,7 +157,7 @@ impl Parts {
         let pace = self.feed.pace;
         let mut rested = Instant::now();
         loop {
-            self.feed.queue.rest(pace.enough, rested.min(due));
+            self.feed.queue.rest(Bounds { items: pace.enough, bytes: pace.batch }, rested.min(due));
             match self.feed.queue.take(&mut commits, pace.batch, Some(due)) {
                 Taken::Items { bytes } => {
                     self.feed.meters.waiting.fall(commits.len());

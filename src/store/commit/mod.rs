@@ -204,12 +204,13 @@ impl Shared {
     }
 
     async fn applied(&self, awaited: Awaited, seq: Seq) -> Result<(), CommitError> {
-        for (progress, awaited) in [(&self.auth, awaited.auth), (&self.user, awaited.user)] {
-            if awaited {
-                progress.reached(seq).await.map_err(|Stalled| self.closed())?;
-            }
-        }
-        Ok(())
+        let reached = async |progress: &Progress, awaited: bool| match awaited {
+            true => progress.reached(seq).await,
+            false => Ok(()),
+        };
+        // At once, so that neither view rests while the other is waited for.
+        let both = tokio::try_join!(reached(&self.auth, awaited.auth), reached(&self.user, awaited.user));
+        both.map(drop).map_err(|Stalled| self.closed())
     }
 }
 

@@ -17,6 +17,9 @@ pub(super) struct Bounds {
     pub bytes: usize,
 }
 
+/// What a take waits for: an item.
+const SOMETHING: Bounds = Bounds { items: 1, bytes: usize::MAX };
+
 /// Why an offer was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
@@ -46,8 +49,8 @@ pub(super) struct Queue<T> {
 struct State<T> {
     items: VecDeque<(T, usize)>,
     bytes: usize,
-    /// How many items whoever takes is waiting for; fewer wake nobody.
-    awaited: usize,
+    /// How much whoever takes is waiting for; less wakes nobody.
+    awaited: Bounds,
     /// Whether who rests is to go on before that.
     hurried: bool,
     /// How many wait for room.
@@ -67,15 +70,16 @@ impl<T> State<T> {
     }
 
     /// Whether who rests is to go on.
-    fn is_awaited(&self, bounds: Bounds) -> bool {
-        self.hurried || self.items.len() >= self.awaited || self.bytes > bounds.bytes / 2 || self.outside > 0
+    fn is_awaited(&self) -> bool {
+        let Bounds { items, bytes } = self.awaited;
+        self.hurried || self.items.len() >= items || self.bytes >= bytes || self.outside > 0
     }
 }
 
 impl<T> Queue<T> {
     pub fn new(bounds: Bounds) -> Self {
         let items = VecDeque::new();
-        let state = State { items, bytes: 0, awaited: 1, hurried: false, outside: 0, closed: false };
+        let state = State { items, bytes: 0, awaited: SOMETHING, hurried: false, outside: 0, closed: false };
         Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new(), bounds }
     }
 
@@ -89,7 +93,7 @@ impl<T> Queue<T> {
             return Err(Refused::Full);
         }
         state.add(item, bytes);
-        let awaited = state.is_awaited(self.bounds);
+        let awaited = state.is_awaited();
         drop(state);
         if awaited {
             self.filled.notify_one();
@@ -112,7 +116,7 @@ impl<T> Queue<T> {
             }
             state.add(item, bytes);
         }
-        let awaited = state.is_awaited(self.bounds);
+        let awaited = state.is_awaited();
         drop(state);
         if awaited {
             self.filled.notify_one();
@@ -125,17 +129,17 @@ impl<T> Queue<T> {
         self.filled.notify_one();
     }
 
-    /// Waits until there are `enough` items or half the bytes, somebody is in a hurry or waits for room, the
-    /// queue is closed, or the deadline has come.
-    pub fn rest(&self, enough: usize, deadline: Instant) {
+    /// Waits until there is `enough` of items or of bytes, somebody is in a hurry or waits for room, the queue
+    /// is closed, or the deadline has come.
+    pub fn rest(&self, enough: Bounds, deadline: Instant) {
         let mut state = self.state.lock();
         state.awaited = enough;
-        while !state.closed && !state.is_awaited(self.bounds) {
+        while !state.closed && !state.is_awaited() {
             if self.filled.wait_until(&mut state, deadline).timed_out() {
                 break;
             }
         }
-        state.awaited = 1;
+        state.awaited = SOMETHING;
     }
 
     /// Moves what waits, up to about `budget` bytes and at least one item, to the end of `into`.
@@ -198,7 +202,7 @@ mod tests {
         let (tell, rested) = mpsc::channel();
         let queue = Arc::clone(queue);
         std::thread::spawn(move || {
-            queue.rest(3, Instant::now() + patience);
+            queue.rest(Bounds { items: 3, bytes: 51 }, Instant::now() + patience);
             tell.send(()).unwrap();
         });
         rested
@@ -241,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_ends_at_half_the_bytes_when_somebody_waits_for_room_and_when_the_queue_is_closed() {
+    fn a_rest_ends_at_its_bytes_when_somebody_waits_for_room_and_when_the_queue_is_closed() {
         let queue = queue();
         let rested = resting(&queue, FAR);
         queue.push([(1, 51)]);
