@@ -219,6 +219,7 @@ impl Shared {
         let passive = &self.config.passive;
         let members = || self.members.iter().zip(&self.servers).enumerate();
         let (mut known, mut well, mut backups) = (0_usize, 0_usize, false);
+        let (mut own_known, mut own_well) = (0_usize, 0_usize);
         for (at, (member, state)) in members() {
             backups |= member.backup;
             let share = match member.backup || tried.contains(&at) {
@@ -227,11 +228,16 @@ impl Shared {
             };
             known += usize::from(!member.backup && !state.is_drained());
             well += usize::from(share > 0);
+            if self.zones.as_ref().is_some_and(|zones| zones.is_own(at)) {
+                own_known += usize::from(!member.backup && !state.is_drained());
+                own_well += usize::from(share > 0);
+            }
             weights.push(member.weight * share);
         }
-        let least = (known * passive.panic as usize / 100).max(1);
-        // All of a group that is asked for the first time, nearly always.
-        let enough = well >= least || (well > 0 && !tried.is_empty());
+        let least = |known: usize| (known * passive.panic as usize / 100).max(1);
+        // All of a group that is asked for the first time, nearly always. Another zone that is down as a whole
+        // leaves one's own, where nothing is wrong, as it was.
+        let enough = well >= least(known) || own_well >= least(own_known) || (well > 0 && !tried.is_empty());
         if enough || (backups && self.weigh_backups(tried, weights)) || !tried.is_empty() {
             return true;
         }

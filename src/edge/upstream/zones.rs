@@ -1,7 +1,8 @@
 //! Servers in the node's own zone, and how much of its requests they get: all, for as long as enough of them are in
 //! service.
 //!
-//! The rule is that of Envoy's priority levels: own servers are taken to bear 1.4 times what they usually do, so the
+//! The factor is that of Envoy's priority levels, for one's own side only (how well the others are is not weighed):
+//! own servers are taken to bear 1.4 times what they usually do, so the
 //! part that stays is 1.4 times the part of their weight that is in service, and never more than all. It is said in
 //! weights, so that every way to balance goes by it as it is.
 //!

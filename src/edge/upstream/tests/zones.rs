@@ -195,6 +195,19 @@ async fn a_zone_that_is_full_sends_on_instead_of_having_anybody_wait() {
 }
 
 #[tokio::test]
+async fn another_zone_that_is_down_as_a_whole_does_not_send_requests_to_it() {
+    for balance in BALANCES {
+        let scene = Scene::of(zoned(&[1; 10], 2), |config| {
+            at_home(config);
+            (config.balance, config.passive.panic) = (balance.clone(), 30);
+        });
+        (2..10).for_each(|at| scene.fail(at, 3));
+        let places = scene.places(40).await;
+        assert!(places.iter().all(|place| *place < 2), "{balance:?}: {places:?}");
+    }
+}
+
+#[tokio::test]
 async fn when_health_is_not_looked_at_zones_are_not_either() {
     let scene = Scene::of(zoned(&[1, 1, 1], 1), |config| {
         at_home(config);
