@@ -1,7 +1,8 @@
 //! Files that a command hands out together: all of them or none, in place of nothing unless that is said.
 //!
-//! Invariant: what cannot be finished is taken back, and what is written over is written over whole. Between two files
-//! of one set there is a moment in which a reader finds one new and one old; a crash may make it last.
+//! Invariant: what cannot be finished is taken back where nothing stood before, and what is written over is written over
+//! whole. Between two files of one set there is a moment in which a reader finds one new and one old; a crash, or a
+//! folder that stands where the second belongs, may make it last.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write as _};
