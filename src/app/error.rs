@@ -9,6 +9,7 @@ use crate::auth::password::PasswordsError;
 use crate::config::problem::Problem;
 use crate::edge::EdgeError;
 use crate::edge::certificates::TlsError;
+use crate::edge::listen;
 use crate::store::error::{CommitError, StoreError};
 
 use super::control::server::BindError;
@@ -30,7 +31,11 @@ pub enum AppError {
     #[error("no thread can be had for the audit log's outside witnesses: {0}")]
     Outside(#[source] std::io::Error),
     /// The internal listener.
-    #[error("cannot listen on {address} for metrics and health: {source}; set listen.internal")]
+    #[error(
+        "cannot listen on {address} for metrics and health: {source}; {}, or set listen.internal to another \
+         (--internal)",
+        listen::remedy(source)
+    )]
     Internal {
         /// Where.
         address: std::net::SocketAddr,

@@ -86,7 +86,10 @@ impl App {
     /// # Errors
     /// [`AppError`] with what, where and what to do; nothing is half-opened then.
     pub async fn open(config: Config) -> Result<Self, AppError> {
-        Core::open(config).await.map(|core| Self(core, Inherited::default()))
+        let core = Core::open(config).await?;
+        // A command goes by it like a daemon, whose clockwork looks.
+        upkeep::steps::room(&core).await;
+        Ok(Self(core, Inherited::default()))
     }
 
     /// As [`Self::open`], with what was found open.

@@ -1,6 +1,7 @@
 //! Listening sockets: one for each edge thread on the same port (SO_REUSEPORT), so that the kernel
 //! spreads connections and threads share no accept queue.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -17,6 +18,16 @@ pub struct Listener {
     pub socket: TcpListener,
     /// Whether every connection begins with a PROXY header.
     pub proxied: bool,
+}
+
+/// What whoever starts the node can do about an address that cannot be listened on.
+pub fn remedy(refused: &std::io::Error) -> &'static str {
+    match refused.kind() {
+        ErrorKind::AddrInUse => "stop what listens there",
+        ErrorKind::PermissionDenied => "grant CAP_NET_BIND_SERVICE, which ports below 1024 take",
+        ErrorKind::AddrNotAvailable => "give an interface of this machine that address",
+        _ => "see what the system has against it",
+    }
 }
 
 /// Binds one address `count` times. With port 0 the system chooses for the first, and the others
@@ -111,6 +122,13 @@ mod tests {
     #[test]
     fn a_port_in_use_is_refused_even_though_ports_are_shared() {
         let (address, _held) = bind("127.0.0.1:0".parse().unwrap(), 1, &[]).unwrap();
-        assert!(matches!(bind(address, 1, &[]), Err(EdgeError::Bind { .. })));
+        let refused = bind(address, 1, &[]).unwrap_err();
+        let said = refused.to_string();
+        assert!(
+            said.contains("stop what listens there, or set listen.https") && said.contains("--https"),
+            "{said}"
+        );
+        let elsewhere = bind("192.0.2.1:0".parse().unwrap(), 1, &[]).unwrap_err().to_string();
+        assert!(elsewhere.contains("give an interface of this machine that address"), "{elsewhere}");
     }
 }

@@ -93,7 +93,10 @@ use crate::observe::metrics::{Denial, EdgeCounters};
 #[expect(missing_docs, reason = "the message above each variant shows what its fields are")]
 pub enum EdgeError {
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    #[error(
+        "cannot listen on {address}: {source}; {}, or set listen.https or listen.http to another (--https, --http)",
+        listen::remedy(source)
+    )]
     Bind { address: SocketAddr, source: std::io::Error },
     /// The routes make no sense.
     #[error(transparent)]

@@ -147,6 +147,9 @@ fn status_tells_a_running_node_from_a_stopped_one() {
     let status = gate.cli(&["status", "--json"]).expect(1).json();
     assert_eq!((&status["running"], &status["listeners"]), (&json!(false), &json!([])));
     assert_eq!(status["health"]["status"], "ok");
+    let checks = status["health"]["checks"].as_array().expect("a list");
+    let disk = checks.iter().find(|check| check["name"] == "disk").expect("it is checked");
+    assert!(disk.to_string().contains("MiB free"), "nobody looked: {disk}");
 }
 
 #[test]

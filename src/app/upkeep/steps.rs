@@ -98,10 +98,14 @@ pub(in crate::app) async fn denials(core: &Core, now: Option<Instant>) {
 
 /// Looks at the disk once more before the last words: whether hardly any of them fits.
 pub(in crate::app) async fn is_full(core: &Core) -> bool {
-    let (disk, committer) = (core.disk.clone(), core.stores.committer.clone());
-    // Without a look the last one counts.
-    drop(tokio::task::spawn_blocking(move || disk.look(&committer)).await);
+    room(core).await;
     core.disk.level() == Level::Full
+}
+
+/// Looks how much room the disk has. Without an answer the last look counts.
+pub(in crate::app) async fn room(core: &Core) {
+    let (disk, committer) = (core.disk.clone(), core.stores.committer.clone());
+    drop(tokio::task::spawn_blocking(move || disk.look(&committer)).await);
 }
 
 /// Writes the largest counts of refusals, at a stop while the disk is full.

@@ -141,7 +141,6 @@ impl Rules<'_> {
         let issuer = self.config.tokens.issuer.as_str();
         let uri = issuer.parse::<http::Uri>().ok();
         let development = self.config.environment == Environment::Development;
-        let scheme = uri.as_ref().and_then(http::Uri::scheme_str);
         let good = uri.as_ref().is_some_and(|uri| {
             uri.host().is_some_and(|host| !host.is_empty())
                 && !issuer.contains(['?', '#', '@'])
@@ -152,8 +151,8 @@ impl Rules<'_> {
         if !good {
             let message = "is not a URL with host and without user, query, fragment or final slash";
             self.refuse("tokens.issuer", value, message, remedy);
-        } else if scheme != Some("https") && !(development && scheme == Some("http")) {
-            self.refuse("tokens.issuer", value, "is not an https URL", remedy);
+        } else if !issuer.starts_with("https://") && !(development && issuer.starts_with("http://")) {
+            self.refuse("tokens.issuer", value, "does not begin with https:// in small letters", remedy);
         } else if uri.is_some_and(|uri| uri.path() != "/") {
             // RFC 8414 §3.1 puts the metadata of such an issuer under `/.well-known/…/PATH`; here it
             // is at the root alone, and a client that finds it there must reject it.
