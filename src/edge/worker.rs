@@ -321,8 +321,13 @@ impl Worker {
         let may_switch = switches && self.drain.farewell() != Some(Farewell::Drain);
         let arrival = guard::Arrival { peer: &peer, framing: breach, may_switch, now };
         let under_way = UnderWay::new(&mut entry, self.counters(), started);
-        let answering = self.pipeline.answer(&local, arrival, request, &id_header, under_way.entry);
-        let answered = AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|_| {
+        let answered = {
+            // Pinned where it is: wrapped by value, it is moved whole, kilobytes of it.
+            let answering =
+                std::pin::pin!(self.pipeline.answer(&local, arrival, request, &id_header, under_way.entry));
+            AssertUnwindSafe(answering).catch_unwind().await
+        };
+        let answered = answered.unwrap_or_else(|_| {
             // The panic hook has logged the place and a backtrace.
             self.counters().panics.up();
             tracing::error!(request = %id.0, "a request panicked");

@@ -6,24 +6,22 @@
 //! goes to the audit trail, not here.
 
 use std::backtrace::Backtrace;
-use std::fmt;
 use std::io::{BufWriter, IsTerminal as _, Write};
 use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tracing::{Event, Subscriber};
+use tracing::Subscriber;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::format::{Format, Json, Writer, format};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use super::daily::{Bounds, DailyFiles};
 use super::gathered::Queue;
+use super::lines::Lines;
 use super::lost::CountsLost;
 use crate::config::log::{Log, LogTarget};
 use crate::model::time::SystemClock;
@@ -200,34 +198,6 @@ impl Change {
         self.json.store(json, Ordering::Relaxed);
         // It fails only if the subscriber is gone, and then nobody logs.
         let _ = self.filter.reload(filter);
-    }
-}
-
-/// Both formats, one of them in use. Fields of spans are kept as text for both, so that the format can
-/// change while spans are open; JSON lines leave them out.
-struct Lines {
-    json: Arc<AtomicBool>,
-    as_json: Format<Json>,
-    as_text: Format,
-}
-
-impl Lines {
-    fn new(json: Arc<AtomicBool>) -> Self {
-        let as_json = format().json().flatten_event(true).with_current_span(false).with_span_list(false);
-        Self { json, as_json, as_text: format() }
-    }
-}
-
-impl<S, N> FormatEvent<S, N> for Lines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, ctx: &FmtContext<'_, S, N>, to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        match self.json.load(Ordering::Relaxed) {
-            true => self.as_json.format_event(ctx, to, event),
-            false => self.as_text.format_event(ctx, to, event),
-        }
     }
 }
 

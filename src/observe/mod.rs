@@ -10,6 +10,7 @@ pub mod health;
 pub mod histogram;
 pub mod identity;
 pub mod internal;
+mod lines;
 pub mod logging;
 mod lost;
 pub mod metrics;
