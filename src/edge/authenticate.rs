@@ -127,7 +127,7 @@ impl Vetted {
     }
 
     /// The request.
-    pub const fn admitted(&self) -> &Admitted {
+    pub fn admitted(&self) -> &Admitted {
         self.routed.admitted()
     }
 

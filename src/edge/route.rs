@@ -197,7 +197,7 @@ impl Table {
     }
 
     /// Finds the route of an admitted request.
-    pub fn find(&self, admitted: Admitted) -> Result<Routed, Refused> {
+    pub fn find(&self, admitted: Box<Admitted>) -> Result<Routed, Refused> {
         let found = self.look_up(admitted.host(), admitted.path(), admitted.method());
         let route = match found {
             Found::Route(route) => route,
@@ -292,7 +292,7 @@ fn method_not_allowed(routes: &[Arc<Route>]) -> Refused {
 #[derive(Debug)]
 pub struct Routed {
     route: Arc<Route>,
-    admitted: Admitted,
+    admitted: Box<Admitted>,
 }
 
 impl Routed {
@@ -302,12 +302,12 @@ impl Routed {
     }
 
     /// The request.
-    pub const fn admitted(&self) -> &Admitted {
+    pub fn admitted(&self) -> &Admitted {
         &self.admitted
     }
 
     /// For the stage that sends it on.
-    pub fn into_parts(self) -> (Arc<Route>, Admitted) {
+    pub fn into_parts(self) -> (Arc<Route>, Box<Admitted>) {
         (self.route, self.admitted)
     }
 }

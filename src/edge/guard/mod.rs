@@ -159,7 +159,7 @@ pub fn admit(
     Arrival { peer, framing, may_switch, now }: Arrival<'_>,
     request: Request<Incoming>,
     id: RequestId,
-) -> Result<Admitted, Stopped> {
+) -> Result<Box<Admitted>, Stopped> {
     // Framing first: when it is contradictory nothing else in the request means anything.
     if let Some(breach) = framing {
         return Err(misframed(breach, rules.limits).into());
@@ -186,7 +186,9 @@ pub fn admit(
     }
     let plain_path = settle_path(&mut parts)?;
     let offer = may_switch.then(|| Offer::of(&parts.headers)).flatten();
-    Ok(Admitted { parts, body, host, plain_path, client, id, hop_by_hop: seen.hop_by_hop, offer })
+    let hop_by_hop = seen.hop_by_hop;
+    // Boxed: half a kilobyte that every stage takes and hands on.
+    Ok(Box::new(Admitted { parts, body, host, plain_path, client, id, hop_by_hop, offer }))
 }
 
 /// 403 for a banned address, and how much longer it is banned, if that is known.

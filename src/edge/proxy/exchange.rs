@@ -63,10 +63,10 @@ impl Proxy<'_> {
     pub(super) async fn exchange(
         self,
         asked: Asked<'_>,
-        mut outbound: Outbound,
+        outbound: &mut Outbound,
     ) -> Result<Exchanged, Refused> {
         let flight = asked.group.begin(asked.key).await.map_err(|none| self.no_server(none))?;
-        match self.attempt(asked, &flight, &mut outbound, false).await {
+        match self.attempt(asked, &flight, outbound, false).await {
             Ok(response) => Ok((response, flight)),
             // Boxed, as all that is rare: every request would have room for it otherwise.
             Err(miss) => Box::pin(self.elsewhere(asked, flight, (outbound, miss))).await,
@@ -78,7 +78,7 @@ impl Proxy<'_> {
         self,
         asked: Asked<'_>,
         mut flight: Flight,
-        (mut outbound, mut miss): (Outbound, Miss),
+        (outbound, mut miss): (&mut Outbound, Miss),
     ) -> Result<Exchanged, Refused> {
         let Asked { group, key, .. } = asked;
         let mut tried = Vec::new();
@@ -98,7 +98,7 @@ impl Proxy<'_> {
                 break;
             }
             self.counters.upstream_retries.up();
-            miss = match self.attempt(asked, &flight, &mut outbound, fresh).await {
+            miss = match self.attempt(asked, &flight, outbound, fresh).await {
                 Ok(response) => return Ok((response, flight)),
                 Err(miss) => miss,
             };

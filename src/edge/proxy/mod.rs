@@ -29,7 +29,7 @@ use self::headers::{Said, Told};
 use self::send::{Failed, Outbound, Tail};
 use self::switch::Asking;
 use super::authenticate::{Stopped, Vetted, Who};
-use super::body::{BodyError, Outgoing, RequestBody};
+use super::body::{BodyError, Outgoing, RequestBody, Upload};
 use super::decisions::Denied;
 use super::forwarding::Forwarding;
 use super::guard::Client;
@@ -69,8 +69,10 @@ pub struct Proxy<'a> {
 
 /// A request as the upstream is to get it.
 struct Prepared {
-    request: Request<RequestBody>,
-    told: Told,
+    /// Boxed, as it is handed on.
+    outbound: Box<Outbound>,
+    /// The progress of its body, if it has one.
+    upload: Option<Arc<Upload>>,
     grounds: Grounds,
     asking: Option<Asking>,
     /// What the group tells requests apart by.
@@ -94,15 +96,14 @@ impl Proxy<'_> {
         vetted: Vetted,
         request_id: &HeaderValue,
     ) -> Result<Response<Outgoing>, Stopped> {
-        let Prepared { mut request, told, grounds, asking, key } = self.prepare(group, vetted, request_id)?;
+        let prepared = self.prepare(group, vetted, request_id)?;
+        let Prepared { mut outbound, upload, grounds, asking, key } = prepared;
         let watched = Watched::new(self.watchlist, grounds);
-        let upload = (!request.body().is_end_stream()).then(|| request.body_mut().watched());
-        let request = Outbound::new(request, told);
         if let Some(asking) = asking {
-            return Box::pin(self.switch(group, (request, key), asking, watched)).await;
+            return Box::pin(self.switch(group, (&mut outbound, key), asking, watched)).await;
         }
         let asked = Asked { group, key, upload: upload.as_ref() };
-        let (response, flight) = self.exchange(asked, request).await?;
+        let (response, flight) = self.exchange(asked, &mut outbound).await?;
         // Nothing was asked for, so there is nothing to switch to.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.broken("the application answered 101 without being asked").into());
@@ -170,9 +171,10 @@ impl Proxy<'_> {
         parts.version = Version::HTTP_11;
         // hyper's own notes on an HTTP/2 connection are of no use to the next one.
         parts.extensions.clear();
-        let request = Request::from_parts(parts, body);
+        let upload = (!body.is_end_stream()).then(|| body.watched());
+        let outbound = Box::new(Outbound::new(Request::from_parts(parts, body), told));
         let grounds = Grounds::new(verified, &client, self.limits.tunnel_lifetime);
-        Ok(Prepared { request, told, grounds, asking, key })
+        Ok(Prepared { outbound, upload, grounds, asking, key })
     }
 
     /// What the route changes: last, so that nothing a client sends takes it back.

@@ -35,13 +35,13 @@ impl Proxy<'_> {
     pub(super) async fn switch(
         self,
         group: &Group,
-        (request, key): (Outbound, u64),
+        (outbound, key): (&mut Outbound, u64),
         asking: Asking,
         mut watched: Watched,
     ) -> Result<Response<Outgoing>, Stopped> {
         let Asking { offer, denied } = asking;
         let asked = Asked { group, key, upload: None };
-        let (response, flight) = self.exchange(asked, request).await?;
+        let (response, flight) = self.exchange(asked, outbound).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(self.answer(response, flight, watched));
         }
