@@ -155,7 +155,7 @@ impl Pipeline {
         &self,
         local: &LocalPlan,
         arrival: Arrival<'_>,
-        request: Request<Incoming>,
+        request: Box<Request<Incoming>>,
         id_header: &HeaderValue,
         entry: &mut Entry,
     ) -> Result<Response<Outgoing>, Refused> {
@@ -176,7 +176,7 @@ impl Pipeline {
         &self,
         local: &LocalPlan,
         arrival: Arrival<'_>,
-        request: Request<Incoming>,
+        request: Box<Request<Incoming>>,
         id_header: &HeaderValue,
         (entry, beside): (&mut Entry, &mut Beside),
     ) -> Result<Response<Outgoing>, Refused> {
@@ -186,7 +186,7 @@ impl Pipeline {
         // deletes the identity headers, so that no later stage can mistake them for its own.
         let (limits, trusted, forwarding) = (&*plan.limits, &plan.trusted, &plan.forwarding);
         let rules = guard::Rules { limits, trusted, forwarding, blacklist: &site.blacklist };
-        let admitted = match guard::admit(rules, arrival, request, entry.request) {
+        let admitted = match guard::admit(rules, arrival, *request, entry.request) {
             Ok(admitted) => admitted,
             Err(guard::Stopped::Refused(refused)) => return Err(refused),
             Err(guard::Stopped::Banned(banned)) => {

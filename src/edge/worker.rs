@@ -223,7 +223,7 @@ impl Worker {
                 service_fn(move |request: http::Request<_>| {
                     let unread = Unread::default();
                     let busy = Busy::start_http2(&activity, unread.clone());
-                    let request = request.map(|body| Incoming::Http2(Stream::new(body, unread)));
+                    let request = Box::new(request.map(|body| Incoming::Http2(Stream::new(body, unread))));
                     let arrived = Arrived { request, breach: None, switches: false };
                     Rc::clone(&worker).request(Rc::clone(&peer), busy, arrived).map(Ok::<_, Infallible>)
                 })
@@ -368,7 +368,7 @@ impl Worker {
         let (local, https_port) = (self.plan(), self.site().https_port);
         let answered = match breach {
             Some(breach) => Err(guard::misframed(breach, &local.plan.limits)),
-            None => redirect::answer(request, local.plan.terminator.certificates(), https_port),
+            None => redirect::answer(*request, local.plan.terminator.certificates(), https_port),
         };
         let mut response = self.settle(answered, &mut entry);
         // No HSTS: RFC 6797 §7.2 forbids it over plain HTTP.

@@ -30,8 +30,8 @@ use crate::edge::incoming::Incoming;
 /// A request as it arrived.
 #[derive(Debug)]
 pub struct Arrived {
-    /// The request; as much as could be read, if its framing is broken.
-    pub request: Request<Incoming>,
+    /// The request; as much as could be read, if its framing is broken. Boxed, as it is handed on.
+    pub request: Box<Request<Incoming>>,
     /// How it is broken, if it is.
     pub breach: Option<FramingRefused>,
     /// Whether the connection can switch protocols after it.
@@ -199,7 +199,7 @@ where
             }
         };
         let asked = Asked::by(&parts.method, parts.version).taking(trailers);
-        let request = Request::from_parts(parts, Incoming::Http1(body));
+        let request = Box::new(Request::from_parts(parts, Incoming::Http1(body)));
         self.serve(Arrived { request, breach: None, switches }, asked, keeps, upload)
     }
 
@@ -209,7 +209,7 @@ where
         let bytes = std::mem::take(&mut self.wire.inbox).freeze();
         let parts = partial.broken(&bytes);
         let asked = Asked::by(&parts.method, parts.version);
-        let request = Request::from_parts(parts, Incoming::Http1(Body::whole(Bytes::new())));
+        let request = Box::new(Request::from_parts(parts, Incoming::Http1(Body::whole(Bytes::new()))));
         self.serve(Arrived { request, breach: Some(breach), switches: false }, asked, false, None)
     }
 

@@ -41,7 +41,7 @@ impl ConnectError {
 pub async fn connect(pool: &Rc<Pool>, place: Place, patience: Duration) -> Result<Lease, ConnectError> {
     let opening = tokio::time::timeout(patience, open(pool.server(), pool.way()));
     let socket = opening.await.map_err(|_| ConnectError::Timeout(patience))??;
-    Ok(pool.lease(Line::new(socket, place)))
+    Ok(pool.lease(Box::new(Line::new(socket, place))))
 }
 
 /// Opens a connection, with the handshake of its TLS.

@@ -60,7 +60,7 @@ pub struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    line: Line,
+    line: Box<Line>,
     since: Instant,
 }
 
@@ -122,11 +122,11 @@ impl Pool {
     }
 
     /// A connection that nobody else uses.
-    pub fn lease(self: &Rc<Self>, line: Line) -> Lease {
+    pub fn lease(self: &Rc<Self>, line: Box<Line>) -> Lease {
         Lease { line, pool: Rc::clone(self) }
     }
 
-    fn put(&self, line: Line) {
+    fn put(&self, line: Box<Line>) {
         if self.keep.get() == 0 {
             return;
         }
@@ -150,13 +150,14 @@ impl Pool {
 /// A connection in use. Dropping it closes it; [`Lease::give_back`] keeps it for the next.
 #[derive(Debug)]
 pub struct Lease {
-    line: Line,
+    /// Boxed once, as every request takes it and hands it on.
+    line: Box<Line>,
     pool: Rc<Pool>,
 }
 
 impl Lease {
     /// The connection.
-    pub const fn line(&mut self) -> &mut Line {
+    pub fn line(&mut self) -> &mut Line {
         &mut self.line
     }
 
