@@ -5,6 +5,7 @@
 //! tokens and personal data end up. The line is put together on this thread and
 //! written by the log's.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +17,9 @@ use super::respond::CLIENT_GONE;
 use super::shape::headers::Rules;
 use crate::model::id::RequestId;
 use crate::observe::metrics::EdgeCounters;
+
+/// Bytes of a path that a line has at most.
+const PATH_BYTES: usize = 1024;
 
 /// What the log says of one request, gathered on the way.
 #[derive(Debug)]
@@ -70,6 +74,15 @@ impl Drop for UnderWay<'_> {
     }
 }
 
+/// A path as the log has it: with a mark where it is cut, so that long ones do not fill memory while the disk
+/// hangs. It is ASCII.
+fn shown(path: &str) -> Cow<'_, str> {
+    match path.get(..PATH_BYTES) {
+        Some(start) if path.len() > PATH_BYTES => Cow::Owned(format!("{start}...")),
+        _ => Cow::Borrowed(path),
+    }
+}
+
 impl Entry {
     /// The start of an entry. Copies reference counts, not text.
     pub fn of<B>(request: &Request<B>, client: IpAddr, id: RequestId) -> Self {
@@ -96,7 +109,7 @@ impl Entry {
         tracing::info!(
             target: "keepgate::access",
             method = self.method.as_str(),
-            path = self.uri.path(),
+            path = &*shown(self.uri.path()),
             status,
             micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             client = %self.client,
@@ -114,7 +127,7 @@ impl Entry {
         tracing::info!(
             target: "keepgate::access",
             tunnel = end,
-            path = self.uri.path(),
+            path = &*shown(self.uri.path()),
             bytes_from_client = sent,
             bytes_from_upstream = received,
             micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
@@ -123,5 +136,17 @@ impl Entry {
             account = self.account.map(tracing::field::display),
             route = self.route.as_deref(),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_path_is_cut_with_a_mark_and_another_is_not() {
+        let path = format!("/{}", "a".repeat(PATH_BYTES - 1));
+        assert_eq!(shown(&path), path);
+        assert_eq!(shown(&format!("{path}bc")), format!("{path}..."));
     }
 }

@@ -2,6 +2,7 @@
 //! secures, and runs each connection's requests through the pipeline of [`super`].
 
 mod entrance;
+mod plain;
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -34,7 +35,6 @@ use super::incoming::{Incoming, Stream, Unread};
 use super::listen::Listener;
 use super::pages::Intercepted;
 use super::plan::{Follow, LocalPlan};
-use super::redirect;
 use super::request_ids::RequestIds;
 use super::respond::{self, Refused};
 use super::shape::headers::Facts;
@@ -287,17 +287,6 @@ impl Worker {
         }
     }
 
-    async fn serve_http(self: Rc<Self>, accepted: Accepted) {
-        let limits = Arc::clone(&self.plan().plan.limits);
-        let (stream, address, permit) = accepted.into_parts();
-        let (peer, activity) = (Peer::new(address), Activity::of_http1());
-        let io = ClientIo::new(stream, limits.stall_timeout);
-        let (worker, busy) = (Rc::clone(&self), Rc::clone(&activity));
-        let answer = move |arrived| std::future::ready(worker.redirect(&peer, Busy::start(&busy), arrived));
-        let connection = self.http1(io, answer, &activity, &limits);
-        self.serve_http1(connection, activity, limits, permit).await;
-    }
-
     /// One request from head to head: whatever happens, there is an answer, a count and a log line.
     async fn request(
         self: Rc<Self>,
@@ -357,25 +346,6 @@ impl Worker {
         if let Some(opening) = response.body_mut().take_opening() {
             busy.switch(Tunnel { opening, entry });
         }
-        response.map(|body| body.holding(busy))
-    }
-
-    fn redirect(&self, peer: &Peer, busy: Rc<Busy>, arrived: Arrived) -> Response<Outgoing> {
-        let Arrived { request, breach, .. } = arrived;
-        let started = Instant::now();
-        let id = self.request_ids.next(self.site().clock.now());
-        let mut entry = Entry::of(&request, peer.address, id);
-        let (local, https_port) = (self.plan(), self.site().https_port);
-        let answered = match breach {
-            Some(breach) => Err(guard::misframed(breach, &local.plan.limits)),
-            None => redirect::answer(*request, local.plan.terminator.certificates(), https_port),
-        };
-        let mut response = self.settle(answered, &mut entry);
-        // No HSTS: RFC 6797 §7.2 forbids it over plain HTTP.
-        respond::seal(&mut response, None, respond::id_header(id));
-        let took = started.elapsed();
-        self.counters().answered(entry.route.as_ref(), response.status().as_u16(), took);
-        entry.write(response.status().as_u16(), took);
         response.map(|body| body.holding(busy))
     }
 

@@ -91,7 +91,7 @@ where
         if let Some(fields) =
             span.extensions().get::<FormattedFields<N>>().filter(|fields| !fields.is_empty())
         {
-            write!(to, "{{{fields}}}")?;
+            write!(OneLine(&mut to), "{{{fields}}}")?;
         }
         to.write_str(": ")?;
     }
@@ -186,7 +186,7 @@ struct OneLine<'a, W>(&'a mut W);
 
 impl<W: Write> Write for OneLine<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if !text.bytes().any(|byte| byte < b' ' || byte > b'~') {
+        if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             return self.0.write_str(text);
         }
         text.chars().try_for_each(|letter| match letter.is_control() {

@@ -27,7 +27,7 @@ use crate::config::log::{Log, LogTarget};
 use crate::model::time::SystemClock;
 
 /// What waits for the log's thread: a line, or some that a thread has gathered; a third of a second of them under
-/// load, and no more than 50 MB while the disk hangs. The queue's places are memory from the start (32 bytes
+/// load, and no more than 60 MB while the disk hangs. The queue's places are memory from the start (32 bytes
 /// each), and the library's own 128,000 of them were a sixth of an idle node.
 const QUEUED: usize = 16 * 1024;
 

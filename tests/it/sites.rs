@@ -85,6 +85,29 @@ fn curl(gate: &Gate, arguments: &[&str], path: &str) -> Vec<u8> {
     said.stdout
 }
 
+/// curl 7.88 takes an answer for failed that comes together with its stream's reset.
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_reads_the_refusal_of_a_body_that_nobody_read() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        eprintln!("there is no curl");
+        return;
+    }
+    let (site, upstream) = (site(), Upstream::start().await);
+    let gate = Gate::start_from_file(&file(site.path(), &upstream));
+    let bodies = [("small", 7), ("middling", 200_000), ("large", 20_000_000)].map(|(name, size)| {
+        let path = site.path().join(name);
+        fs::write(&path, "x".repeat(size)).expect("writable");
+        format!("@{}", path.display())
+    });
+    for version in ["--http1.1", "--http2"] {
+        for body in bodies.iter().cycle().take(15) {
+            let arguments = [version, "-o", "/dev/null", "-w", "%{http_code}", "--data-binary", body];
+            let said = tokio::task::block_in_place(|| curl(&gate, &arguments, "/large.bin"));
+            assert_eq!(said, b"405", "{version} {body}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn curl_resumes_downloads_and_decodes_what_it_asked_for() {
     if Command::new("curl").arg("--version").output().is_err() {

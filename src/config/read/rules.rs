@@ -151,7 +151,7 @@ impl Rules<'_> {
         if !good {
             let message = "is not a URL with host and without user, query, fragment or final slash";
             self.refuse("tokens.issuer", value, message, remedy);
-        } else if !issuer.starts_with("https://") && !(development && issuer.starts_with("http://")) {
+        } else if !(issuer.starts_with("https://") || (development && issuer.starts_with("http://"))) {
             self.refuse("tokens.issuer", value, "does not begin with https:// in small letters", remedy);
         } else if uri.is_some_and(|uri| uri.path() != "/") {
             // RFC 8414 §3.1 puts the metadata of such an issuer under `/.well-known/…/PATH`; here it
@@ -358,5 +358,24 @@ fn is_internal(address: SocketAddr) -> bool {
             ip.is_loopback() || ip.is_private() || ip.is_link_local() || (a == 100 && b & 0xc0 == 64)
         }
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{LEAST, report};
+
+    #[test]
+    fn an_issuer_is_an_https_origin_in_the_letters_it_is_compared_in() {
+        let with = |issuer: &str| report(&LEAST.replace("https://id.example.com", issuer), &[]);
+        for issuer in ["https://id.example.com", "https://id.example.com:8443"] {
+            assert_eq!(with(issuer), "no problem", "{issuer}");
+        }
+        let refused =
+            [("https://id.example.com/tenant", "has a path"), ("hTtps://id.example.com", "in small letters")];
+        for (issuer, why) in refused {
+            let said = with(issuer);
+            assert!(said.contains("tokens.issuer") && said.contains(why), "{said}");
+        }
     }
 }

@@ -199,24 +199,6 @@ fn who_is_stopped_by_a_full_disk_is_warned_before() {
 }
 
 #[test]
-fn an_issuer_whose_scheme_is_not_written_as_it_is_compared_is_refused() {
-    for issuer in ["hTtps://id.example.com", "HTTPS://id.example.com", "http://id.example.com"] {
-        let said = report(&LEAST.replace("https://id.example.com", issuer), &[]);
-        assert!(said.contains("tokens.issuer") && said.contains("does not begin with https://"), "{said}");
-    }
-}
-
-#[test]
-fn an_issuer_with_a_path_is_refused_because_its_metadata_would_be_elsewhere() {
-    let with = |issuer: &str| report(&LEAST.replace("https://id.example.com", issuer), &[]);
-    for issuer in ["https://id.example.com", "https://id.example.com:8443"] {
-        assert_eq!(with(issuer), "no problem", "{issuer}");
-    }
-    let said = with("https://id.example.com/tenant");
-    assert!(said.contains("tokens.issuer") && said.contains("has a path"), "{said}");
-}
-
-#[test]
 fn a_secret_is_never_shown_however_it_is_miswritten() {
     for wrong in [
         "master_key = \"hunter2\"",

@@ -20,7 +20,7 @@ use crate::edge::body::Outgoing;
 use crate::edge::connection::Farewell;
 
 /// Most bytes of an unread body that are passed over so that the connection can go on.
-pub(super) const PASSED_OVER_BYTES: u64 = 64 * 1024;
+pub const PASSED_OVER_BYTES: u64 = 64 * 1024;
 
 /// A request under way, answered by `F`.
 pub(super) struct Exchange<F> {

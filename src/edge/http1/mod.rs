@@ -18,7 +18,7 @@ pub mod connection;
 mod date;
 pub mod decode;
 pub mod encode;
-mod exchange;
+pub mod exchange;
 mod fields;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
