@@ -157,3 +157,28 @@ impl Body for Compressed {
         SizeHint::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::rc::Rc;
+
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::edge::compress::encoder::decoded;
+    use crate::edge::compress::room::Room;
+
+    #[tokio::test]
+    async fn an_encoder_leaves_its_place_when_all_has_gone_in_not_when_all_was_taken() {
+        let (room, client) = (Rc::new(Room::default()), IpAddr::from([192, 0, 2, 1]));
+        let text = "The same words, said again and again. ".repeat(1000);
+        let source = Outgoing::full(Bytes::from(text.clone()));
+        let mut body = Compressed::new(source, Coding::Gzip, Room::take(&room, client).unwrap()).unwrap();
+        let share = |room| std::iter::from_fn(|| Room::take(room, client)).collect::<Vec<_>>().len();
+        let while_it_lasts = share(&room);
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(share(&room), while_it_lasts + 1, "a client that takes no more of it keeps no encoder");
+        assert!(decoded("gzip", &first) == text.as_bytes() && body.frame().await.is_none());
+    }
+}

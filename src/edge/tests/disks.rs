@@ -1,6 +1,7 @@
 //! A disk that hangs, more files than may be open, and clients that take nothing: each is bounded, told as what it
 //! is, and no concern of anybody else's.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -20,7 +21,10 @@ use super::statics::{folder, nobody, site};
 use super::upgrades::counted;
 use super::upstreams::{read_head, scripted};
 use crate::config::route::{Route, RouteAuth, RouteTarget};
-use crate::edge::body::BodyError;
+use crate::edge::body::{BodyError, Outgoing};
+use crate::edge::codings::Coding;
+use crate::edge::compress;
+use crate::edge::compress::body::Compressed;
 use crate::edge::local::LocalApi;
 use crate::edge::statics::body::{FileBody, OPEN_FILES, Rooms};
 
@@ -113,7 +117,7 @@ async fn no_more_files_are_open_than_there_is_room_for_however_slowly_they_are_t
 }
 
 #[test]
-fn a_revocation_wakes_a_file_that_waits_for_its_disk() {
+fn a_revocation_wakes_a_file_that_waits_for_its_disk_or_its_client() {
     let file = tempfile::tempfile().unwrap();
     file.set_len(1 << 20).unwrap();
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -131,13 +135,22 @@ fn a_revocation_wakes_a_file_that_waits_for_its_disk() {
         let mut body = FileBody::new((file, room), (0, 1 << 20), Bytes::from_static(b"first"), hour, watched);
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "first");
         let waiting = tokio::task::spawn_local(async move { body.frame().await });
+        // Another one, compressed, whose client takes nothing: nobody asks it for more.
+        let (file, room) = (tempfile::tempfile().unwrap(), Rooms::default().take().unwrap());
+        let untaken = FileBody::new((file, room), (0, 9), Bytes::new(), hour, hall.open(&token(&[], "")));
+        let place = compress::room::Room::take(&Rc::default(), [192, 0, 2, 1].into()).unwrap();
+        let untaken = Compressed::new(Outgoing::file(untaken), Coding::Gzip, place).unwrap();
+        let mut untaken = Outgoing::compressed(untaken);
+        let blocked = tokio::task::spawn_local(async move { poll_fn(|cx| untaken.poll_cut(cx)).await });
         let listed = async {
-            while hall.list.waiting() == 0 {
+            while hall.list.waiting() < 2 {
                 tokio::task::yield_now().await;
             }
         };
         tokio::time::timeout(PATIENCE, listed).await.expect("who waits is on the list");
         revoke_session(&view);
+        let why = tokio::time::timeout(PATIENCE, blocked).await.expect("it is woken").unwrap();
+        assert!(matches!(why, BodyError::Cut(_)), "{why}");
         tokio::time::timeout(PATIENCE, waiting).await.expect("it is woken").unwrap()
     });
     let error = waited.unwrap().unwrap_err();
