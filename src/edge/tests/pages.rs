@@ -135,13 +135,13 @@ async fn nothing_that_is_said_of_the_replaced_body_is_said_of_the_page() {
     assert_eq!((got.status.as_u16(), &got.body[..]), (503, &b"<h1>Sorry</h1>"[..]));
     let name = |line: &str| line.split(':').next().unwrap().to_ascii_lowercase();
     for line in OF_THE_BODY {
-        assert!(!got.headers.contains_key(&name(line)), "{line}");
+        assert!(!got.headers.contains_key(name(line)), "{line}");
     }
     for line in OF_THE_ANSWER {
-        assert!(got.headers.contains_key(&name(line)), "{line}");
+        assert!(got.headers.contains_key(name(line)), "{line}");
     }
     let own = gate.get("/", &[("accept", "*/*")]).await;
-    assert!(OF_THE_BODY.iter().all(|line| own.headers.contains_key(&name(line))), "{own:?}");
+    assert!(OF_THE_BODY.iter().all(|line| own.headers.contains_key(name(line))), "{own:?}");
 }
 
 #[tokio::test]
