@@ -1,6 +1,7 @@
 //! Bodies on their way through the edge: streamed, never gathered. Each is bounded by its size
 //! (requests) and by progress (both ways): a peer may be slow, but it may not stop.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,12 +12,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
-use tokio::time::Sleep;
 
 use super::activity::Busy;
 use super::compress::body::Compressed;
 use super::incoming::{Incoming, IncomingError};
 use super::proxy::answer::UpstreamBody;
+use super::stall::Stall;
 use super::statics::body::FileBody;
 use super::trailers;
 use super::upgrade::tunnel::Opening;
@@ -56,53 +57,6 @@ pub enum BodyError {
 /// too few: one a minute would hold a stream, a buffer and an upstream connection for as long as the
 /// client likes. An application may answer as slowly as it likes: it is ours, and events are rare.
 const LEAST_UPLOAD: u64 = 1024;
-
-/// A timer that runs only while a body makes no progress. Most bodies never arm it.
-#[derive(Debug)]
-pub struct Stall {
-    limit: Duration,
-    least: u64,
-    timer: Option<Pin<Box<Sleep>>>,
-    waiting_since: Option<Instant>,
-    /// Since there were `least` bytes for the last time.
-    waited: Duration,
-    moved: u64,
-}
-
-impl Stall {
-    /// Patience of this long for any byte.
-    pub const fn new(limit: Duration) -> Self {
-        Self::demanding(limit, 1)
-    }
-
-    /// Patience of this long, spent in waiting, for at least so many bytes.
-    const fn demanding(limit: Duration, least: u64) -> Self {
-        Self { limit, least, timer: None, waiting_since: None, waited: Duration::ZERO, moved: 0 }
-    }
-
-    /// So many bytes moved.
-    pub fn progress(&mut self, bytes: u64) {
-        self.moved = self.moved.saturating_add(bytes);
-        let since = self.waiting_since.take();
-        if self.moved >= self.least {
-            (self.moved, self.waited) = (0, Duration::ZERO);
-        } else if let Some(since) = since {
-            self.waited += since.elapsed();
-        }
-    }
-
-    /// Nothing moves: ready once patience has run out.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if self.waiting_since.is_none() {
-            let now = Instant::now();
-            self.waiting_since = Some(now);
-            timer.as_mut().reset((now + limit.saturating_sub(self.waited)).into());
-        }
-        timer.as_mut().poll(cx)
-    }
-}
 
 /// How many bytes a polled frame brings.
 pub fn size<E>(polled: &Option<Result<Frame<Bytes>, E>>) -> u64 {
@@ -213,9 +167,9 @@ impl Body for RequestBody {
             Poll::Ready(frame) => frame,
             Poll::Pending if self.patient => return Poll::Pending,
             Poll::Pending => {
-                ready!(self.stall.poll(cx));
+                let why = ready!(self.stall.poll_over(None, cx));
                 self.inner = None;
-                return Poll::Ready(Some(Err(BodyError::Stalled)));
+                return Poll::Ready(Some(Err(why)));
             }
         };
         self.stall.progress(size(&frame));
@@ -267,6 +221,8 @@ pub struct Outgoing {
 enum Source {
     Empty,
     Full(Bytes),
+    /// One after the other: what is shared is not copied to be put together.
+    Pieces(VecDeque<Bytes>),
     Api(ResponseBody),
     Upstream(UpstreamBody),
     /// A file. Boxed: most responses are none.
@@ -286,6 +242,12 @@ impl Outgoing {
     /// These bytes.
     pub const fn full(bytes: Bytes) -> Self {
         Self { source: Source::Full(bytes), busy: None, _flight: None }
+    }
+
+    /// These bytes, one piece after the other.
+    pub fn pieces(mut pieces: VecDeque<Bytes>) -> Self {
+        pieces.retain(|piece| !piece.is_empty());
+        Self { source: Source::Pieces(pieces), busy: None, _flight: None }
     }
 
     /// What the local API answers.
@@ -331,6 +293,26 @@ impl Outgoing {
         }
     }
 
+    /// What it hands out has nowhere to go: ready when the rest may not go out any more. Who waits for a client that
+    /// takes nothing asks this meanwhile.
+    pub fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        let cut = match &mut self.source {
+            Source::Upstream(body) => body.poll_cut(cx),
+            Source::File(body) => body.poll_cut(cx),
+            Source::Compressed(body) => return body.poll_cut(cx),
+            Source::Empty | Source::Full(_) | Source::Pieces(_) | Source::Api(_) | Source::Opening(_) => {
+                return Poll::Pending;
+            }
+        };
+        cut.map(BodyError::Cut)
+    }
+
+    /// Whether it may pause for as long as somebody likes: what it gave must not be held back then. A file's next
+    /// piece is there in a moment, or it breaks off.
+    pub const fn may_pause(&self) -> bool {
+        !matches!(self.source, Source::File(_))
+    }
+
     /// Keeps the connection marked busy until the body has gone.
     pub fn holding(mut self, busy: Rc<Busy>) -> Self {
         self.busy = Some(busy);
@@ -353,6 +335,7 @@ impl Body for Outgoing {
                 self.source = Source::Empty;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
+            Source::Pieces(pieces) => Poll::Ready(pieces.pop_front().map(|piece| Ok(Frame::data(piece)))),
             Source::Api(body) => Pin::new(body).poll_frame(cx),
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),
             Source::File(body) => Pin::new(&mut **body).poll_frame(cx),
@@ -369,6 +352,7 @@ impl Body for Outgoing {
         match &self.source {
             Source::Empty | Source::Opening(_) => true,
             Source::Full(bytes) => bytes.is_empty(),
+            Source::Pieces(pieces) => pieces.is_empty(),
             Source::Api(body) => body.is_end_stream(),
             Source::Upstream(body) => body.is_end_stream(),
             Source::File(body) => body.is_end_stream(),
@@ -380,6 +364,9 @@ impl Body for Outgoing {
         match &self.source {
             Source::Empty | Source::Opening(_) => SizeHint::with_exact(0),
             Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Pieces(pieces) => {
+                SizeHint::with_exact(pieces.iter().map(|piece| piece.len() as u64).sum())
+            }
             Source::Api(body) => body.size_hint(),
             Source::Upstream(body) => body.size_hint(),
             Source::File(body) => body.size_hint(),

@@ -18,9 +18,9 @@ use tokio::sync::futures::Notified;
 use tokio::time::Sleep;
 
 use super::activity::Activity;
-use super::body::Stall;
 use super::drain::Drain;
 use super::plan::Plan;
+use super::stall::Stall;
 use crate::config::limits::Limits;
 
 /// The far end of a connection, as every request on it sees it.

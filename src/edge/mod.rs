@@ -43,10 +43,12 @@ pub mod proxy;
 pub mod proxy_protocol;
 pub mod rates;
 pub mod redirect;
+pub mod representation;
 pub mod request_ids;
 pub mod respond;
 pub mod route;
 pub mod shape;
+pub mod stall;
 pub mod start;
 pub mod statics;
 pub mod tls;
@@ -83,6 +85,7 @@ use self::plan::{Follow, LocalPlan, Plans};
 use self::proxy::Proxy;
 use self::respond::{Beside, Refused};
 use self::route::{RouteError, Target};
+use self::statics::body::Rooms;
 use self::watch::Watchlist;
 use crate::model::random::SharedRng;
 use crate::model::time::{SharedClock, Timestamp};
@@ -130,6 +133,8 @@ pub struct Site {
     api: LocalApi,
     decisions: Decisions,
     blacklist: Arc<Blacklist>,
+    /// Room for files on their way to clients.
+    open_files: Rooms,
     /// Who may say, before the first byte, whose connection it is.
     proxies: TrustedProxies,
     clock: SharedClock,
@@ -272,7 +277,8 @@ impl Pipeline {
                 }
             }
             Target::Files(files) => {
-                let around = statics::Around { limits, watchlist: &self.watchlist, now: now.as_secs() };
+                let (rooms, watchlist) = (&self.site.open_files, &self.watchlist);
+                let around = statics::Around { limits, rooms, watchlist, now: now.as_secs() };
                 Box::pin(statics::serve(&files, vetted, around)).await
             }
         }

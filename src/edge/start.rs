@@ -21,6 +21,7 @@ use super::local::LocalApi;
 use super::plan::{Plans, Prepared, Settings};
 use super::rates::limiter::{Limiters, Ticks};
 use super::rates::measures::Crowd;
+use super::statics::body::Rooms;
 use super::upstream::checker::Checker;
 use super::upstream::measures::Groups;
 use super::upstream::names::{self, Names};
@@ -160,6 +161,7 @@ impl Site {
             api: parts.api,
             decisions: Decisions::new(parts.audit),
             blacklist: parts.blacklist,
+            open_files: Rooms::default(),
             proxies: TrustedProxies::new(parts.listen.proxy_protocol_from),
             clock: parts.clock,
             rng: parts.rng,

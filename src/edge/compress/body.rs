@@ -1,6 +1,6 @@
-//! A body that is compressed as it goes out. Whatever its source gives is passed on before it is waited for again
-//! (flushed), so that nothing that an application has said is held back; and after so many bytes others have their
-//! turn on this thread.
+//! A body that is compressed as it goes out. Whatever an application gives is passed on before it is waited for again
+//! (flushed), so that nothing that it has said is held back; a flush costs some of the ratio, so there is none between
+//! pieces that are there, nor between those of a file. After so many bytes others have their turn on this thread.
 
 use std::io;
 use std::pin::Pin;
@@ -10,11 +10,11 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use super::drop_digests;
 use super::encoder::Encoder;
 use super::room::Place;
-use crate::edge::body::{BoxError, Outgoing};
+use crate::edge::body::{BodyError, BoxError, Outgoing};
 use crate::edge::codings::Coding;
+use crate::edge::representation::drop_digests;
 
 /// Bytes compressed in one go.
 const SLICE_BYTES: usize = 8 * 1024;
@@ -27,7 +27,8 @@ const OUT_BYTES: usize = 8 * 1024;
 #[derive(Debug)]
 pub struct Compressed {
     source: Outgoing,
-    encoder: Option<Encoder>,
+    /// With its place: what has all gone in leaves it to others, however slowly it is taken.
+    encoder: Option<(Encoder, Place)>,
     /// Of the source, not compressed yet.
     waiting: Bytes,
     /// Came out, and not handed on yet.
@@ -38,7 +39,6 @@ pub struct Compressed {
     turn: usize,
     /// What the source ends with.
     trailers: Option<HeaderMap>,
-    _place: Place,
 }
 
 /// A frame, or its failure, or the end.
@@ -50,14 +50,18 @@ impl Compressed {
         let Ok(encoder) = Encoder::new(coding) else { return Err(source) };
         Ok(Self {
             source,
-            encoder: Some(encoder),
+            encoder: Some((encoder, place)),
             waiting: Bytes::new(),
             out: Vec::new(),
             unflushed: false,
             turn: 0,
             trailers: None,
-            _place: place,
         })
+    }
+
+    /// Ready when it may not go on.
+    pub fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        self.source.poll_cut(cx)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
@@ -65,7 +69,7 @@ impl Compressed {
             if self.out.len() >= OUT_BYTES || (self.encoder.is_none() && !self.out.is_empty()) {
                 return self.hand_out();
             }
-            let Some(encoder) = &mut self.encoder else {
+            let Some((encoder, _)) = &mut self.encoder else {
                 return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
             };
             if !self.waiting.is_empty() {
@@ -96,7 +100,7 @@ impl Compressed {
                     return Poll::Ready(Some(Err(error)));
                 }
                 Poll::Ready(None) => self.end()?,
-                Poll::Pending if self.unflushed => {
+                Poll::Pending if self.unflushed && self.source.may_pause() => {
                     self.unflushed = false;
                     encoder.flush()?;
                     collect(&mut self.out, encoder.take());
@@ -119,7 +123,7 @@ impl Compressed {
     }
 
     fn end(&mut self) -> io::Result<()> {
-        if let Some(encoder) = self.encoder.take() {
+        if let Some((encoder, _)) = self.encoder.take() {
             collect(&mut self.out, encoder.finish()?);
         }
         Ok(())
@@ -151,5 +155,30 @@ impl Body for Compressed {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::rc::Rc;
+
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::edge::compress::encoder::decoded;
+    use crate::edge::compress::room::Room;
+
+    #[tokio::test]
+    async fn an_encoder_leaves_its_place_when_all_has_gone_in_not_when_all_was_taken() {
+        let (room, client) = (Rc::new(Room::default()), IpAddr::from([192, 0, 2, 1]));
+        let text = "The same words, said again and again. ".repeat(1000);
+        let source = Outgoing::full(Bytes::from(text.clone()));
+        let mut body = Compressed::new(source, Coding::Gzip, Room::take(&room, client).unwrap()).unwrap();
+        let share = |room| std::iter::from_fn(|| Room::take(room, client)).collect::<Vec<_>>().len();
+        let while_it_lasts = share(&room);
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(share(&room), while_it_lasts + 1, "a client that takes no more of it keeps no encoder");
+        assert!(decoded("gzip", &first) == text.as_bytes() && body.frame().await.is_none());
     }
 }

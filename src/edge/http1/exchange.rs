@@ -223,7 +223,10 @@ impl Sending {
                     false
                 }
             };
-            ready!(wire.poll_write(cx))?;
+            if wire.poll_write(cx)?.is_pending() {
+                // The client takes nothing: what ends its right to the rest ends the wait.
+                return self.body.poll_cut(cx).map(|cut| Err(Ended::Body(cut.into())));
+            }
             if self.body.is_done() {
                 ready!(wire.poll_flush(cx))?;
                 return Poll::Ready(self.failed.take().map_or(Ok(()), Err));

@@ -10,6 +10,7 @@ use http_body::Body;
 use super::encode::Ending;
 use super::outbox::Outbox;
 use super::scratch::Scratch;
+use crate::edge::body::{BodyError, Outgoing};
 
 /// Why a body cannot be sent to its end.
 #[derive(Debug)]
@@ -18,6 +19,13 @@ pub enum Unpumped<E> {
     Body(E),
     /// It is longer or shorter than it said.
     Length,
+}
+
+impl Pump<Outgoing> {
+    /// Ready when what was not fetched yet may not go out any more.
+    pub fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        self.body.as_mut().map_or(Poll::Pending, |body| body.poll_cut(cx))
+    }
 }
 
 /// A body, as far as it was not fetched yet.

@@ -13,12 +13,14 @@ use http_body::{Body, Frame, SizeHint};
 use super::http2::flow::Flow as Http2Flow;
 use super::pool::Lease;
 use super::send::{Broke, Rest, Stuck, Tail};
-use crate::edge::body::{BodyError, BoxError, Stall};
+use crate::edge::body::{BodyError, BoxError};
 use crate::edge::http1::decode::{Decoder, Step};
 use crate::edge::http1::refused::AnswerRefused;
 use crate::edge::http1::scratch::{READ_BYTES, Scratch};
+use crate::edge::stall::Stall;
 use crate::edge::trailers;
 use crate::edge::watch::Watched;
+use crate::observe::metrics::tunnels::Cut;
 
 /// Most bytes of an answer read at once. It is also what an HTTP/2 client must take in each `stall_timeout` (see
 /// `connection`): many times as much would ask too much of a slow line.
@@ -88,15 +90,17 @@ impl UpstreamBody {
         Self { source, watched }
     }
 
+    /// Ready when it may not go on.
+    pub fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Cut> {
+        self.watched.poll_cut(cx)
+    }
+
     fn poll_http2(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Source::Http2(flow) = &mut self.source else { return Poll::Ready(None) };
         match flow.poll_frame(cx) {
             Poll::Pending => {
-                if let Poll::Ready(cut) = self.watched.poll_cut(cx) {
-                    return self.broken(BodyError::Cut(cut));
-                }
-                ready!(flow.stall.poll(cx));
-                self.broken(BodyError::Stalled)
+                let why = ready!(flow.stall.poll_over(Some(&mut self.watched), cx));
+                self.broken(why)
             }
             Poll::Ready(Ok(Some(frame))) => {
                 let over = frame.is_trailers();
@@ -201,11 +205,8 @@ impl Body for UpstreamBody {
         };
         match flow.poll_piece(cx) {
             Poll::Pending => {
-                if let Poll::Ready(cut) = this.watched.poll_cut(cx) {
-                    return self.broken(BodyError::Cut(cut));
-                }
-                ready!(flow.stall.poll(cx));
-                self.broken(BodyError::Stalled)
+                let why = ready!(flow.stall.poll_over(Some(&mut this.watched), cx));
+                self.broken(why)
             }
             Poll::Ready(Ok(Some(piece))) => {
                 flow.stall.progress(piece.len() as u64);

@@ -33,7 +33,7 @@ pub enum Missing {
     Absent,
     /// It is a folder.
     Folder,
-    /// The root or the disk does not do.
+    /// The disk does not do.
     Broken(io::Error),
 }
 
@@ -43,9 +43,9 @@ pub struct Root(OwnedFd);
 
 impl Root {
     /// Of this folder.
-    pub fn open(path: &Path) -> Result<Self, Missing> {
+    pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        openat(CWD, path, flags, Mode::empty()).map(Self).map_err(|errno| Missing::Broken(errno.into()))
+        Ok(Self(openat(CWD, path, flags, Mode::empty())?))
     }
 
     /// Opens the file of this name; an empty one is the root itself.
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     fn told(root: &Path, name: &str) -> String {
-        match Root::open(root).and_then(|root| root.file(OsStr::new(name))) {
+        match Root::open(root).map_err(Missing::Broken).and_then(|root| root.file(OsStr::new(name))) {
             Ok(opened) => io::read_to_string(opened.file).unwrap(),
             Err(Missing::Absent) => "absent".to_owned(),
             Err(Missing::Folder) => "folder".to_owned(),

@@ -14,11 +14,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
-use crate::edge::body::{BodyError, BoxError, Stall};
+use crate::edge::body::{BodyError, BoxError};
+use crate::edge::stall::Stall;
 use crate::edge::watch::Watched;
+use crate::observe::metrics::tunnels::Cut;
 
 /// Most bytes read at once, and held.
 pub const PIECE_BYTES: usize = 64 * 1024;
@@ -27,18 +29,26 @@ pub const PIECE_BYTES: usize = 64 * 1024;
 /// for a hundred over a connection and take none of them.
 pub const OPEN_FILES: usize = 256;
 
-static ROOM: Semaphore = Semaphore::const_new(OPEN_FILES);
+/// Room for open files, one for all threads.
+#[derive(Debug)]
+pub struct Rooms(Arc<Semaphore>);
 
 /// Room for one open file.
 #[derive(Debug)]
 pub struct Room(
-    #[expect(dead_code, reason = "gives its place back when it is dropped")] SemaphorePermit<'static>,
+    #[expect(dead_code, reason = "gives its place back when it is dropped")] OwnedSemaphorePermit,
 );
 
-impl Room {
-    /// If there is some.
-    pub fn take() -> Option<Self> {
-        ROOM.try_acquire().ok().map(Self)
+impl Default for Rooms {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(OPEN_FILES)))
+    }
+}
+
+impl Rooms {
+    /// Room for one more, if there is some.
+    pub fn take(&self) -> Option<Room> {
+        Arc::clone(&self.0).try_acquire_owned().ok().map(Room)
     }
 }
 
@@ -68,6 +78,11 @@ impl FileBody {
         let whole = first.len() as u64 >= left;
         let file = (!whole).then(|| (Arc::new(file), room));
         Self { file, at, left, first, reading: None, stall: Stall::new(stall), watched }
+    }
+
+    /// Ready when it may not go on.
+    pub fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Cut> {
+        self.watched.poll_cut(cx)
     }
 
     fn broken(&mut self, why: impl Into<BoxError>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
@@ -134,9 +149,12 @@ impl Body for FileBody {
                 self.broken(error)
             }
             Poll::Pending => {
-                ready!(self.stall.poll(cx));
-                tracing::warn!("the disk with a file to be sent does not answer");
-                self.broken(BodyError::Stalled)
+                let Self { stall, watched, .. } = &mut *self;
+                let why = ready!(stall.poll_over(Some(watched), cx));
+                if matches!(why, BodyError::Stalled) {
+                    tracing::warn!("the disk with a file to be sent does not answer");
+                }
+                self.broken(why)
             }
         }
     }

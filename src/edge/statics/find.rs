@@ -44,35 +44,42 @@ pub(super) struct Found {
 
 /// Finds what answers a GET (`get`) or a HEAD, at `now` in seconds since the epoch.
 pub(super) fn find(files: &Files, wanted: &Wanted, headers: &HeaderMap, (get, now): (bool, u64)) -> Outcome {
-    match look(files, wanted, headers, (get, now)) {
+    let root = match Root::open(&files.root) {
+        Ok(root) => root,
+        Err(error) => {
+            files.trouble.root_is_gone(&files.root, &error);
+            return Outcome::Broken;
+        }
+    };
+    files.trouble.root_is_there(&files.root);
+    match look((files, &root), wanted, headers, (get, now)) {
         Ok(found) => Outcome::Found(Box::new(found)),
         Err(Missing::Folder) => Outcome::Folder,
         Err(Missing::Absent) => Outcome::Absent,
         Err(Missing::Broken(error)) => {
-            tracing::warn!(root = %files.root.display(), %error, "a file cannot be served");
+            files.trouble.file(&files.root, &error, now);
             Outcome::Broken
         }
     }
 }
 
 fn look(
-    files: &Files,
+    (files, root): (&Files, &Root),
     wanted: &Wanted,
     headers: &HeaderMap,
     (get, now): (bool, u64),
 ) -> Result<Found, Missing> {
-    let root = Root::open(&files.root)?;
-    let (name, opened) = open(&root, files, wanted)?;
+    let (name, opened) = open(root, files, wanted)?;
     let kind = kinds::of(path::extension(&name)).unwrap_or(kinds::UNKNOWN);
     let beside =
-        accepted(headers, kind).among(SIBLINGS).find_map(|coding| beside(&root, &name, &opened, coding));
+        accepted(headers, kind).among(SIBLINGS).find_map(|coding| beside(root, &name, &opened, coding));
     let (opened, coding) = match beside {
         Some((opened, coding)) => (opened, Some(coding)),
         None => (opened, None),
     };
     let Opened { file, stat } = opened;
     let state = state(&stat, now);
-    let verdict = state.judge(headers, get, now);
+    let verdict = state.judge(headers, get);
     let sent = match verdict {
         Verdict::Whole => Some((0, state.size)),
         Verdict::Part(at, length) => Some((at, length)),
@@ -126,19 +133,61 @@ fn beside(root: &Root, name: &OsStr, plain: &Opened, coding: Coding) -> Option<(
     (opened.stat.st_mtime >= plain.stat.st_mtime).then_some((opened, coding))
 }
 
-/// The tag holds what changes with a file's content: its inode (it was replaced), size and time to the nanosecond.
-/// Hashed, because an inode's number is nobody's business.
+/// The tag holds what changes with a file's content: its inode (it was replaced), size, time of modification and
+/// time of change to the nanosecond. The last is the one that nobody can set: what copies files into place and keeps
+/// their dates (`cp -p`, `rsync -t`, `tar`) can leave all the others as they were. It also moves with a file's mode,
+/// owner and links, which costs a download and mends itself. Hashed, because an inode's number is nobody's business.
 fn state(stat: &Stat, now: u64) -> State {
     let size = u64::try_from(stat.st_size).unwrap_or_default();
     let mut hash = blake3::Hasher::new();
     for part in [stat.st_dev, stat.st_ino, size] {
         hash.update(&part.to_le_bytes());
     }
-    hash.update(&stat.st_mtime.to_le_bytes());
-    hash.update(&stat.st_mtime_nsec.to_le_bytes());
+    for (seconds, nanoseconds) in [(stat.st_mtime, stat.st_mtime_nsec), (stat.st_ctime, stat.st_ctime_nsec)] {
+        hash.update(&seconds.to_le_bytes());
+        hash.update(&nanoseconds.to_le_bytes());
+    }
     let hex = hash.finalize().to_hex();
     let tag = format!("\"{}\"", hex.get(..24).unwrap_or_default());
     // RFC 9110 §8.8.2.1: nothing was modified in the future.
     let modified = u64::try_from(stat.st_mtime).ok().filter(|modified| *modified <= now);
     State { tag, modified, size }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::content::Folder;
+    use crate::config::route::RouteAuth;
+    use crate::observe::logging::testing;
+
+    #[test]
+    fn a_root_that_is_gone_is_told_of_when_it_goes_and_when_it_is_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        let folder = Folder {
+            root: root.clone(),
+            index: "index.html".to_owned(),
+            fallback: None,
+            cache_control: None,
+        };
+        let files = Files::new(&folder, "/", RouteAuth::None);
+        let asked = |path: &str| {
+            let wanted = Wanted::read(path, "/").unwrap();
+            find(&files, &wanted, &HeaderMap::new(), (true, 0))
+        };
+        let lines = testing::lines(|| {
+            for _ in 0..3 {
+                assert!(matches!(asked("/a"), Outcome::Broken));
+            }
+            std::fs::create_dir(&root).unwrap();
+            for _ in 0..3 {
+                assert!(matches!(asked("/a"), Outcome::Absent));
+            }
+            std::fs::remove_dir(&root).unwrap();
+            assert!(matches!(asked("/a"), Outcome::Broken));
+        });
+        let found: Vec<_> = lines.iter().map(|line| line.contains("WARN")).collect();
+        assert_eq!(found, [true, false, true], "{lines:?}");
+    }
 }

@@ -75,16 +75,32 @@ pub fn is_compressible(content_type: &str) -> bool {
     match family {
         "text" => name != "event-stream",
         "application" => {
-            matches!(
-                name,
-                "json" | "javascript" | "x-javascript" | "xml" | "wasm" | "yaml" | "x-ndjson" | "rtf"
-            ) || name.ends_with("+json")
+            matches!(name, "json" | "javascript" | "x-javascript" | "xml" | "wasm" | "yaml" | "rtf")
+                || is_stream(&kind)
+                || name.ends_with("+json")
                 || name.ends_with("+xml")
         }
         "image" => matches!(name, "svg+xml" | "bmp" | "vnd.microsoft.icon" | "x-icon"),
         "font" => matches!(name, "ttf" | "otf"),
         _ => false,
     }
+}
+
+/// Whether a body of this type may have no end for hours where it says no length: events, or records one a line.
+pub fn is_stream(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(
+        &*kind,
+        "text/event-stream"
+            | "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonl"
+            | "application/x-jsonlines"
+            | "application/json-lines"
+            | "application/json-seq"
+            | "application/geo+json-seq"
+            | "application/stream+json"
+    )
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod conditions;
 mod find;
 pub mod kinds;
 mod path;
+mod trouble;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -23,13 +24,15 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use self::body::{FileBody, Room};
+use self::body::{FileBody, Rooms};
 use self::conditions::Verdict;
 use self::find::{Found, Outcome};
 use self::path::Wanted;
+use self::trouble::Trouble;
 use super::authenticate::{Vetted, Who};
 use super::body::Outgoing;
 use super::codings::{Accepted, vary};
+use super::compress::Unsent;
 use super::respond::Refused;
 use super::watch::{Grounds, Watched, Watchlist};
 use crate::config::content::Folder;
@@ -45,6 +48,7 @@ pub struct Files {
     index: String,
     fallback: Option<String>,
     cache_control: HeaderValue,
+    trouble: Trouble,
 }
 
 /// What serving takes of its surroundings.
@@ -52,6 +56,8 @@ pub struct Files {
 pub struct Around<'a> {
     /// Times.
     pub limits: &'a Limits,
+    /// For open files.
+    pub rooms: &'a Rooms,
     /// What is held open.
     pub watchlist: &'a Rc<Watchlist>,
     /// Seconds since the epoch.
@@ -68,7 +74,7 @@ impl Files {
             RouteAuth::Optional | RouteAuth::Required => "private, no-cache",
         };
         let cache_control = cache_control.unwrap_or(HeaderValue::from_static(usual));
-        Self { root, prefix: prefix.to_owned(), index, fallback, cache_control }
+        Self { root, prefix: prefix.to_owned(), index, fallback, cache_control, trouble: Trouble::default() }
     }
 }
 
@@ -87,7 +93,7 @@ pub async fn serve(
     };
     let Some(wanted) = Wanted::read(parts.uri.path(), &files.prefix) else { return Err(not_found()) };
     let now = u64::try_from(around.now).unwrap_or_default();
-    let Some(room) = Room::take() else { return Err(full()) };
+    let Some(room) = around.rooms.take() else { return Err(full()) };
     let (outcome, room) = {
         let (of, headers) = (Arc::clone(files), parts.headers.clone());
         // The job keeps its room when nobody waits for it any more: a disk that hangs gathers no more of them.
@@ -96,7 +102,7 @@ pub async fn serve(
         match tokio::time::timeout(around.limits.response_timeout, finding).await {
             Ok(found) => found.unwrap_or((Outcome::Broken, None)),
             Err(_) => {
-                tracing::warn!(root = %files.root.display(), "the disk with a route's root does not answer");
+                files.trouble.disk(&files.root, now);
                 return Err(timed_out());
             }
         }
@@ -128,6 +134,7 @@ fn answer(
     body: impl FnOnce(Found, (u64, u64)) -> Outgoing,
 ) -> Response<Outgoing> {
     let size = found.state.size;
+    let unsent = Unsent { kind: found.kind, size, coded: found.coding.is_some() };
     let mut headers = HeaderMap::new();
     // A refusal that a cache kept would be everybody's answer, for as long as the route says (RFC 9111 §3).
     let refused = matches!(found.verdict, Verdict::Failed | Verdict::Unsatisfiable);
@@ -167,6 +174,10 @@ fn answer(
     }
     let mut response = Response::new(body_of);
     (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    if status == StatusCode::NOT_MODIFIED {
+        // For whoever would have compressed what is not sent.
+        response.extensions_mut().insert(unsent);
+    }
     response
 }
 

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, VARY};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, LAST_MODIFIED, VARY};
 use http_body_util::BodyExt as _;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 
 use super::harness::{Answer, Gate, request, route, token};
@@ -143,6 +143,144 @@ async fn a_file_is_compressed_with_a_weak_tag_that_is_known_again_and_its_parts_
 }
 
 #[tokio::test]
+async fn a_304_for_a_file_has_the_tag_and_vary_of_the_200_that_it_stands_for() {
+    let dir = site(&[("page.html", &text()), ("short.html", "<p>"), ("dot.png", &text())]);
+    let gate = Gate::start(
+        vec![compressing(Compress::On, folder("/", RouteAuth::None, dir.path(), None))],
+        nobody(),
+    );
+    for (path, accepts, weak) in [
+        ("/page.html", "gzip", true),
+        ("/page.html", "identity", false),
+        ("/short.html", "gzip", false),
+        ("/dot.png", "gzip", false),
+    ] {
+        for also in [None, Some(("cookie", "session=1"))] {
+            let headers: Vec<_> = std::iter::once(("accept-encoding", accepts)).chain(also).collect();
+            let whole = gate.get(path, &headers).await;
+            let tag = whole.headers[ETAG].to_str().unwrap();
+            assert_eq!(tag.starts_with("W/"), weak, "{path} {accepts}");
+            let strong = tag.trim_start_matches("W/");
+            let date = whole.headers[LAST_MODIFIED].to_str().unwrap();
+            for condition in [
+                ("if-none-match", strong),
+                ("if-none-match", &format!("W/{strong}")),
+                ("if-none-match", "*"),
+                ("if-modified-since", date),
+            ] {
+                let same = gate.get(path, &[&headers[..], &[condition]].concat()).await;
+                assert_eq!(same.status, 304, "{path} {condition:?}");
+                let told = |name| (same.headers.get(&name), whole.headers.get(&name));
+                let (tag, vary) = (told(ETAG), told(VARY));
+                assert!(tag.0 == tag.1 && vary.0 == vary.1, "{path} {accepts} {condition:?} {same:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_304_of_an_application_hands_no_strong_tag_to_who_holds_the_coded_answer() {
+    let server = scripted(|mut stream, _| async move {
+        while !read_head(&mut stream).await.is_empty() {
+            if stream.write_all(b"HTTP/1.1 304 X\r\nETag: \"v1\"\r\n\r\n").await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    let gate = Gate::start(vec![compressing(Compress::On, route("/", RouteAuth::None))], vec![server]);
+    let cookie = Some(("cookie", "session=1"));
+    for (accepts, held, also, weak) in [
+        ("gzip", Some("W/\"v1\""), None, true),
+        ("gzip", Some("W/\"v1\""), cookie, true),
+        ("gzip", Some("\"v0\", W/\"v1\""), cookie, true),
+        // By date, or with no tag of this answer's: it may be the coded one.
+        ("gzip", None, None, true),
+        ("gzip", Some("*"), None, true),
+        ("gzip", Some("\"v1\", W/\"v1\""), None, true),
+        // Only what went out as it was had this tag.
+        ("gzip", Some("\"v1\""), None, false),
+        ("gzip", None, cookie, false),
+        ("gzip", Some("\"v1\", W/\"v1\""), cookie, false),
+        ("identity", Some("W/\"v1\""), None, false),
+    ] {
+        let held = held.map(|tags| ("if-none-match", tags));
+        let headers: Vec<_> = [("accept-encoding", accepts)].into_iter().chain(held).chain(also).collect();
+        let same = gate.get("/", &headers).await;
+        assert_eq!((same.status.as_u16(), &same.headers[VARY]), (304, &"accept-encoding".parse().unwrap()));
+        assert_eq!(same.headers[ETAG], if weak { "W/\"v1\"" } else { "\"v1\"" }, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_records_keeps_no_encoder_but_records_that_are_there_are_compressed() {
+    for (head, found) in [
+        ("Content-Type: application/x-ndjson\r\n", "gzip"),
+        ("Content-Type: application/x-ndjson\r\nX-Stream: 1\r\n", ""),
+        ("Content-Type: application/stream+json\r\nX-Stream: 1\r\n", ""),
+        ("Content-Type: text/html\r\nX-Stream: 1\r\n", "gzip"),
+    ] {
+        let server = scripted(move |mut stream, _| async move {
+            read_head(&mut stream).await;
+            let (text, length) = (text(), text().len());
+            let said = match head.contains("X-Stream") {
+                true => format!("Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{text}\r\n0\r\n\r\n"),
+                false => format!("Content-Length: {length}\r\n\r\n{text}"),
+            };
+            stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}{said}").as_bytes()).await.unwrap();
+        })
+        .await;
+        let gate = Gate::start(vec![compressing(Compress::On, route("/", RouteAuth::None))], vec![server]);
+        let got = gate.get("/", &[("accept-encoding", "gzip")]).await;
+        assert_eq!(coding(&got), found, "{head}");
+        assert!(decoded(found, &got.body) == text().as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn the_pieces_of_a_file_are_one_stream_for_the_encoder() {
+    let lines: Vec<_> = (0..100_000).map(|at| format!("<p>line {at}")).collect();
+    let text = lines.concat();
+    let dir = site(&[("long.html", &text)]);
+    let gate = Gate::start(
+        vec![compressing(Compress::On, folder("/", RouteAuth::None, dir.path(), None))],
+        nobody(),
+    );
+    let got = gate.get("/long.html", &[("accept-encoding", "gzip")]).await;
+    assert!(decoded("gzip", &got.body) == text.as_bytes());
+    // What a flush leaves: an empty block, stored (RFC 1951 §3.2.4).
+    let flushed = got.body.windows(4).filter(|window| *window == [0, 0, 0xff, 0xff]).count();
+    assert_eq!(flushed, 0, "{} bytes in {} pieces", text.len(), text.len() / (64 << 10));
+}
+
+#[tokio::test]
+async fn over_http_1_0_a_compressed_answer_ends_with_its_connection() {
+    let server = app("Content-Type: text/html\r\n").await;
+    let dir = site(&[("page.html", &text())]);
+    let gate = Gate::start(
+        vec![
+            compressing(Compress::On, route("/app", RouteAuth::None)),
+            compressing(Compress::On, folder("/", RouteAuth::None, dir.path(), None)),
+        ],
+        vec![server],
+    );
+    for path in ["/app", "/page.html"] {
+        let mut stream = gate.tls(b"http/1.1").await.unwrap();
+        let ask = format!(
+            "GET {path} HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\nAccept-Encoding: gzip\r\n\r\n"
+        );
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.unwrap();
+        let end = all.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8_lossy(&all[..end]).into_owned();
+        assert!(head.starts_with("HTTP/1.0 200 ") && head.contains("content-encoding: gzip"), "{head}");
+        assert!(head.contains("connection: close") && !head.contains("-length:"), "{head}");
+        assert!(!head.contains("transfer-encoding") && decoded("gzip", &all[end + 4..]) == text().as_bytes());
+    }
+}
+
+#[tokio::test]
 async fn what_an_application_has_said_is_not_held_back_until_it_says_more() {
     let more = Arc::new(Semaphore::new(0));
     let wait = Arc::clone(&more);
@@ -150,8 +288,7 @@ async fn what_an_application_has_said_is_not_held_back_until_it_says_more() {
         let wait = Arc::clone(&wait);
         async move {
             read_head(&mut stream).await;
-            let head =
-                "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n";
             stream.write_all(format!("{head}5\r\nfirst\r\n").as_bytes()).await.unwrap();
             wait.acquire().await.unwrap().forget();
             stream.write_all(b"6\r\nsecond\r\n0\r\n\r\n").await.unwrap();

@@ -26,29 +26,50 @@ use crate::model::time::{SharedClock, SystemClock};
 use crate::observe::metrics::Metrics;
 use crate::observe::metrics::tunnels::Cut;
 
+/// A list, and what it goes by.
+pub struct Hall {
+    pub list: Rc<Watchlist>,
+    pub stir: Stir,
+    check: Arc<dyn TokenCheck>,
+    clock: SharedClock,
+    client: Client,
+}
+
+impl Hall {
+    /// By this view.
+    pub fn new(view: &Arc<RevocationView>) -> Self {
+        let check: Arc<dyn TokenCheck> = Arc::new(verifier(view));
+        let clock: SharedClock = Arc::new(SystemClock);
+        let metrics = Metrics::new(crate::model::time::Timestamp::default());
+        let list = Watchlist::new((&check, &Arc::default()), &clock, &metrics.edge_worker());
+        let address = HeaderValue::from_static("192.0.2.1");
+        let client = Client {
+            address: "192.0.2.1".parse().unwrap(),
+            real_ip: address.clone(),
+            forwarded_for: address,
+            free_at: 0,
+        };
+        Self { list, stir: Stir::new(&*check), check, clock, client }
+    }
+
+    /// What is open on the strength of this token.
+    pub fn open(&self, token: &str) -> Watched {
+        let token = token.strip_prefix("Bearer ").unwrap();
+        let verified = self.check.verify_afresh(token, self.clock.now().as_secs()).unwrap();
+        let grounds = Grounds::new(Some(verified), &self.client, Duration::from_secs(3600));
+        Watched::new(&self.list, grounds)
+    }
+}
+
 #[tokio::test]
 async fn who_waits_is_woken_by_the_revocation_itself_and_leaves_no_place_behind() {
     let view = Arc::new(RevocationView::default());
-    let check: Arc<dyn TokenCheck> = Arc::new(verifier(&view));
-    let clock: SharedClock = Arc::new(SystemClock);
-    let (stir, metrics) = (Stir::new(&*check), Metrics::new(crate::model::time::Timestamp::default()));
-    let list = Watchlist::new((&check, &Arc::default()), &clock, &metrics.edge_worker());
-    let address = HeaderValue::from_static("192.0.2.1");
-    let client = Client {
-        address: "192.0.2.1".parse().unwrap(),
-        real_ip: address.clone(),
-        forwarded_for: address,
-        free_at: 0,
-    };
-    let open = |token: &str| {
-        let token = token.strip_prefix("Bearer ").unwrap();
-        let verified = check.verify_afresh(token, clock.now().as_secs()).unwrap();
-        Watched::new(&list, Grounds::new(Some(verified), &client, Duration::from_secs(3600)))
-    };
-    let (mut cut, mut stays) = (open(&token(&[], "")), open(&token_of(1, 7)));
+    let hall = Hall::new(&view);
+    let list = Rc::clone(&hall.list);
+    let (mut cut, mut stays) = (hall.open(&token(&[], "")), hall.open(&token_of(1, 7)));
     let local = tokio::task::LocalSet::new();
     // Nothing else looks at the list here: without the wake this would wait for ever.
-    local.spawn_local(Rc::clone(&list).keep_watch(stir.subscribe()));
+    local.spawn_local(Rc::clone(&list).keep_watch(hall.stir.subscribe()));
     // A task of its own is polled only when it is woken.
     let waiting = local.spawn_local(async move {
         let why = poll_fn(|cx| cut.poll_cut(cx)).await;

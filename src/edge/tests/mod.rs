@@ -7,6 +7,7 @@ mod compression;
 mod connections;
 mod cors;
 mod cutting;
+mod disks;
 mod forwarding;
 pub mod harness;
 mod hostile;

@@ -101,6 +101,50 @@ async fn an_applications_errors_stay_its_own_unless_the_route_has_them_replaced(
 }
 
 #[tokio::test]
+async fn nothing_that_is_said_of_the_replaced_body_is_said_of_the_page() {
+    const OF_THE_BODY: &[&str] = &[
+        "Accept-Ranges: bytes",
+        "Content-Digest: sha-256=:AA==:",
+        "Content-Disposition: attachment; filename=dump.txt",
+        "Content-Language: de",
+        "Content-Location: /dump",
+        "Content-MD5: AA==",
+        "Content-Range: bytes 0-4/9",
+        "Digest: sha-256=AA==",
+        "ETag: \"e\"",
+        "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT",
+        "Repr-Digest: sha-256=:AA==:",
+        "Unencoded-Digest: sha-256=:AA==:",
+        "Content-Encoding: gzip",
+    ];
+    const OF_THE_ANSWER: &[&str] =
+        &["Retry-After: 5", "Set-Cookie: a=b", "X-App: 1", "Content-Security-Policy: default-src 'none'"];
+    let app = scripted(|mut stream, _| async move {
+        while !read_head(&mut stream).await.is_empty() {
+            let lines = [OF_THE_BODY, OF_THE_ANSWER].concat().join("\r\n");
+            let said = format!("HTTP/1.1 503 X\r\nContent-Length: 5\r\n{lines}\r\n\r\ntrace");
+            if stream.write_all(said.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    let content = Content { intercept: true, ..Content::default() };
+    let gate = gate(vec![Route { content, ..route("/", RouteAuth::None) }], vec![app]);
+    let got = gate.get("/", &[BROWSER]).await;
+    assert_eq!((got.status.as_u16(), &got.body[..]), (503, &b"<h1>Sorry</h1>"[..]));
+    let name = |line: &str| line.split(':').next().unwrap().to_ascii_lowercase();
+    for line in OF_THE_BODY {
+        assert!(!got.headers.contains_key(name(line)), "{line}");
+    }
+    for line in OF_THE_ANSWER {
+        assert!(got.headers.contains_key(name(line)), "{line}");
+    }
+    let own = gate.get("/", &[("accept", "*/*")]).await;
+    assert!(OF_THE_BODY.iter().all(|line| own.headers.contains_key(name(line))), "{own:?}");
+}
+
+#[tokio::test]
 async fn header_rules_have_the_last_word_about_pages_and_files() {
     let rules = |name: &'static str, value: &str| HeaderRules {
         set: vec![Line {

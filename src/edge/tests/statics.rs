@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 use std::time::Duration;
 
@@ -92,6 +92,31 @@ async fn a_file_is_served_with_its_type_its_tag_and_its_date() {
     fs::write(dir.path().join("a/b c.txt"), "next").unwrap();
     let next = gate.get("/a/b%20c.txt", &[("if-none-match", &tag)]).await;
     assert_eq!((next.status.as_u16(), &next.body[..]), (200, &b"next"[..]));
+}
+
+#[tokio::test]
+async fn what_was_put_in_place_with_the_date_and_size_of_what_it_replaces_has_another_tag() {
+    let dir = site(&[("app.js", "one;")]);
+    let gate = open_to_all(&dir);
+    let before = gate.get("/app.js", &[]).await;
+    let (tag, date) = (said(&before, &ETAG), said(&before, &LAST_MODIFIED));
+    // As `cp -p` and `rsync --inplace -t` do.
+    let path = dir.path().join("app.js");
+    let (modified, then) = (fs::metadata(&path).unwrap().modified().unwrap(), fs::metadata(&path).unwrap());
+    fs::write(&path, "two;").unwrap();
+    let changed = |stat: &fs::Metadata| (stat.ctime(), stat.ctime_nsec());
+    // The system's clock of files ticks a few hundred times a second.
+    while {
+        fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        changed(&fs::metadata(&path).unwrap()) == changed(&then)
+    } {}
+    let after = gate.get("/app.js", &[("if-none-match", tag)]).await;
+    assert_eq!((after.status.as_u16(), &after.body[..]), (200, &b"two;"[..]));
+    assert_eq!(said(&after, &LAST_MODIFIED), date);
+    for condition in [tag, date] {
+        let part = gate.get("/app.js", &[("range", "bytes=1-"), ("if-range", condition)]).await;
+        assert_eq!((part.status.as_u16(), part.body.len()), (200, 4), "no part of another file: {condition}");
+    }
 }
 
 #[tokio::test]

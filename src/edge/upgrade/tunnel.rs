@@ -18,8 +18,8 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 
 use crate::edge::access::Entry;
-use crate::edge::body::Stall;
 use crate::edge::proxy::pool::Place;
+use crate::edge::stall::Stall;
 use crate::edge::upstream::local::Flight;
 use crate::edge::watch::Watched;
 use crate::observe::metrics::tunnels::{TunnelCounters, TunnelEnd};

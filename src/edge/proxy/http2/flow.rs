@@ -10,8 +10,9 @@ use http_body::Frame;
 
 use super::mux::Ticket;
 use super::upload::Uplink;
-use crate::edge::body::{BoxError, Stall};
+use crate::edge::body::BoxError;
 use crate::edge::proxy::send::{Broke, Stuck};
+use crate::edge::stall::Stall;
 use crate::edge::trailers;
 
 /// An answer's body on its way. Dropped before its end it resets the stream (CANCEL): nobody waits any more.
