@@ -152,7 +152,7 @@ mod tests {
         let mut tell = follower(here, process);
         tell(&ban("192.0.2.1/32"));
         assert!(views.blacklist.contains("192.0.2.1".parse().unwrap(), Timestamp::from_millis(5_001)));
-        assert_eq!(views.clock().now(), Timestamp::from_millis(5_000), "no clock is behind what happened");
+        assert!(views.clock().now() >= Timestamp::from_millis(5_000), "no clock is behind what happened");
         // Nothing that ends access: not told at all.
         assert_eq!(encode(&Committed { changes: Vec::new(), ..ban("192.0.2.1/32") }), None);
         drop(tell);
