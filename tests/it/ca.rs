@@ -119,10 +119,10 @@ fn nothing_is_written_over_unless_it_is_meant_and_nothing_is_issued_for_nothing(
     let read = |name: &str| fs::read(folder.path().join(name)).expect("there");
     let (key, certificate) = (read("key.pem"), read("certificate.pem"));
     let said = issue(&gate, folder.path(), &["--name", "app"]).expect(4);
-    assert!(said.stderr.contains("key.pem is there already") && said.stderr.contains("--force"), "{said:?}");
+    assert!(said.stderr.contains("ca.pem is there already") && said.stderr.contains("--force"), "{said:?}");
     fs::remove_file(folder.path().join("key.pem")).expect("ours");
     let said = issue(&gate, folder.path(), &["--name", "app"]).expect(4);
-    assert!(said.stderr.contains("certificate.pem is there already"), "{said:?}");
+    assert!(said.stderr.contains("ca.pem is there already"), "{said:?}");
     assert_eq!(listed(folder.path()), ["ca.pem", "certificate.pem"]);
     // A folder stands where the key belongs: known before anything is signed, and nothing is left of the attempt.
     fs::create_dir(folder.path().join("key.pem")).expect("ours");
