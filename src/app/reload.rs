@@ -242,12 +242,7 @@ impl Reloader {
     }
 
     /// Nothing in here can fail. Returns whose bans for offences have ended, too.
-    fn put(
-        &self,
-        core: &Core,
-        prepared: Prepared,
-        running: &mut InForce,
-    ) -> (view::Reloaded, Vec<IpNet>) {
+    fn put(&self, core: &Core, prepared: Prepared, running: &mut InForce) -> (view::Reloaded, Vec<IpNet>) {
         let Prepared { changes, witness, certificates, plan, banned, log } = prepared;
         let Changes { next, mut changed, restart } = changes;
         let other = self.terminator.certificates().put(certificates);

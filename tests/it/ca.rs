@@ -104,8 +104,12 @@ fn a_certificate_is_issued_by_the_daemon_and_without_it_and_says_what_was_asked_
     // The one of the first start, and the one that the first order made.
     let made = of("ca_create");
     assert_eq!((made.len(), &made[0]["actor"]), (2, &"system".into()), "{made:?}");
-    let target = format!("{} {}", shown["name"].as_str().expect("text"), shown["fingerprint"].as_str().expect("text"));
-    assert_eq!((&made[1]["target"], &made[1]["actor"]), (&target.into(), &of("certificate_issue")[0]["actor"]));
+    let target =
+        format!("{} {}", shown["name"].as_str().expect("text"), shown["fingerprint"].as_str().expect("text"));
+    assert_eq!(
+        (&made[1]["target"], &made[1]["actor"]),
+        (&target.into(), &of("certificate_issue")[0]["actor"])
+    );
     let found = gate.cli(&["audit", "search", "--subject", "*.app.internal", "--json"]).expect(0).stdout;
     assert_eq!(found.lines().count(), 2, "{found}");
     gate.verify_audit();
@@ -128,7 +132,10 @@ fn nothing_is_written_over_unless_it_is_meant_and_nothing_is_issued_for_nothing(
     fs::create_dir(folder.path().join("key.pem")).expect("ours");
     let said = issue(&gate, folder.path(), &["--name", "app", "--force"]);
     assert!(said.code != 0 && said.stderr.contains("key.pem"), "{said:?}");
-    assert_eq!((listed(folder.path()), read("certificate.pem")), (FILES.map(Into::into).to_vec(), certificate.clone()));
+    assert_eq!(
+        (listed(folder.path()), read("certificate.pem")),
+        (FILES.map(Into::into).to_vec(), certificate.clone())
+    );
     fs::remove_dir(folder.path().join("key.pem")).expect("ours");
     let issued = || gate.audit().iter().filter(|event| event["intent"] == "certificate_issue").count();
     assert_eq!(issued(), 2, "what cannot be written is not issued");

@@ -229,7 +229,10 @@ impl Ending {
         tokio::spawn(async move {
             if timeout(patience, stage.wait_for(|stage| *stage >= Stage::Gives)).await.is_err() {
                 let pid = process.pid();
-                tracing::warn!(pid, "the process before this one does not answer: it is killed, for this one can serve");
+                tracing::warn!(
+                    pid,
+                    "the process before this one does not answer: it is killed, for this one can serve"
+                );
                 let _ = tokio::task::spawn_blocking(move || process.end()).await;
             }
         });
@@ -274,13 +277,13 @@ mod tests {
         assert!(child.try_wait().unwrap().is_none());
         ending.ready_within(moment);
         assert!(matches!(there.hear(ANSWERING).unwrap(), (Said::Ready, None)));
-        let status = loop {
-            tokio::task::yield_now().await;
-            if let Some(status) = child.try_wait().unwrap() {
-                break status;
+        let ended = async {
+            while child.try_wait().unwrap().is_none() {
+                tokio::task::yield_now().await;
             }
         };
-        assert!(!status.success());
+        timeout(ANSWERING, ended).await.expect("it is killed");
+        assert!(child.try_wait().unwrap().is_some_and(|status| !status.success()));
         drop(there);
         stage.wait_for(|stage| *stage == Stage::Over).await.unwrap();
     }

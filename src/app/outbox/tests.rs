@@ -27,7 +27,8 @@ fn texts(folder: &Path) -> [String; 2] {
 /// A folder with a set in it.
 fn filled() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    SET.iter().for_each(|sheet| fs::write(dir.path().join(sheet.name), format!("old {}", sheet.name)).unwrap());
+    SET.iter()
+        .for_each(|sheet| fs::write(dir.path().join(sheet.name), format!("old {}", sheet.name)).unwrap());
     dir
 }
 
@@ -36,7 +37,10 @@ fn a_set_is_put_into_a_folder_of_its_own_and_its_key_is_private() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("a/b");
     prepare(&folder, false).unwrap().put(&TEXTS).unwrap();
-    assert_eq!((names(&folder), texts(&folder)), (vec!["certificate".into(), "key".into()], TEXTS.map(Into::into)));
+    assert_eq!(
+        (names(&folder), texts(&folder)),
+        (vec!["certificate".into(), "key".into()], TEXTS.map(Into::into))
+    );
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&folder.join("key")), mode(&folder.join("certificate"))), (0o600, 0o644));
     assert_eq!((mode(&folder), mode(&dir.path().join("a"))), (0o700, 0o700));
@@ -65,7 +69,10 @@ fn nothing_is_written_over_unless_it_is_meant() {
     assert_eq!(names(folder), ["key"]);
     fs::write(folder.join("key.new"), "left by a crash").unwrap();
     prepare(folder, true).unwrap().put(&TEXTS).unwrap();
-    assert_eq!((names(folder), texts(folder)), (vec!["certificate".into(), "key".into()], TEXTS.map(Into::into)));
+    assert_eq!(
+        (names(folder), texts(folder)),
+        (vec!["certificate".into(), "key".into()], TEXTS.map(Into::into))
+    );
     // It came after the look.
     fs::remove_file(folder.join("certificate")).unwrap();
     fs::remove_file(folder.join("key")).unwrap();

@@ -100,7 +100,9 @@ fn pattern(node: &Node) -> kind::Read<String> {
     wrong(
         node,
         "is not a pattern",
-        format!("write at most {PATTERN_BYTES} printable ASCII characters; '*' stands for anything, \"%2A\" for a star"),
+        format!(
+            "write at most {PATTERN_BYTES} printable ASCII characters; '*' stands for anything, \"%2A\" for a star"
+        ),
     )
 }
 
@@ -223,7 +225,9 @@ mod tests {
         );
         insta::assert_snapshot!(report(&text, &[]));
         assert!(report(&format!("{LEAST}[bans]\nladder = []\n"), &[]).contains("is no ladder"));
-        let kept = format!("{LEAST}[[filters]]\nname = \"a\"\npaths = [\"*%2f*\", \"/a%20b%25%C3%A9*\", \"/%2A\"]\n");
+        let kept = format!(
+            "{LEAST}[[filters]]\nname = \"a\"\npaths = [\"*%2f*\", \"/a%20b%25%C3%A9*\", \"/%2A\"]\n"
+        );
         assert_eq!(config(&kept, &[]).filters.len(), 1);
     }
 }
