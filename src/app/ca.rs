@@ -1,16 +1,18 @@
 //! The half of an order at the local CA that stays with whoever gives it: the key, which never leaves the process that
 //! writes it, and the files.
 
-use std::path::Path;
-
 use super::control::ca::Issued;
-use super::outbox::{self, Paper};
+use super::outbox::{Outbox, Sheet};
 use super::setup::SetupError;
 use crate::edge::certificates::TlsError;
 use crate::edge::local_ca::leaf::{self, Request};
 
-/// What an order leaves in its folder: key, certificate, and whom to trust.
-pub const FILES: [&str; 3] = ["key.pem", "certificate.pem", "ca.pem"];
+/// What an order leaves in its folder: whom to trust, certificate, and key.
+pub const FILES: [Sheet; 3] = [
+    Sheet { name: "ca.pem", mode: 0o644 },
+    Sheet { name: "certificate.pem", mode: 0o644 },
+    Sheet { name: "key.pem", mode: 0o600 },
+];
 
 /// A key that waits for its certificate.
 pub struct Waiting(Request);
@@ -26,10 +28,8 @@ impl Waiting {
         &self.0.text
     }
 
-    /// Writes key and certificate, in place of others only if `over`.
-    pub fn write(&self, folder: &Path, issued: &Issued, over: bool) -> Result<(), SetupError> {
-        let texts = [(&**self.0.key, 0o600), (&*issued.certificate, 0o644), (&*issued.authority.pem, 0o644)];
-        let papers = FILES.iter().zip(texts).map(|(name, (text, mode))| Paper { name, text, mode });
-        outbox::put(folder, &papers.collect::<Vec<_>>(), over)
+    /// Puts key and certificate where room was made for [`FILES`].
+    pub fn put(&self, outbox: Outbox, issued: &Issued) -> Result<(), SetupError> {
+        outbox.put(&[&issued.authority.pem, &issued.certificate, &self.0.key])
     }
 }

@@ -25,10 +25,12 @@ use super::ready::Listeners;
 use super::reload::NAMES;
 use super::views::Views;
 use crate::audit::draft::Draft;
+use crate::config::tls::CertificateSource;
 use crate::edge::start::Running;
 use crate::edge::tls::Terminator;
-use crate::model::caller::Actor;
+use crate::model::caller::{Actor, Origin};
 use crate::model::event::{Intent, Outcome};
+use crate::model::id::RequestId;
 use crate::observe::metrics::Metrics;
 
 /// The front.
@@ -62,6 +64,11 @@ impl Front {
         let Inherited { edge: given, internal, control, before } = found;
         let metrics = Arc::new(Metrics::new(core.started_at));
         // Certificates first: nothing is worth opening without them.
+        if matches!(core.config.tls.source, CertificateSource::LocalCa { .. }) {
+            let request = RequestId::new(core.clock.now(), &*core.rng);
+            let origin = Origin { request, address: None, user_agent: String::new() };
+            core.make_ca(&Actor::System, &origin).await?;
+        }
         let terminator = doors::terminator(core)?;
         // The control socket next: its folder holds `ports.json`, and it fails if another daemon lives.
         let data_dir = &core.config.data_dir;

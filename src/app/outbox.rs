@@ -1,131 +1,241 @@
 //! Files that a command hands out together: all of them or none, in place of nothing unless that is said.
 //!
-//! Invariant: what cannot be finished is taken back where nothing stood before, and what is written over is written over
-//! whole. Between two files of one set there is a moment in which a reader finds one new and one old; a crash, or a
-//! folder that stands where the second belongs, may make it last.
+//! The folder is looked up once and held, and what goes into it is opened there before anything is asked for that
+//! cannot be taken back: who moves the folder, or puts a link under its name, moves nothing of what is written.
+//!
+//! Invariant: whatever goes wrong leaves what was there before, or all of what is new. Only an end between two of the
+//! renames (a power cut, a kill) leaves a part of each: the certificate goes before its key, and what it took the place
+//! of is beside it under the name of its draft.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{
+    AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, fallocate, fchmod,
+    flock, fsync, ftruncate, mkdirat, openat, renameat_with, statat, unlinkat,
+};
+use rustix::io::Errno;
 
 use super::setup::SetupError;
-use crate::files;
+
+/// What any of the files is taken to need at most.
+const ROOM: u64 = 64 * 1024;
 
 /// One of the files.
-#[derive(Debug)]
-pub struct Paper<'a> {
+#[derive(Clone, Copy, Debug)]
+pub struct Sheet {
     /// Its name in the folder.
-    pub name: &'a str,
-    /// What is in it.
-    pub text: &'a str,
+    pub name: &'static str,
     /// Who may read it.
     pub mode: u32,
 }
 
-/// The first of these that is there already. A link to nowhere is, too.
-pub fn obstacle(folder: &Path, names: &[&str]) -> Option<PathBuf> {
-    names.iter().map(|name| folder.join(name)).find(|path| fs::symlink_metadata(path).is_ok())
+/// Why they cannot be put there.
+#[derive(Debug, thiserror::Error)]
+pub enum OutboxError {
+    /// Nothing is written over unless it is meant.
+    #[error("{} is there already", .0.display())]
+    There(PathBuf),
+    /// Somebody else is at it.
+    #[error("another command is writing into {}", .0.display())]
+    Shared(PathBuf),
+    /// The system refuses.
+    #[error(transparent)]
+    Io(#[from] SetupError),
 }
 
-/// Writes them into a folder, which is made if need be.
-pub fn put(folder: &Path, papers: &[Paper<'_>], over: bool) -> Result<(), SetupError> {
-    let failed = |path: &Path, source| SetupError { path: path.to_owned(), source };
-    files::make_folder(folder).map_err(|error| failed(folder, error))?;
-    let paths = |paper: &Paper<'_>| (folder.join(paper.name), folder.join(format!("{}.new", paper.name)));
-    // All drafts first: what is likely to fail fails here.
-    for (at, paper) in papers.iter().enumerate() {
-        let (path, draft) = paths(paper);
-        if let Err(error) = write(&draft, paper) {
-            let made = papers.iter().take(at + 1).map(|paper| paths(paper).1);
-            made.for_each(|draft| drop(fs::remove_file(draft)));
-            return Err(failed(&path, error));
-        }
-    }
-    for (at, paper) in papers.iter().enumerate() {
-        let (path, draft) = paths(paper);
-        let placed = match over {
-            true => fs::rename(&draft, &path),
-            false => renameat_with(CWD, &draft, CWD, &path, RenameFlags::NOREPLACE).map_err(Into::into),
-        };
-        if let Err(error) = placed {
-            papers.iter().skip(at).for_each(|paper| drop(fs::remove_file(paths(paper).1)));
-            if !over {
-                papers.iter().take(at).for_each(|paper| drop(fs::remove_file(paths(paper).0)));
+/// A folder that the files can be put into, until dropped: then it is as it was.
+#[derive(Debug)]
+#[must_use = "nothing is there until it is put"]
+pub struct Outbox {
+    path: PathBuf,
+    folder: OwnedFd,
+    over: bool,
+    drafts: Vec<Draft>,
+    /// The folders that were made: where, and under which name.
+    made: Vec<(OwnedFd, OsString)>,
+}
+
+#[derive(Debug)]
+struct Draft {
+    sheet: Sheet,
+    name: String,
+    file: File,
+}
+
+impl Outbox {
+    /// Opens the folder, which is made if need be, and files in it with room for what is to come.
+    pub fn prepare(path: &Path, sheets: &[Sheet], over: bool) -> Result<Self, OutboxError> {
+        let mut made = Vec::new();
+        let folder = match open(path, &mut made) {
+            Ok(folder) => folder,
+            Err(error) => {
+                unmake(&made);
+                return Err(failed(path, error).into());
             }
-            return Err(failed(&path, error));
+        };
+        let mut outbox = Self { path: path.to_owned(), folder, over, drafts: Vec::new(), made };
+        outbox.is_free(sheets)?;
+        for sheet in sheets {
+            outbox.draft(*sheet).map_err(|error| outbox.failed(sheet, error))?;
+        }
+        if over && let [first, second, ..] = &*outbox.drafts {
+            // Twice: as they were. Not every filesystem can.
+            let turn = || exchange(&outbox.folder, &first.name, &second.name);
+            turn().and_then(|()| turn()).map_err(|error| outbox.failed(&first.sheet, error))?;
+        }
+        Ok(outbox)
+    }
+
+    /// Whether nothing is in the way, and nobody else is at it.
+    fn is_free(&self, sheets: &[Sheet]) -> Result<(), OutboxError> {
+        match flock(&self.folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Err(OutboxError::Shared(self.path.clone())),
+            locked => locked.map_err(|error| failed(&self.path, error))?,
+        }
+        for sheet in sheets {
+            match statat(&self.folder, sheet.name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(self.failed(sheet, error).into()),
+                // A link to nowhere is something, too.
+                Ok(_) if !self.over => return Err(OutboxError::There(self.path.join(sheet.name))),
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                    return Err(self.failed(sheet, Errno::ISDIR).into());
+                }
+                Ok(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn draft(&mut self, sheet: Sheet) -> Result<(), Errno> {
+        let name = format!("{}.new", sheet.name);
+        // Left by one that was killed: nobody else is here.
+        match unlinkat(&self.folder, &name, AtFlags::empty()) {
+            Err(error) if error != Errno::NOENT => return Err(error),
+            _ => {}
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&self.folder, &name, flags, Mode::RUSR | Mode::WUSR)?;
+        self.drafts.push(Draft { sheet, name, file: file.into() });
+        let Some(Draft { file, .. }) = self.drafts.last() else { return Ok(()) };
+        match fallocate(file, FallocateFlags::empty(), 0, ROOM) {
+            // It has to be found out by writing.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            reserved => reserved,
         }
     }
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failed(folder, error))
+
+    /// Puts these texts there, in the order of the sheets. The last one's name is the last to change.
+    pub fn put(mut self, texts: &[&str]) -> Result<(), SetupError> {
+        for (draft, text) in self.drafts.iter_mut().zip(texts) {
+            draft.write(text).map_err(|error| failed(&self.path.join(draft.sheet.name), error))?;
+        }
+        let mut placed = Vec::new();
+        for draft in &self.drafts {
+            match place(&self.folder, draft, self.over) {
+                Ok(stood) => placed.push((draft, stood)),
+                Err(error) => {
+                    placed.iter().rev().for_each(|(draft, stood)| take_back(&self.folder, draft, *stood));
+                    return Err(self.failed(&draft.sheet, error));
+                }
+            }
+        }
+        // What was there goes only once what is there now stays.
+        let kept = fsync(&self.folder).map_err(|error| failed(&self.path, error));
+        self.made.clear();
+        kept
+    }
+
+    fn failed(&self, sheet: &Sheet, error: impl Into<io::Error>) -> SetupError {
+        failed(&self.path.join(sheet.name), error)
+    }
 }
 
-fn write(draft: &Path, paper: &Paper<'_>) -> io::Result<()> {
-    match fs::remove_file(draft) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        for draft in &self.drafts {
+            let _ = unlinkat(&self.folder, &draft.name, AtFlags::empty());
+        }
+        unmake(&self.made);
     }
-    // `create_new` follows no link that somebody may have put there.
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(paper.mode).open(draft)?;
-    // Whatever the process keeps from others by itself: these are handed out.
-    file.set_permissions(Permissions::from_mode(paper.mode))?;
-    file.write_all(paper.text.as_bytes())?;
-    file.sync_all()
+}
+
+impl Draft {
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        self.file.write_all(text.as_bytes())?;
+        ftruncate(&self.file, text.len() as u64)?;
+        // Whatever the process keeps from others by itself: these are handed out.
+        fchmod(&self.file, Mode::from_raw_mode(self.sheet.mode))?;
+        self.file.sync_all()
+    }
+}
+
+/// Gives a draft its name; what had it has the draft's then. Whether anything had.
+fn place(folder: &OwnedFd, draft: &Draft, over: bool) -> Result<bool, Errno> {
+    let name = draft.sheet.name;
+    if over {
+        match exchange(folder, &draft.name, name) {
+            Err(Errno::NOENT) => {}
+            placed => return placed.map(|()| true),
+        }
+    }
+    renameat_with(folder, &draft.name, folder, name, RenameFlags::NOREPLACE).map(|()| false)
+}
+
+fn take_back(folder: &OwnedFd, draft: &Draft, stood: bool) {
+    let name = draft.sheet.name;
+    let taken = match stood {
+        true => exchange(folder, name, &draft.name),
+        false => renameat_with(folder, name, folder, &draft.name, RenameFlags::NOREPLACE),
+    };
+    if let Err(error) = taken {
+        tracing::error!(name, %error, "what was put there just now cannot be taken back");
+    }
+}
+
+fn exchange(folder: &OwnedFd, one: &str, other: &str) -> Result<(), Errno> {
+    renameat_with(folder, one, folder, other, RenameFlags::EXCHANGE)
+}
+
+/// Opens a folder; makes it and those above it where they are missing, each private.
+fn open(path: &Path, made: &mut Vec<(OwnedFd, OsString)>) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let at = match path.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => path,
+    };
+    match (openat(CWD, at, flags, Mode::empty()), at.parent(), at.file_name()) {
+        (Err(Errno::NOENT), Some(parent), Some(name)) => {
+            let parent = open(parent, made)?;
+            match mkdirat(&parent, name, Mode::RWXU) {
+                // Somebody else was quicker, or it is a link to nowhere.
+                Err(Errno::EXIST) => {}
+                created => {
+                    created?;
+                    fsync(&parent)?;
+                    made.push((parent.try_clone().map_err(|_| Errno::MFILE)?, name.to_owned()));
+                }
+            }
+            openat(&parent, name, flags | OFlags::NOFOLLOW, Mode::empty())
+        }
+        (opened, ..) => opened,
+    }
+}
+
+/// Removes folders that nothing came into.
+fn unmake(made: &[(OwnedFd, OsString)]) {
+    for (parent, name) in made.iter().rev() {
+        let _ = unlinkat(parent, name, AtFlags::REMOVEDIR);
+    }
+}
+
+fn failed(path: &Path, error: impl Into<io::Error>) -> SetupError {
+    SetupError { path: path.to_owned(), source: error.into() }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SET: [Paper<'_>; 2] = [
-        Paper { name: "key", text: "secret", mode: 0o600 },
-        Paper { name: "certificate", text: "public", mode: 0o644 },
-    ];
-
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap().flatten();
-        let mut names: Vec<_> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn a_set_is_put_into_a_folder_of_its_own_and_its_key_is_private() {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = dir.path().join("a/b");
-        put(&folder, &SET, false).unwrap();
-        assert_eq!(names(&folder), ["certificate", "key"]);
-        assert_eq!(fs::metadata(folder.join("key")).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(obstacle(&folder, &["x", "key"]), Some(folder.join("key")));
-        assert_eq!(obstacle(&folder, &["x"]), None);
-    }
-
-    #[test]
-    fn nothing_is_written_over_unless_it_is_meant() {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = dir.path();
-        fs::write(folder.join("certificate"), "mine").unwrap();
-        fs::write(folder.join("key.new"), "left by a crash").unwrap();
-        let error = put(folder, &SET, false).unwrap_err();
-        assert_eq!((error.path, error.source.kind()), (folder.join("certificate"), ErrorKind::AlreadyExists));
-        assert_eq!(names(folder), ["certificate"], "what was put is taken back");
-        assert_eq!(fs::read_to_string(folder.join("certificate")).unwrap(), "mine");
-        put(folder, &SET, true).unwrap();
-        assert_eq!(fs::read_to_string(folder.join("certificate")).unwrap(), "public");
-        assert_eq!(names(folder), ["certificate", "key"]);
-    }
-
-    #[test]
-    fn a_link_in_the_way_is_not_followed() {
-        let dir = tempfile::tempdir().unwrap();
-        let elsewhere = dir.path().join("elsewhere");
-        let folder = dir.path().join("out");
-        fs::create_dir(&folder).unwrap();
-        std::os::unix::fs::symlink(&elsewhere, folder.join("key")).unwrap();
-        assert_eq!(obstacle(&folder, &["key"]), Some(folder.join("key")));
-        assert!(put(&folder, &SET, false).is_err());
-        put(&folder, &SET, true).unwrap();
-        assert!(!elsewhere.exists() && fs::symlink_metadata(folder.join("key")).unwrap().is_file());
-    }
-}
+mod tests;

@@ -59,6 +59,9 @@ const WITHOUT_IT: &str = "the node runs without it";
 /// and of one that takes a restart.
 const AFTER_A_RESTART: &str = "a node that is restarted now runs without it";
 
+/// Bans that ended with a reload and are on record each by itself.
+const FREED_BY_NAME: usize = 20;
+
 /// Why a configuration was not put in place.
 #[derive(Debug)]
 pub(in crate::app) enum Refused {
@@ -166,7 +169,11 @@ impl Reloader {
             Ok(Ok(prepared)) => {
                 self.changer.look_ahead(&prepared.changes.next.upstreams, NAMES).await;
                 match core.trail.record(draft(Outcome::Granted)).await {
-                    Ok(()) => return Ok(self.put(core, prepared, &mut running)),
+                    Ok(()) => {
+                        let (reloaded, freed) = self.put(core, prepared, &mut running);
+                        tell_freed(core, &freed, (&actor, origin)).await;
+                        return Ok(reloaded);
+                    }
                     Err(error) => Refused::Unrecorded(error),
                 }
             }
@@ -234,8 +241,8 @@ impl Reloader {
         Ok(Prepared { certificates, plan, banned, log, changes, witness })
     }
 
-    /// Nothing in here can fail.
-    fn put(&self, core: &Core, prepared: Prepared, running: &mut InForce) -> view::Reloaded {
+    /// Nothing in here can fail. Returns whose bans for offences have ended, too.
+    fn put(&self, core: &Core, prepared: Prepared, running: &mut InForce) -> (view::Reloaded, Vec<IpNet>) {
         let Prepared { changes, witness, certificates, plan, banned, log } = prepared;
         let Changes { next, mut changed, restart } = changes;
         let other = self.terminator.certificates().put(certificates);
@@ -244,12 +251,6 @@ impl Reloader {
         // They could not earn a ban any more, so they keep none.
         let never: Vec<_> = next.listen.trusted_proxies.iter().chain(&next.bans.never).copied().collect();
         let freed = core.blacklist.ladder().spare(&never, core.clock.now());
-        if freed > 0 {
-            tracing::info!(
-                addresses = freed,
-                "bans for offences ended: their addresses are never banned any more"
-            );
-        }
         self.source.log.put(log);
         let in_use = witness == running.config.audit.witness_file;
         self.look_at_witness(witness, if in_use { WITHOUT_IT } else { AFTER_A_RESTART });
@@ -270,7 +271,7 @@ impl Reloader {
             unchanged_until_a_restart = later,
             "the configuration was reloaded"
         );
-        view::Reloaded { file: self.source.file.clone(), changed, restart }
+        (view::Reloaded { file: self.source.file.clone(), changed, restart }, freed)
     }
 
     fn refuse(&self, core: &Core, refused: &Refused) {
@@ -296,6 +297,29 @@ impl Reloader {
 
     fn name(&self) -> String {
         self.source.file.clone().unwrap_or_else(|| "the development configuration".to_owned())
+    }
+}
+
+/// Says whose bans for offences have ended with a reload: the first by name, in the audit log too.
+async fn tell_freed(core: &Core, freed: &[IpNet], (actor, origin): (&Actor, &Origin)) {
+    if freed.is_empty() {
+        return;
+    }
+    tracing::info!(
+        addresses = freed.len(),
+        "bans for offences ended: their addresses are never banned any more"
+    );
+    let draft = || {
+        let draft = Draft::new(Intent::BlacklistRemove, Outcome::Granted).by(actor.clone());
+        draft.at(origin).reason("spared")
+    };
+    let (named, rest) = freed.split_at_checked(FREED_BY_NAME).unwrap_or((freed, &[]));
+    let mut drafts: Vec<_> = named.iter().map(|network| draft().target(network)).collect();
+    if !rest.is_empty() {
+        drafts.push(draft().count(u32::try_from(rest.len()).unwrap_or(u32::MAX)));
+    }
+    if let Err(error) = core.trail.record_all(drafts).await {
+        tracing::error!(%error, "bans that ended with a reload could not be written to the audit log");
     }
 }
 

@@ -1,7 +1,8 @@
 //! `keepgate ca`: the CA of one's own, for application servers, gates and other nodes.
 //!
-//! The key is made here and stays here. The files are written by a thread that was begun before the node was reached:
-//! a command that opens the stores itself becomes their owner, who may have no business in the folder.
+//! The key is made here and stays here. Nothing is asked for before there is room for it: the files are opened, and
+//! written, by a thread that was begun before the node was reached: a command that opens the stores itself becomes their
+//! owner, who may have no business in the folder.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ use crate::app::ca::{FILES, Waiting};
 use crate::app::control::ca::{Issued, MOST_DAYS, Order};
 use crate::app::control::command::Command;
 use crate::app::control::reply::{Code, Failure, Reply};
-use crate::app::outbox;
+use crate::app::outbox::{Outbox, OutboxError};
 use crate::model::certificate::{Purpose, SubjectName};
 
 /// `ca …`
@@ -70,38 +71,60 @@ impl Ca {
 impl Issue {
     async fn run(self, console: &mut Console) -> anyhow::Result<ExitCode> {
         let folder = std::path::absolute(&self.out)?;
-        // Before anything is issued and on record.
-        if !self.force
-            && let Some(path) = outbox::obstacle(&folder, &FILES)
-        {
-            let message = format!("{} is there already", path.display());
-            let remedy = "name another folder, or say --force to write over it";
-            return Err(Failure::new(Code::Conflict, message).remedy(remedy).into());
-        }
         let key = Waiting::new()?;
         let purpose = if self.client { Purpose::Client } else { Purpose::Server };
         let request = key.request().to_owned();
         let order = Order { names: self.names, purpose, days: self.days, request };
         order.check()?;
         let (give, take) = mpsc::channel::<Box<Issued>>();
+        let (tell, told) = mpsc::channel();
         let (target, over) = (folder.clone(), self.force);
         let writer = std::thread::spawn(move || {
-            take.recv().ok().map(|issued| key.write(&target, &issued, over).map(|()| issued))
+            let outbox = match Outbox::prepare(&target, &FILES, over) {
+                Ok(outbox) => outbox,
+                Err(error) => {
+                    let _ = tell.send(Err(error));
+                    return None;
+                }
+            };
+            let _ = tell.send(Ok(()));
+            // What was prepared is undone if nothing comes.
+            take.recv().ok().map(|issued| key.put(outbox, &issued).map(|()| issued))
         });
-        let issued = match console.node.execute(Command::CaIssue(Box::new(order))).await? {
-            Reply::Issued(issued) => issued,
-            other => return Err(output::unexpected(&other)),
+        // Before anything is issued and on record.
+        told.recv().context("the files were not prepared")?.map_err(unprepared)?;
+        let issued = match console.node.execute(Command::CaIssue(Box::new(order))).await {
+            Ok(Reply::Issued(issued)) => Ok(issued),
+            Ok(other) => Err(output::unexpected(&other)),
+            Err(error) => Err(error),
         };
-        // If it has ended, joining it says why.
-        let _ = give.send(issued);
+        match issued {
+            // If it has ended, joining it says why.
+            Ok(issued) => drop(give.send(issued)),
+            Err(error) => {
+                drop(give);
+                // Once it has undone what it had prepared.
+                let _ = writer.join();
+                return Err(error);
+            }
+        }
         let written = writer.join().ok().flatten().context("the files were not written")?;
         output::print(&report(&folder, &*written?, console.json)?)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
+fn unprepared(error: OutboxError) -> anyhow::Error {
+    let remedy = match error {
+        OutboxError::There(_) => "name another folder, or say --force to write over it",
+        OutboxError::Shared(_) => "wait until that has ended",
+        OutboxError::Io(error) => return error.into(),
+    };
+    Failure::new(Code::Conflict, error.to_string()).remedy(remedy).into()
+}
+
 fn report(folder: &Path, issued: &Issued, json: bool) -> anyhow::Result<String> {
-    let [key, certificate, ca] = FILES.map(|name| folder.join(name));
+    let [ca, certificate, key] = FILES.map(|file| folder.join(file.name));
     let Issued { until, authority, .. } = issued;
     if json {
         let told = json!({

@@ -61,6 +61,32 @@ pub struct About {
     pub until: Timestamp,
 }
 
+/// A CA that was made and is nobody's yet: its key has no name that anything is signed by.
+#[derive(Debug)]
+#[must_use = "it signs nothing until it is finished"]
+pub struct Unfinished {
+    folder: PathBuf,
+    about: About,
+}
+
+impl Unfinished {
+    /// What there is to know of it.
+    pub const fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// From here on it issues.
+    pub fn finish(self) -> Result<(), TlsError> {
+        let alone = alone(&self.folder)?;
+        let (key, _) = paths(&self.folder);
+        // Somebody else who found it so was quicker.
+        if is_there(&key)? {
+            return Ok(());
+        }
+        fs::rename(draft_path(&self.folder), &key).and_then(|()| alone.sync_all()).map_err(failed(&key))
+    }
+}
+
 /// A leaf and its key.
 pub struct Issued {
     /// Leaf, then CA.
@@ -72,18 +98,25 @@ pub struct Issued {
 impl LocalCa {
     /// Opens the CA in `folder`, or makes one there.
     pub fn open(folder: &Path, now: Timestamp, rng: &dyn Rng) -> Result<Self, TlsError> {
-        if let Some(there) = Self::find(folder, now)? {
-            return Ok(there);
+        if let Some(unfinished) = Self::make(folder, now, rng)? {
+            unfinished.finish()?;
+        }
+        let gone = || TlsError::Unusable { path: paths(folder).0, reason: "gone again".into() };
+        Self::find(folder, now)?.ok_or_else(gone)
+    }
+
+    /// Makes a CA in `folder` if there is none, all but its last step: whoever has it made can put that on record while
+    /// it can sign nothing yet.
+    pub fn make(folder: &Path, now: Timestamp, rng: &dyn Rng) -> Result<Option<Unfinished>, TlsError> {
+        if Self::find(folder, now)?.is_some() {
+            return Ok(None);
         }
         files::make_folder(folder).map_err(failed(folder))?;
-        // A node that starts and a command that issues may both find none.
-        let alone = File::open(folder).map_err(failed(folder))?;
-        flock(&alone, FlockOperation::LockExclusive).map_err(|error| failed(folder)(error.into()))?;
-        if let Some(there) = Self::find(folder, now)? {
-            return Ok(there);
+        let _alone = alone(folder)?;
+        if Self::find(folder, now)?.is_some() {
+            return Ok(None);
         }
-        let (key_path, pem_path) = paths(folder);
-        let draft = draft_path(folder);
+        let (pem_path, draft) = (certificate_path(folder), draft_path(folder));
         // The key gets its name last: under it alone, it is never what a crash left, and never written over.
         if !(is_there(&pem_path)? && is_there(&draft)?) {
             let key = KeyPair::generate().map_err(|error| cannot_make(&error))?;
@@ -91,8 +124,8 @@ impl LocalCa {
             files::write(&draft, &key.serialize_pem(), 0o600).map_err(failed(&draft))?;
             files::write(&pem_path, &pem, 0o644).map_err(failed(&pem_path))?;
         }
-        fs::rename(&draft, &key_path).and_then(|()| alone.sync_all()).map_err(failed(&key_path))?;
-        Self::load(&read_private(&key_path)?, &read(&pem_path)?, &pem_path, now)
+        let about = Self::load(&read_private(&draft)?, &read(&pem_path)?, &pem_path, now)?.about()?;
+        Ok(Some(Unfinished { folder: folder.to_owned(), about }))
     }
 
     /// Opens the CA in `folder`, if there is one.
@@ -164,7 +197,14 @@ fn paths(folder: &Path) -> (PathBuf, PathBuf) {
     (folder.join("ca.key"), certificate_path(folder))
 }
 
-/// Where its key is until the certificate is written.
+/// A node that starts and a command that issues may both find no CA: one at a time, until this is dropped.
+fn alone(folder: &Path) -> Result<File, TlsError> {
+    let alone = File::open(folder).map_err(failed(folder))?;
+    flock(&alone, FlockOperation::LockExclusive).map_err(|error| failed(folder)(error.into()))?;
+    Ok(alone)
+}
+
+/// Where its key is until the certificate is written, and on record.
 fn draft_path(folder: &Path) -> PathBuf {
     folder.join("ca.key.first")
 }
@@ -254,105 +294,4 @@ fn inspect(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<(Timestamp
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::random::SeededRng;
-    use std::os::unix::fs::PermissionsExt;
-
-    pub(super) const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
-
-    pub(super) fn open(folder: &Path, now: Timestamp) -> Result<LocalCa, TlsError> {
-        LocalCa::open(folder, now, &SeededRng::new(1))
-    }
-
-    #[test]
-    fn what_a_crash_left_of_the_first_start_is_finished_or_made_anew() {
-        let dir = tempfile::tempdir().unwrap();
-        let (key, pem, draft) =
-            (dir.path().join("ca.key"), dir.path().join("ca.pem"), dir.path().join("ca.key.first"));
-        let first = open(dir.path(), NOW).unwrap();
-        fs::rename(&key, &draft).unwrap();
-        assert!(LocalCa::find(dir.path(), NOW).unwrap().is_none());
-        assert_eq!(open(dir.path(), NOW).unwrap().certificate, first.certificate);
-        fs::rename(&key, &draft).unwrap();
-        fs::remove_file(&pem).unwrap();
-        open(dir.path(), NOW).unwrap();
-        assert!(!draft.exists());
-        fs::remove_file(&key).unwrap();
-        assert!(open(dir.path(), NOW).is_err(), "a lost key must be noticed");
-    }
-
-    #[test]
-    fn a_key_without_its_certificate_is_kept_and_the_remedy_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let (key, pem) = (dir.path().join("ca.key"), dir.path().join("ca.pem"));
-        open(dir.path(), NOW).unwrap();
-        let before = fs::read(&key).unwrap();
-        fs::remove_file(&pem).unwrap();
-        let said = open(dir.path(), NOW).err().unwrap().to_string();
-        assert!(said.contains("ca.key: ") && said.contains("put ca.pem back"), "{said}");
-        std::os::unix::fs::symlink(dir.path().join("nowhere"), &pem).unwrap();
-        let said = open(dir.path(), NOW).err().unwrap().to_string();
-        assert!(said.contains("ca.pem: "), "{said}");
-        assert_eq!(fs::read(&key).unwrap(), before);
-    }
-
-    #[test]
-    fn the_ca_is_made_once_and_its_key_is_private() {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = dir.path().join("tls");
-        let first = open(&folder, NOW).unwrap();
-        let again = open(&folder, NOW).unwrap();
-        assert_eq!(first.certificate, again.certificate);
-        let mode = fs::metadata(folder.join("ca.key")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
-
-    #[test]
-    fn whoever_comes_at_the_same_time_finds_one_ca() {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = dir.path().join("tls");
-        let names: Vec<_> = std::thread::scope(|scope| {
-            let open = |seed| LocalCa::open(&folder, NOW, &SeededRng::new(seed)).unwrap().about().unwrap();
-            let all: Vec<_> = (0..8).map(|seed| scope.spawn(move || open(seed))).collect();
-            all.into_iter().map(|one| one.join().unwrap().fingerprint).collect()
-        });
-        assert!(names.iter().all(|name| *name == names[0]), "{names:?}");
-        assert!(LocalCa::find(dir.path(), NOW).unwrap().is_none());
-    }
-
-    #[test]
-    fn a_leaf_names_hosts_and_addresses_and_has_a_sane_life() {
-        let dir = tempfile::tempdir().unwrap();
-        let ca = open(dir.path(), NOW).unwrap();
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-        let issued = ca.issue(&names, NOW, &SeededRng::new(2)).unwrap();
-        let (_, leaf) = x509_parser::parse_x509_certificate(&issued.chain[0]).unwrap();
-        let san = leaf.subject_alternative_name().unwrap().unwrap();
-        assert_eq!(san.value.general_names.len(), 3);
-        assert_eq!(leaf.validity().not_after.timestamp(), NOW.plus(LEAF_LIFE).as_secs());
-        assert_eq!(leaf.validity().not_before.timestamp(), NOW.minus(BACKDATED).as_secs());
-        assert!(!leaf.is_ca());
-    }
-
-    #[test]
-    fn an_expired_ca_or_a_foreign_key_is_refused_with_a_remedy() {
-        let dir = tempfile::tempdir().unwrap();
-        open(dir.path(), NOW).unwrap();
-        let later = NOW.plus(CA_LIFE);
-        assert!(open(dir.path(), later).err().unwrap().to_string().contains("delete ca.pem"));
-        let other = tempfile::tempdir().unwrap();
-        open(other.path(), NOW).unwrap();
-        fs::copy(other.path().join("ca.key"), dir.path().join("ca.key")).unwrap();
-        assert!(open(dir.path(), NOW).err().unwrap().to_string().contains("not its key"));
-    }
-
-    #[test]
-    fn a_ca_key_that_others_can_read_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        open(dir.path(), NOW).unwrap();
-        let key = dir.path().join("ca.key");
-        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(open(dir.path(), NOW).err().unwrap(), TlsError::Readable { .. }));
-    }
-}
+mod tests;

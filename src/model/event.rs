@@ -70,7 +70,8 @@ pub enum Intent {
     DataRead,
     /// Begin the witness file anew.
     WitnessRenew,
-    /// Have a certificate issued by a CA. The target is its first name.
+    /// Have a certificate issued by a CA. The target is its first name; of the node's own CA, each of its names in an
+    /// event of its own, and in another its serial number and until when it is good.
     CertificateIssue,
     /// Have a certificate revoked by its CA. The target is its first name.
     CertificateRevoke,
@@ -80,6 +81,8 @@ pub enum Intent {
     UpstreamUndrain,
     /// Have another process take over. The target is its process id.
     Restart,
+    /// Make the node's own CA. The target is its name and its fingerprint.
+    CaCreate,
 }
 
 /// How it ended.

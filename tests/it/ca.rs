@@ -40,7 +40,7 @@ fn a_certificate_is_issued_by_the_daemon_and_without_it_and_says_what_was_asked_
     gate.stop();
     fs::remove_dir_all(gate.data().join("tls")).expect("there");
     assert_eq!(gate.cli_fails(&["ca", "show"], 4), "not_found");
-    let mut authorities = Vec::new();
+    let (mut authorities, mut serials) = (Vec::new(), Vec::new());
     // The first order makes the CA, and the daemon goes on with it.
     for (running, client) in [(false, false), (false, true), (true, false), (true, true)] {
         if running && !client {
@@ -51,7 +51,7 @@ fn a_certificate_is_issued_by_the_daemon_and_without_it_and_says_what_was_asked_
             ["--name", "App.Internal", "--name", "*.app.internal", "--name", "10.0.0.7", "--days", "30"];
         let (names, purpose) =
             if client { (&[names[0], names[1], "--client"][..], "Client") } else { (&names[..], "Server") };
-        issue(&gate, &out, names).expect(0);
+        let until = issue(&gate, &out, &[names, &["--json"]].concat()).expect(0).json()["until"].clone();
         assert_eq!(listed(&out), FILES);
         let mode = |name| fs::metadata(out.join(name)).expect("there").permissions().mode() & 0o777;
         assert_eq!((mode("key.pem"), mode("certificate.pem")), (0o600, 0o644));
@@ -69,6 +69,9 @@ fn a_certificate_is_issued_by_the_daemon_and_without_it_and_says_what_was_asked_
         assert_eq!(text.contains("DNS:*.app.internal, IP Address:10.0.0.7"), !client, "{text}");
         assert!(text.contains(&format!("TLS Web {purpose} Authentication\n")), "{text}");
         assert!(text.contains("Subject: \n") || text.contains("Subject:\n"), "{text}");
+        let serial = openssl(&["x509", "-in", &path("certificate.pem"), "-noout", "-serial"]);
+        let serial = serial.trim().trim_start_matches("serial=").to_owned();
+        serials.push((serial, until.as_str().expect("text").to_owned(), client));
         let key = openssl(&["pkey", "-in", &path("key.pem"), "-pubout"]);
         assert_eq!(key, openssl(&["x509", "-in", &path("certificate.pem"), "-noout", "-pubkey"]));
         authorities.push(fs::read_to_string(out.join("ca.pem")).expect("there"));
@@ -84,10 +87,31 @@ fn a_certificate_is_issued_by_the_daemon_and_without_it_and_says_what_was_asked_
         "{fingerprint} {shown}"
     );
     let events = gate.audit();
-    let issued = events.iter().filter(|event| event["intent"] == "certificate_issue");
-    let told: Vec<_> = issued.map(|event| format!("{} {}", event["target"], event["reason"])).collect();
-    let (server, client) = ("\"app.internal\" \"local_ca_server\"", "\"app.internal\" \"local_ca_client\"");
-    assert_eq!(told, [server, client, server, client]);
+    let of = |intent: &str| events.iter().filter(|event| event["intent"] == intent).collect::<Vec<_>>();
+    let told = of("certificate_issue").into_iter().map(|event| {
+        let text = |key: &str| event[key].as_str().expect("text");
+        format!("{} {}", text("target"), text("reason"))
+    });
+    let expected = serials.iter().flat_map(|(serial, until, client)| {
+        let (names, reason) = match client {
+            true => (&["app.internal"][..], "local_ca_client"),
+            false => (&["app.internal", "*.app.internal", "10.0.0.7"][..], "local_ca_server"),
+        };
+        let all = names.iter().map(ToString::to_string).chain([format!("serial {serial} until {until}")]);
+        all.map(move |target| format!("{target} {reason}")).collect::<Vec<_>>()
+    });
+    assert_eq!(told.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    // The one of the first start, and the one that the first order made.
+    let made = of("ca_create");
+    assert_eq!((made.len(), &made[0]["actor"]), (2, &"system".into()), "{made:?}");
+    let target =
+        format!("{} {}", shown["name"].as_str().expect("text"), shown["fingerprint"].as_str().expect("text"));
+    assert_eq!(
+        (&made[1]["target"], &made[1]["actor"]),
+        (&target.into(), &of("certificate_issue")[0]["actor"])
+    );
+    let found = gate.cli(&["audit", "search", "--subject", "*.app.internal", "--json"]).expect(0).stdout;
+    assert_eq!(found.lines().count(), 2, "{found}");
     gate.verify_audit();
 }
 
@@ -99,13 +123,28 @@ fn nothing_is_written_over_unless_it_is_meant_and_nothing_is_issued_for_nothing(
     let read = |name: &str| fs::read(folder.path().join(name)).expect("there");
     let (key, certificate) = (read("key.pem"), read("certificate.pem"));
     let said = issue(&gate, folder.path(), &["--name", "app"]).expect(4);
-    assert!(said.stderr.contains("key.pem is there already") && said.stderr.contains("--force"), "{said:?}");
+    assert!(said.stderr.contains("ca.pem is there already") && said.stderr.contains("--force"), "{said:?}");
     fs::remove_file(folder.path().join("key.pem")).expect("ours");
     let said = issue(&gate, folder.path(), &["--name", "app"]).expect(4);
-    assert!(said.stderr.contains("certificate.pem is there already"), "{said:?}");
+    assert!(said.stderr.contains("ca.pem is there already"), "{said:?}");
     assert_eq!(listed(folder.path()), ["ca.pem", "certificate.pem"]);
-    let issued = gate.audit().iter().filter(|event| event["intent"] == "certificate_issue").count();
-    assert_eq!(issued, 1, "what cannot be written is not issued");
+    // A folder stands where the key belongs: known before anything is signed, and nothing is left of the attempt.
+    fs::create_dir(folder.path().join("key.pem")).expect("ours");
+    let said = issue(&gate, folder.path(), &["--name", "app", "--force"]);
+    assert!(said.code != 0 && said.stderr.contains("key.pem"), "{said:?}");
+    assert_eq!(
+        (listed(folder.path()), read("certificate.pem")),
+        (FILES.map(Into::into).to_vec(), certificate.clone())
+    );
+    fs::remove_dir(folder.path().join("key.pem")).expect("ours");
+    let issued = || gate.audit().iter().filter(|event| event["intent"] == "certificate_issue").count();
+    assert_eq!(issued(), 2, "what cannot be written is not issued");
+    // Nor is a folder left where nothing came into it: no node takes orders in another's name.
+    let lost = Gate::start_cheap();
+    fs::write(lost.data().join("tls/ca.pem"), "spoilt").expect("ours");
+    let said = issue(&lost, &folder.path().join("none/at/all"), &["--name", "app"]);
+    assert!(said.code != 0 && said.stderr.contains("ca.pem"), "{said:?}");
+    assert!(!folder.path().join("none").exists());
     let said = issue(&gate, folder.path(), &["--name", "app", "--force", "--json"]).expect(0).json();
     assert_eq!(said["key"], folder.path().join("key.pem").display().to_string());
     assert_ne!((read("key.pem"), read("certificate.pem")), (key, certificate));

@@ -287,4 +287,20 @@ async fn a_reload_frees_those_who_must_not_be_banned_any_more() {
     assert_eq!(status_of(&gate, "203.0.113.9", "/").await, "200");
     assert_eq!(status_of(&gate, "203.0.113.10", "/").await, "403", "nobody else");
     gate.until_it_says("bans for offences ended");
+    let freed = |gate: &Gate| {
+        let events = gate.audit().into_iter().filter(|event| event["reason"] == "spared");
+        events.map(|event| (event["target"].clone(), event["count"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(freed(&gate), [("203.0.113.9/32".into(), 1.into())]);
+    // Many: the first by name, the others as a count.
+    for last in 11..40 {
+        status_of(&gate, &format!("203.0.113.{last}"), "/trap").await;
+    }
+    gate.rewrite(&text(&upstream, FILTERS, "offences = 1\nnever = [\"203.0.113.0/24\"]"));
+    gate.cli(&["reload"]).expect(0);
+    let all = freed(&gate);
+    assert_eq!((all.len(), &all[1].0, &all[21]), (22, &"203.0.113.10/32".into(), &("".into(), 10.into())));
+    assert_eq!(status_of(&gate, "203.0.113.39", "/trap").await, "403");
+    assert_eq!(status_of(&gate, "203.0.113.39", "/").await, "200");
+    gate.verify_audit();
 }

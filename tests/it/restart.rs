@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use http_body_util::BodyExt as _;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
 use crate::harness::client::{Client, Link, Streams, plain};
@@ -271,9 +272,21 @@ async fn the_service_manager_holds_the_socket_while_nobody_serves_and_is_told_wh
     std::io::Write::write_all(&mut early, b"GET / HTTP/1.1\r\n\r\n").expect("sent");
     assert!(early.read(&mut [0; 64]).expect("answered") > 0, "an alert");
     gate.client().get("/").send().await.expect(200);
-    gate.hang_up();
-    assert!(heard().starts_with("RELOADING=1\nMONOTONIC_USEC="));
-    assert!(heard().starts_with("READY=1\n"));
+    let now = || {
+        let now = clock_gettime(ClockId::Monotonic);
+        now.tv_sec * 1_000_000 + now.tv_nsec / 1_000
+    };
+    // What `Type=notify-reload` goes by: a reload that began after its signal, and its end, however it ended.
+    for text in ["nonsense", &file("", &upstream)] {
+        gate.rewrite(text);
+        let asked = now();
+        gate.hang_up();
+        let words = heard();
+        let began = words.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").and_then(|rest| rest.lines().next());
+        let began: i64 = began.expect("a time").parse().expect("microseconds");
+        assert!((asked..=now()).contains(&began), "{words}");
+        assert!(heard().starts_with("READY=1\n"));
+    }
     let mut line = Line::of(gate);
     line.restart();
     let main = format!("MAINPID={}\n", line.processes[1]);

@@ -8,11 +8,13 @@ use super::super::control::Outcome;
 use super::super::control::ca::{Authority, Issued, Order};
 use super::super::control::reply::{Code, Failure, Reply};
 use super::super::core::Core;
+use super::super::error::AppError;
 use super::Who;
 use crate::audit::draft::Draft;
 use crate::edge::certificates::TlsError;
 use crate::edge::local_ca::leaf::Wanted;
 use crate::edge::local_ca::{LocalCa, certificate_path};
+use crate::model::caller::{Actor, Origin};
 use crate::model::certificate::Purpose;
 use crate::model::event::{self, Intent};
 
@@ -39,6 +41,10 @@ impl Core {
     pub(super) async fn ca_issue(&self, order: Order, who: Who) -> Outcome {
         order.check()?;
         let now = self.clock.now();
+        self.make_ca(&who.actor, &who.origin).await.map_err(|error| match error {
+            AppError::Tls(error) => failed(error),
+            error => Failure::new(Code::Unavailable, error.to_string()),
+        })?;
         let ca = LocalCa::open(&self.ca_folder(), now, &*self.rng).map_err(failed)?;
         let names: Vec<String> = order.names.iter().map(ToString::to_string).collect();
         let wanted = Wanted { names: &names, purpose: order.purpose, life: DAY * order.days };
@@ -48,12 +54,28 @@ impl Core {
             Purpose::Server => "local_ca_server",
             Purpose::Client => "local_ca_client",
         };
-        let draft = Draft::new(Intent::CertificateIssue, event::Outcome::Granted).by(who.actor);
-        let draft = draft.target(names.first().map_or("", String::as_str)).reason(reason);
-        let recorded = self.trail.record(draft.at(&who.origin)).await;
-        recorded.map_err(|error| Failure::new(Code::Unavailable, error.to_string()))?;
         let until = signed.until.rfc3339();
+        // One for each name: a search finds what was issued for any of them. As many as an order may have.
+        let targets = names.into_iter().chain([format!("serial {} until {until}", signed.serial)]);
+        let draft = |target: String| {
+            let draft = Draft::new(Intent::CertificateIssue, event::Outcome::Granted).by(who.actor.clone());
+            draft.target(target).reason(reason).at(&who.origin)
+        };
+        let recorded = self.trail.record_all(targets.map(draft).collect()).await;
+        recorded.map_err(|error| Failure::new(Code::Unavailable, error.to_string()))?;
         Ok(Reply::Issued(Box::new(Issued { until, certificate: signed.pem, authority })))
+    }
+
+    /// Makes the local CA if there is none. On record before it can sign anything.
+    pub(in crate::app) async fn make_ca(&self, actor: &Actor, origin: &Origin) -> Result<(), AppError> {
+        let Some(unfinished) = LocalCa::make(&self.ca_folder(), self.clock.now(), &*self.rng)? else {
+            return Ok(());
+        };
+        let about = unfinished.about();
+        let draft = Draft::new(Intent::CaCreate, event::Outcome::Granted).by(actor.clone()).at(origin);
+        self.trail.record(draft.target(format!("{} {}", about.name, about.fingerprint))).await?;
+        tracing::info!(name = about.name, fingerprint = about.fingerprint, "the local CA was made");
+        Ok(unfinished.finish()?)
     }
 
     fn authority(&self, ca: &LocalCa) -> Result<Authority, Failure> {

@@ -4,8 +4,9 @@
 //! Told on the committer's thread, before anybody is answered, and the answer waits until it is in force there
 //! too: an acknowledged revocation lets nothing pass in either process. A process that does not say so within
 //! [`PATIENCE`] is killed, and nobody is answered until it is: it might have been stopped, and go on later with what
-//! it believed then, before it could find out. One whose feed is closed, or says what it does not understand, cuts
-//! what it has and ends.
+//! it believed then, before it could find out. While this one is not ready yet nobody can have been answered by it,
+//! and it may still come to nothing: then the other is left alive, and killed when this one is ready
+//! ([`Process::lose`]). One whose feed is closed, or says what it does not understand, cuts what it has and ends.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -38,11 +39,7 @@ fn within(patience: Duration, stream: UnixStream, before: Arc<Process>) -> Follo
         let Some(stream) = &to else { return };
         let Some(message) = encode(committed) else { return };
         if let Err(error) = tell(patience, stream, &message) {
-            if !before.has_ended() {
-                let pid = before.pid();
-                tracing::warn!(%error, pid, "the process before this one does not take in what was revoked: it is killed");
-            }
-            before.end();
+            before.lose(&error);
             to = None;
         }
     })
@@ -174,6 +171,18 @@ mod tests {
     }
 
     #[test]
+    fn who_does_not_follow_before_anybody_else_serves_is_left_alive_until_then() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let (mut child, process) = stopped();
+        let mut tell = within(Duration::from_millis(10), here, Arc::clone(&process));
+        tell(&ban("192.0.2.1/32"));
+        assert!(child.try_wait().unwrap().is_none());
+        process.replaced();
+        assert!(child.try_wait().unwrap().is_some_and(|status| !status.success()));
+        drop(there);
+    }
+
+    #[test]
     fn who_does_not_follow_serves_no_more_when_the_teller_goes_on() {
         let (patience, ban) = (Duration::from_millis(10), ban("192.0.2.1/32"));
         // It is stopped, has closed its end, or says something else.
@@ -187,6 +196,7 @@ mod tests {
                 }
             };
             let (mut child, process) = stopped();
+            process.replaced();
             let mut tell = within(patience, here, process);
             tell(&ban);
             assert!(child.try_wait().unwrap().is_some_and(|status| !status.success()), "{answer:?}");

@@ -12,6 +12,7 @@ use std::time::Duration;
 use listenfd::ListenFd;
 use rustix::io::{FdFlags, fcntl_setfd};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::channel::{Channel, Said, What};
 use super::process::Process;
@@ -22,6 +23,9 @@ use crate::edge::start::Given;
 
 /// For the process before to close its stores.
 const CLOSING: Duration = Duration::from_secs(120);
+
+/// For the process before to answer that it goes back no more.
+const ANSWERING: Duration = Duration::from_secs(10);
 
 /// The process before this one.
 #[derive(Debug)]
@@ -211,10 +215,27 @@ impl Ending {
         self.process.pid()
     }
 
-    /// Tells it that this process serves.
+    /// Tells it that this process serves. One that does not answer hangs, and both would serve nobody: it is ended.
+    /// Blocking, for moments, if it is behind.
     pub fn tell_ready(&self) {
+        self.ready_within(ANSWERING);
+    }
+
+    fn ready_within(&self, patience: Duration) {
+        self.process.replaced();
         // If it has gone there is nobody to be told.
         let _ = self.channel.say(&Said::Ready);
+        let (process, mut stage) = (Arc::clone(&self.process), self.stage.clone());
+        tokio::spawn(async move {
+            if timeout(patience, stage.wait_for(|stage| *stage >= Stage::Gives)).await.is_err() {
+                let pid = process.pid();
+                tracing::warn!(
+                    pid,
+                    "the process before this one does not answer: it is killed, for this one can serve"
+                );
+                let _ = tokio::task::spawn_blocking(move || process.end()).await;
+            }
+        });
     }
 
     /// Has it cut what it has.
@@ -236,5 +257,34 @@ impl Ending {
     /// Whether it has ended.
     pub fn is_over(&self) -> bool {
         *self.stage.borrow() == Stage::Over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::process::tests::stopped;
+    use super::*;
+
+    #[tokio::test]
+    async fn one_that_does_not_answer_is_ended_only_once_this_process_can_serve() {
+        let (mut child, process) = stopped();
+        let (here, there) = Channel::pair().unwrap();
+        let there = Channel::of(there);
+        let ending = Ending::watch(here, process).unwrap();
+        let mut stage = ending.stage();
+        let moment = Duration::from_millis(20);
+        assert!(timeout(moment, stage.changed()).await.is_err(), "it may go back as long as it likes");
+        assert!(child.try_wait().unwrap().is_none());
+        ending.ready_within(moment);
+        assert!(matches!(there.hear(ANSWERING).unwrap(), (Said::Ready, None)));
+        let ended = async {
+            while child.try_wait().unwrap().is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(ANSWERING, ended).await.expect("it is killed");
+        assert!(child.try_wait().unwrap().is_some_and(|status| !status.success()));
+        drop(there);
+        stage.wait_for(|stage| *stage == Stage::Over).await.unwrap();
     }
 }

@@ -1,12 +1,17 @@
 //! Another process, held by a handle that never means a third: the system may give a process's number to
 //! somebody else once it has ended, and a signal to the number would meet them. So each of the two gives the other a
 //! handle of itself.
+//!
+//! Invariant: the process before is not ended while nobody else could serve. Until then nobody can have been answered
+//! by this one either, so what it does not know yet has been promised to nobody.
 
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
@@ -18,12 +23,25 @@ const GONE: Duration = Duration::from_secs(5);
 pub(in crate::app) struct Process {
     pid: u32,
     handle: OwnedFd,
+    standing: Mutex<Standing>,
+}
+
+/// Of the process before this one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Standing {
+    /// It serves, or would again.
+    #[default]
+    Needed,
+    /// It would, but has missed something.
+    Behind,
+    /// This one serves.
+    Replaced,
 }
 
 impl Process {
     /// By the handle that it gave.
     pub fn by(pid: u32, handle: OwnedFd) -> Arc<Self> {
-        Arc::new(Self { pid, handle })
+        Arc::new(Self { pid, handle, standing: Mutex::default() })
     }
 
     /// A handle of this process, for another.
@@ -58,6 +76,36 @@ impl Process {
         let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
         let mut looked = [PollFd::new(&self.handle, PollFlags::IN)];
         poll(&mut looked, patience.as_ref()).is_ok_and(|ready| ready > 0)
+    }
+
+    /// It does not take in what it has to know: it is ended, at once if this process serves instead, or as soon as it
+    /// does. Blocking, for moments.
+    pub fn lose(&self, why: &dyn fmt::Display) {
+        let mut standing = self.standing.lock();
+        let (pid, gone) = (self.pid, self.has_ended());
+        match *standing {
+            Standing::Replaced => {
+                if !gone {
+                    tracing::warn!(%why, pid, "the process before this one does not take in what was revoked: it is killed");
+                }
+                self.end();
+            }
+            Standing::Needed | Standing::Behind => {
+                if !gone {
+                    tracing::warn!(%why, pid, "the process before this one takes in nothing: it is killed once this one can serve");
+                }
+                *standing = Standing::Behind;
+            }
+        }
+    }
+
+    /// This process serves instead from now on. Blocking, for moments.
+    pub fn replaced(&self) {
+        let mut standing = self.standing.lock();
+        if *standing == Standing::Behind {
+            self.end();
+        }
+        *standing = Standing::Replaced;
     }
 
     /// Sees to it that it serves nobody any more, whether it runs, hangs or was stopped. Blocking, for moments.
@@ -109,6 +157,21 @@ pub(in crate::app) mod tests {
         // Nobody's number any more, or somebody else's.
         process.end();
         process.until_ended();
+    }
+
+    #[test]
+    fn one_that_takes_in_nothing_is_left_alive_until_another_serves() {
+        let (mut child, process) = stopped();
+        process.lose(&"it hangs");
+        assert!(!process.has_ended() && child.try_wait().unwrap().is_none(), "nobody else serves yet");
+        process.replaced();
+        assert!(!child.wait().unwrap().success());
+        // One that is behind in nothing goes on, until it is.
+        let (mut child, process) = stopped();
+        process.replaced();
+        assert!(!process.has_ended());
+        process.lose(&"it hangs");
+        assert!(!child.wait().unwrap().success());
     }
 
     #[test]

@@ -100,7 +100,9 @@ fn pattern(node: &Node) -> kind::Read<String> {
     wrong(
         node,
         "is not a pattern",
-        format!("write at most {PATTERN_BYTES} printable ASCII characters; '*' stands for anything"),
+        format!(
+            "write at most {PATTERN_BYTES} printable ASCII characters; '*' stands for anything, \"%2A\" for a star"
+        ),
     )
 }
 
@@ -114,7 +116,7 @@ fn path(node: &Node) -> kind::Read<String> {
         return wrong(
             node,
             "has an escape that paths are looked at without",
-            "write the character itself: '@' for \"%40\", ';' for \"%3B\"; a star has no spelling of its own, '*' stands for anything",
+            "write the character itself: '@' for \"%40\", ';' for \"%3B\"",
         );
     }
     if written.starts_with(['/', '*']) && !never {
@@ -128,10 +130,10 @@ fn path(node: &Node) -> kind::Read<String> {
 }
 
 /// Whether what follows a `%` has it stand for a character that could be written as it is. An escaped slash is not
-/// always a slash; the rest has no other spelling in a path.
+/// always a slash, a star stands for anything; the rest has no other spelling in a path.
 fn is_needless(escape: &str) -> bool {
     let byte = escape.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-    byte.is_some_and(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'?' | b'#' | b'/'))
+    byte.is_some_and(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'?' | b'#' | b'/' | b'*'))
 }
 
 /// `"name"`, `"!name"` or `"name: pattern"`.
@@ -223,7 +225,9 @@ mod tests {
         );
         insta::assert_snapshot!(report(&text, &[]));
         assert!(report(&format!("{LEAST}[bans]\nladder = []\n"), &[]).contains("is no ladder"));
-        let kept = format!("{LEAST}[[filters]]\nname = \"a\"\npaths = [\"*%2f*\", \"/a%20b%25%C3%A9*\"]\n");
+        let kept = format!(
+            "{LEAST}[[filters]]\nname = \"a\"\npaths = [\"*%2f*\", \"/a%20b%25%C3%A9*\", \"/%2A\"]\n"
+        );
         assert_eq!(config(&kept, &[]).filters.len(), 1);
     }
 }

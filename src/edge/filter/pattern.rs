@@ -1,4 +1,4 @@
-//! Patterns: `*` stands for anything, every other byte for itself, letters in either case.
+//! Patterns: `*` stands for anything, `%2A` for a star, every other byte for itself, letters in either case.
 //!
 //! That is all there is, so that matching is linear whatever is matched: the pieces between the stars are searched
 //! for one after the other, each from where the one before ended, and never again. Regular expressions would say
@@ -22,12 +22,12 @@ impl Pattern {
     pub fn new(text: &str) -> Self {
         let text = text.to_ascii_lowercase();
         let Some((head, rest)) = text.split_once('*') else {
-            return Self { head: text.as_bytes().into(), middle: Vec::new(), tail: None };
+            return Self { head: itself(&text).into(), middle: Vec::new(), tail: None };
         };
         let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
         let pieces = middle.split('*').filter(|piece| !piece.is_empty());
-        let middle = pieces.map(|piece| Finder::new(piece).into_owned()).collect();
-        Self { head: head.as_bytes().into(), middle, tail: Some(tail.as_bytes().into()) }
+        let middle = pieces.map(|piece| Finder::new(&itself(piece)).into_owned()).collect();
+        Self { head: itself(head).into(), middle, tail: Some(itself(tail).into()) }
     }
 
     /// Whether it matches all of `text`, which is in lower case.
@@ -46,6 +46,11 @@ impl Pattern {
     }
 }
 
+/// What a piece between stars stands for.
+fn itself(piece: &str) -> Vec<u8> {
+    piece.replace("%2a", "*").into_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +67,9 @@ mod tests {
             ("a*b*c", &["abc", "axxbyyc", "abbcc"], &["ab", "acb", "abcd"]),
             ("ab*ba", &["abba", "abxba"], &["aba", "ab"]),
             ("*union*select*", &["x union all select y", "unionselect"], &["select union"]),
+            ("/%2A", &["/*"], &["/", "/x", "/%2a"]),
+            ("%2a*%2a*%2A", &["***", "*a*b*"], &["**", "*ab*", "a*b*c"]),
+            ("%*2a%252a", &["%2a%252a", "%x2a%252a"], &["*%252a", "*%25*"]),
             ("/A?[a].+", &["/a?[a].+"], &["/ab[a].+", "/a?a.+"]),
         ] {
             let compiled = Pattern::new(pattern);

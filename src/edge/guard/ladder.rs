@@ -71,6 +71,9 @@ pub struct Standing {
 #[derive(Debug)]
 pub struct Ladder {
     records: RwLock<HashMap<u128, Record>>,
+    /// Who is not banned, as of the configuration in force: a request that is under way may go by an earlier one.
+    /// Replaced, and looked at, by who has `records` to write.
+    never: RwLock<Vec<IpNet>>,
     room: Room,
     /// Records that have ever been banned and are kept: while there is none, nobody has to be looked up.
     sentenced: AtomicUsize,
@@ -90,6 +93,7 @@ impl Ladder {
     fn with_room(room: usize) -> Self {
         Self {
             records: RwLock::default(),
+            never: RwLock::default(),
             room: Room::new(room, &Arc::new(Tally::default())),
             sentenced: AtomicUsize::new(0),
             bans: AtomicU64::new(0),
@@ -102,6 +106,9 @@ impl Ladder {
     pub fn offend(&self, address: IpAddr, filter: &Arc<str>, terms: &Bans, now: Timestamp) -> Option<Earned> {
         let (client, network) = (client_number(address), network_of(address)?);
         let mut records = self.records.write();
+        if self.never.read().iter().any(|never| overlap(never, &network)) {
+            return None;
+        }
         if !records.contains_key(&client) {
             if self.make_room(&mut records, client, now).is_err() {
                 self.forgone.fetch_add(1, Ordering::Relaxed);
@@ -179,19 +186,23 @@ impl Ladder {
         banned
     }
 
-    /// Forgets those who must not be banned any more: of networks that hold, or are part of, one of these. How many of
+    /// Forgets those who must not be banned from now on: of networks that hold, or are part of, one of these. Which of
     /// them were.
-    pub fn spare(&self, never: &[IpNet], now: Timestamp) -> usize {
+    pub fn spare(&self, never: &[IpNet], now: Timestamp) -> Vec<IpNet> {
         let spared = |network: &IpNet| never.iter().any(|never| overlap(never, network));
-        let mut freed = 0;
-        self.records.write().retain(|client, record| {
+        let mut freed = Vec::new();
+        let mut records = self.records.write();
+        never.clone_into(&mut self.never.write());
+        records.retain(|client, record| {
             let stays = !spared(&record.network);
             if !stays {
-                freed += usize::from(now < record.until);
+                freed.extend((now < record.until).then_some(record.network));
                 self.gone(*client, record);
             }
             stays
         });
+        drop(records);
+        freed.sort_unstable();
         freed
     }
 

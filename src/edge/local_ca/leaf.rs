@@ -37,6 +37,8 @@ pub struct Signed {
     pub pem: String,
     /// Until when it is good.
     pub until: Timestamp,
+    /// Its serial number, as other tools write it.
+    pub serial: String,
 }
 
 /// A new key, and the request for a certificate of it.
@@ -86,6 +88,8 @@ impl LocalCa {
             .map_err(|error| TlsError::Names { names: names.join(", "), reason: error.to_string() })?;
         let until = now.plus(life).min(self.ends);
         valid(&mut params, now, until, rng)?;
+        let serial = params.serial_number.iter().flat_map(|serial| serial.as_ref().iter().copied());
+        let serial = serial.map(|byte| format!("{byte:02X}")).collect();
         params.distinguished_name = DistinguishedName::new();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         // One of them: a server's certificate that was stolen opens no other server.
@@ -95,7 +99,7 @@ impl LocalCa {
         }];
         params.use_authority_key_identifier_extension = true;
         let leaf = params.signed_by(key, &self.issuer).map_err(|error| cannot_make(&error))?;
-        Ok(Signed { der: leaf.der().clone(), pem: leaf.pem(), until })
+        Ok(Signed { der: leaf.der().clone(), pem: leaf.pem(), until, serial })
     }
 }
 
@@ -149,6 +153,7 @@ mod tests {
             );
             let (_, authority) = x509_parser::parse_x509_certificate(&ca.certificate).unwrap();
             leaf.verify_signature(Some(authority.public_key())).unwrap();
+            assert_eq!(signed.serial, leaf.raw_serial_as_string().replace(':', "").to_uppercase());
             serials.push(leaf.raw_serial().to_vec());
         }
         assert_ne!(serials[0], serials[1]);

@@ -11,6 +11,7 @@ use super::key::hash;
 use super::queue::{self, Slot};
 use super::shared::Shared;
 use super::state::ServerState;
+use super::zones::{Rule, Zones};
 use crate::config::upstream::{Balance, Member as Configured};
 use crate::edge::proxy::pool::{Connections, Pool};
 
@@ -43,6 +44,8 @@ struct Choice {
     weights: Vec<u32>,
     /// Those by zone.
     zoned: Vec<u32>,
+    /// How far the next is that leaves the zone.
+    owed: u64,
     lots: Lots,
 }
 
@@ -80,8 +83,8 @@ impl Group {
         let members: Vec<_> = shared.members.iter().zip(&shared.servers).enumerate().map(member).collect();
         let lots = Lots::new(hash(shared.name.as_bytes()) ^ start as u64);
         let turns = vec![0; members.len()];
-        let mut choice =
-            Choice { turns, weights: Vec::with_capacity(members.len()), zoned: Vec::new(), lots };
+        let weights = Vec::with_capacity(members.len());
+        let mut choice = Choice { turns, weights, zoned: Vec::new(), owed: 0, lots };
         // Where the threads begin to go round is staggered.
         let weights: Vec<u32> = shared.members.iter().map(|member| member.weight).collect();
         for _ in 0..start % members.len().max(1) {
@@ -150,14 +153,21 @@ impl Group {
         }
         let most = self.shared.config.bounds.max_connections;
         let mut choice = self.choice.borrow_mut();
-        let Choice { turns, weights, zoned, lots } = &mut *choice;
+        let Choice { turns, weights, zoned, owed, lots } = &mut *choice;
         let healthy = self.shared.weigh(tried, weights);
         if !healthy {
             self.shared.panic();
         }
-        // By what is in service: who has no room is well, and passed over.
+        // By what is in service: who has no room, or was tried, is well, and passed over.
         let zones = self.shared.zones.as_ref().filter(|_| healthy);
-        let zones = zones.map(|zones| (zones, zones.part(weights)));
+        let rule = zones.map_or(Rule::Nowhere, |zones| {
+            if tried.is_empty() {
+                self.rule(zones, weights, owed)
+            } else {
+                self.shared.weigh(&[], zoned);
+                self.rule(zones, zoned, owed)
+            }
+        });
         let mut busy = false;
         if most > 0 {
             for (weight, member) in weights.iter_mut().zip(&self.members) {
@@ -168,13 +178,7 @@ impl Group {
             }
         }
         loop {
-            let weights_now: &[u32] = match zones {
-                Some((zones, part)) => {
-                    zones.prefer(part, weights, zoned);
-                    &*zoned
-                }
-                None => &*weights,
-            };
+            let weights_now = rule.weigh(weights, zoned);
             let load = |at: usize| self.members.get(at).map_or(0, |member| member.state.in_flight());
             let seed = |at: usize| self.members.get(at).map_or(0, |member| member.state.seed());
             let place = match &self.shared.config.balance {
@@ -188,7 +192,7 @@ impl Group {
                 return Err(if busy { NoServer::Busy } else { NoServer::Nobody });
             };
             if member.state.take_off(most) {
-                if zones.is_some_and(|(zones, _)| !zones.is_own(member.place)) {
+                if rule.leaves(member.place) {
                     self.shared.spill();
                 }
                 return Ok(Flight(Rc::clone(member)));
@@ -198,6 +202,15 @@ impl Group {
             if let Some(weight) = weights.get_mut(member.place) {
                 *weight = 0;
             }
+        }
+    }
+
+    /// How zones bear on a request, where this much of each server is in service.
+    fn rule<'a>(&self, zones: &'a Zones, weights: &[u32], owed: &mut u64) -> Rule<'a> {
+        let part = zones.part(weights);
+        match &self.shared.config.balance {
+            Balance::RoundRobin | Balance::Hash(_) => Rule::Part(zones, part),
+            Balance::LeastConnections | Balance::RandomTwo => Rule::Side(zones, Zones::stays(part, owed)),
         }
     }
 
@@ -239,6 +252,9 @@ impl Group {
     fn board(&self, slot: Slot) -> Option<Flight> {
         let here = self.members.iter().find(|member| slot.is_at(&member.state)).cloned();
         let (state, group) = slot.claim()?;
+        if group.leaves(&state) {
+            group.spill();
+        }
         Some(Flight(here.unwrap_or_else(|| {
             let way = group.way(&state);
             let pool = Rc::new(Pool::new(state.server().clone(), way, Arc::clone(&self.open)));

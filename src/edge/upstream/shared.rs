@@ -276,6 +276,15 @@ impl Shared {
         self.lasting.spilled.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether a request that was given room at this server goes out of the node's own zone, and that for its zone's
+    /// sake: where health is not looked at, zones are not.
+    pub fn leaves(&self, server: &Arc<ServerState>) -> bool {
+        let Some(zones) = &self.zones else { return false };
+        let at = self.servers.iter().position(|known| Arc::ptr_eq(known, server));
+        let outside = at.is_some_and(|at| !zones.is_own(at));
+        outside && self.weigh(&[], &mut Vec::with_capacity(self.servers.len()))
+    }
+
     /// How many were.
     pub fn spilled(&self) -> u64 {
         self.lasting.spilled.load(Ordering::Relaxed)

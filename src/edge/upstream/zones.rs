@@ -3,8 +3,9 @@
 //!
 //! The factor is that of Envoy's priority levels, for one's own side only (how well the others are is not weighed):
 //! own servers are taken to bear 1.4 times what they usually do, so the
-//! part that stays is 1.4 times the part of their weight that is in service, and never more than all. It is said in
-//! weights, so that every way to balance goes by it as it is.
+//! part that stays is 1.4 times the part of their weight that is in service, and never more than all. Turns and keys
+//! have it said in weights, and go by it as they are. Whoever looks at what is under way would undo that: the fewest
+//! are always on the side that was given less. So there the side is chosen first, and a server within it.
 //!
 //! Invariant: who weighs nothing gets nothing, and among servers of one side shares stay as they were.
 
@@ -14,6 +15,17 @@ use crate::config::upstream::Member;
 const ALL: u64 = 1000;
 /// What own servers bear, of what they usually do.
 const BEARABLE: u64 = 1400;
+
+/// How zones bear on one request.
+#[derive(Clone, Copy, Debug)]
+pub enum Rule<'a> {
+    /// Not at all.
+    Nowhere,
+    /// This part of all stays.
+    Part(&'a Zones, u32),
+    /// It goes to one's own, or to the others.
+    Side(&'a Zones, bool),
+}
 
 /// The servers of a group by zone.
 #[derive(Debug)]
@@ -68,11 +80,53 @@ impl Zones {
         }));
     }
 
+    /// Whether the next request is one of those that stay, if this part of them does. Over a thousand they are as many
+    /// as the part says, evenly spread; `owed` is what it remembers.
+    pub fn stays(part: u32, owed: &mut u64) -> bool {
+        *owed += ALL - u64::from(part).min(ALL);
+        let stays = *owed < ALL;
+        if !stays {
+            *owed -= ALL;
+        }
+        stays
+    }
+
+    /// The weights of one side alone, or of the other if nobody there weighs anything.
+    fn only(&self, own: bool, weights: &[u32], out: &mut Vec<u32>) {
+        out.clear();
+        let here = |(weight, is_own): (&u32, &bool)| if *is_own == own { *weight } else { 0 };
+        out.extend(weights.iter().zip(&self.own).map(here));
+        if out.iter().all(|weight| *weight == 0) {
+            out.clear();
+            out.extend_from_slice(weights);
+        }
+    }
+
     fn sums(&self, weights: &[u32]) -> (u64, u64) {
         let mut sums = (0, 0);
         for (weight, own) in weights.iter().zip(&self.own) {
             *(if *own { &mut sums.0 } else { &mut sums.1 }) += u64::from(*weight);
         }
         sums
+    }
+}
+
+impl Rule<'_> {
+    /// What each is to weigh. `out` is room to say it in.
+    pub fn weigh<'w>(&self, weights: &'w [u32], out: &'w mut Vec<u32>) -> &'w [u32] {
+        match self {
+            Self::Nowhere => return weights,
+            Self::Part(zones, part) => zones.prefer(*part, weights, out),
+            Self::Side(zones, own) => zones.only(*own, weights, out),
+        }
+        out
+    }
+
+    /// Whether a request to the server of this place goes out of the node's own zone.
+    pub fn leaves(&self, place: usize) -> bool {
+        match self {
+            Self::Nowhere => false,
+            Self::Part(zones, _) | Self::Side(zones, _) => !zones.is_own(place),
+        }
     }
 }

@@ -93,11 +93,18 @@ fn who_must_not_be_banned_any_more_is_forgotten_and_nobody_else() {
     }
     offend(&ladder, "192.0.2.2", 3);
     let never = ["192.0.2.0/25", "2001:db8::1/128"].map(|network| network.parse().unwrap());
-    assert_eq!(ladder.spare(&never, START.plus(SECOND * 3)), 2, "its /64 holds one of them");
+    let freed = ladder.spare(&never, START.plus(SECOND * 3));
+    let networks = ["192.0.2.1/32", "2001:db8::/64"].map(|network| network.parse().unwrap());
+    assert_eq!(freed, networks, "its /64 holds one of them");
+    // Requests that were under way, by the configuration before.
+    (3..10).for_each(|at| assert_eq!(offend(&ladder, "192.0.2.1", at), None));
+    assert_eq!(offend(&ladder, "2001:db8::8", 3), None);
     assert!(!banned(&ladder, "192.0.2.1", 3) && !banned(&ladder, "2001:db8::7", 3));
     assert!(banned(&ladder, "192.0.2.200", 3) && banned(&ladder, "198.51.100.1", 3));
     assert_eq!(ladder.standing(START.plus(SECOND * 3)).remembered, 2);
-    assert_eq!(ladder.spare(&[], START), 0);
+    assert!(ladder.spare(&[], START).is_empty());
+    (20..22).for_each(|at| assert_eq!(offend(&ladder, "192.0.2.1", at), None));
+    assert!(offend(&ladder, "192.0.2.1", 22).is_some(), "not spared any more");
     ladder.forget(START.plus(SECOND * 100_000));
     assert_eq!(ladder.sentenced.load(Ordering::Relaxed), 0);
 }
