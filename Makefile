@@ -32,9 +32,8 @@ bodies: ## 5 GB up and down through a release gate, over HTTP/1.1 and HTTP/2: it
 	$(CARGO) build --release
 	KEEPGATE_BIN=$(CURDIR)/target/$(TARGET)/release/keepgate KEEPGATE_BODY_MIB=5120 $(CARGO) test --test it huge_bodies -- --nocapture
 
-idle: bench-setup ## What 10,000 TLS connections at rest weigh, beside nginx
-	$(CARGO) build --release
-	python3 bench/idle.py target/$(TARGET)/release/keepgate
+idle: dist ## What 10,000 TLS connections at rest weigh, beside nginx
+	python3 bench/idle.py target/$(TARGET)/dist/keepgate
 
 lint: ## Formatting, clippy without warnings, the house rules
 	$(CARGO) fmt --all --check
@@ -47,22 +46,20 @@ static: ## The release binary is static and lives through the whole story in an 
 	file target/$(TARGET)/release/keepgate | grep -q 'static-pie linked'
 	KEEPGATE_BIN=$(CURDIR)/target/$(TARGET)/release/keepgate $(CARGO) test --test it chroot
 
-dist: ## The binary to ship: fat LTO, stripped
-	$(CARGO) build --profile dist
+dist: bench-setup ## The binary to ship: fat LTO, stripped, optimised by a profile of what a node does (about eight minutes)
+	packaging/dist.sh
 
-bench: bench-setup ## Figures beside their references, in the same run (short)
+bench: dist ## Figures of the binary to ship beside their references, in the same run (short)
 	bench/run
 
-bench-full: bench-setup ## The same, longer
+bench-full: dist ## The same, longer
 	BENCH_ROUNDS=9 BENCH_SECONDS=4 BENCH_LOGIN_SECONDS=8 BENCH_ROTATION_SECONDS=8 bench/run
 
-bench-edge: bench-setup ## Keepgate, nginx, HAProxy and Caddy at the edge, each plain and with authentication; draws docs/edge.svg (12 min)
-	$(CARGO) build --release
-	python3 bench/edge.py target/$(TARGET)/release/keepgate --svg docs/edge.svg
+bench-edge: dist ## Keepgate, nginx, HAProxy and Caddy at the edge, each plain and with authentication; draws docs/edge.svg (12 min)
+	python3 bench/edge.py target/$(TARGET)/dist/keepgate --svg docs/edge.svg
 
-storm: bench-setup ## A storm of logins and an attack by 1,000 addresses: p99 beside quiet, memory, guesses
-	$(CARGO) build --release
-	python3 bench/storm.py target/$(TARGET)/release/keepgate
+storm: dist ## A storm of logins and an attack by 1,000 addresses: p99 beside quiet, memory, guesses
+	python3 bench/storm.py target/$(TARGET)/dist/keepgate
 
 bench-setup:
 	sh bench/setup.sh

@@ -57,10 +57,7 @@ class Stage:
 
     def start(self):
         folder = self.folder
-        cert, key = folder / "cert.pem", folder / "key.pem"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert,
-                        "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
-        key.chmod(0o600)
+        cert, key = self.certificate()
         (folder / "both.pem").write_text(cert.read_text() + key.read_text())
         (folder / "both.pem").chmod(0o600)
         app, stub = self.upstream("app"), self.upstream("stub")
@@ -92,6 +89,13 @@ class Stage:
         everyone["caddy, forward_auth"] = Contender(auth, [caddy.pid, stub.pid], "/app/items", tokens)
         return everyone
 
+    def certificate(self):
+        cert, key = self.folder / "cert.pem", self.folder / "key.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert,
+                        "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
+        key.chmod(0o600)
+        return cert, key
+
     def add(self, process):
         self.running.append(process)
         return process
@@ -105,10 +109,10 @@ class Stage:
         process.port = port
         return process
 
-    def gate(self, upstream, cert, key):
+    def gate(self, upstream, cert, key, rules=RULES):
         port = lab.free_port()
         tls = f'source = "files"\n[[tls.certificates]]\ncertificate = "{cert}"\nkey = "{key}"'
-        conf = lab.gate_config(self.folder, port, upstream, RULES, access_ttl="1h", tls=tls)
+        conf = lab.gate_config(self.folder, port, upstream, rules, access_ttl="1h", tls=tls)
         # Connections at rest stay open as long as those of the others.
         conf.write_text(conf.read_text().replace("connections_per_address = 4096", 'connections_per_address = 9000\nconnections = 9000\nidle_timeout = "10m"'))
         gate = self.add(lab.start(port, self.binary, "serve", "--config", conf, stdout=subprocess.DEVNULL))
