@@ -44,7 +44,7 @@ pub(super) struct BadFile {
 pub(super) const CANNOT_READ: &str = "cannot read";
 
 /// For `map_err`: what was tried, such as "cannot read", and on what.
-pub(super) fn bad_file(what: &'static str, path: &Path) -> impl Fn(io::Error) -> BadFile {
+pub(super) fn bad_file(what: &'static str, path: &Path) -> impl Fn(io::Error) -> BadFile + use<> {
     let path = path.to_owned();
     move |cause| BadFile { what, path: path.clone(), cause }
 }
@@ -168,6 +168,9 @@ fn remedy(error: &anyhow::Error) -> String {
     }
     match error.downcast_ref::<SendError>() {
         Some(SendError::Forbidden(_)) => "run it with sudo, or as the user that keepgate runs as".to_owned(),
+        Some(SendError::NotRunning(_)) => "start it; one that was started with another data folder is reached by \
+                                           --data DIR, whatever the file says now"
+            .to_owned(),
         Some(SendError::Broken { .. }) => "look at `keepgate status` and the daemon's log".to_owned(),
         _ => String::new(),
     }

@@ -17,6 +17,7 @@ mod generate;
 mod init;
 mod key;
 mod line;
+mod new_file;
 mod open;
 mod output;
 mod password;
