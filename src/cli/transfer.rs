@@ -138,7 +138,10 @@ impl Import {
         let progress = Progress::steps("importing accounts", total);
         for batch in users.chunks(BATCH) {
             let done = self.batch(console, batch, self.dry_run).await;
-            let done = done.with_context(|| format!("stopped after {} were created", sum.created))?;
+            let done = done.with_context(|| {
+                let created = output::count(sum.created, "account");
+                format!("stopped after {created} (run it again with --skip-existing for the rest)")
+            })?;
             if !done.bad.is_empty() {
                 return Err(BadLines { file: name, bad: done.bad, created: sum.created }.into());
             }

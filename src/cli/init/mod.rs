@@ -14,7 +14,7 @@ use serde_json::json;
 use super::exit::Usage;
 use super::open::Node;
 use super::place::Place;
-use super::{address, ask, output, password};
+use super::{Address, address, address_or_off, ask, output, password};
 use crate::app::control::command::{Command, Password};
 use crate::app::control::reply::{Code, Failure, Reply};
 use crate::app::control::view::User;
@@ -74,10 +74,6 @@ pub(super) struct Init {
     #[arg(long)]
     dry_run: bool,
 }
-
-/// An address, or none on purpose.
-#[derive(Clone, Copy, Debug)]
-struct Address(Option<SocketAddr>);
 
 /// Everything decided, nothing done.
 struct Plan {
@@ -169,13 +165,27 @@ impl Init {
         };
         let text = first.text();
         // With the environment's overrides, which `check` and `serve` will see too.
-        let config = read::parse(&text, NEW, read::environment()?)?;
+        let config = match read::parse(&text, NEW, read::environment()?) {
+            // Lines of a file that nobody has would help nobody.
+            Err(wrong) if self.certificate.is_none() && wrong.problems.iter().any(|it| it.key.starts_with("tls")) => {
+                return Err(uncertified().into());
+            }
+            parsed => parsed?,
+        };
         let problems: Vec<_> =
             probe(&config).into_iter().filter(|problem| problem.key != "data_dir").collect();
         if !problems.is_empty() {
             return Err(Problems { file: NEW.to_owned(), problems }.into());
         }
         Ok(Plan { file, text, config, admin })
+    }
+}
+
+fn uncertified() -> Usage {
+    Usage {
+        message: "production takes certificates that clients trust, and none is given".to_owned(),
+        remedy: "give --certificate and --key; or try it with --environment stage, which makes a local CA (later, \
+                 `source = \"acme\"` in [tls] has certificates ordered: docs/certificates.md)",
     }
 }
 
@@ -284,11 +294,4 @@ fn environment(text: &str) -> Result<Environment, &'static str> {
         .into_iter()
         .find(|environment| environment.name() == text)
         .ok_or("write development, stage or production")
-}
-
-fn address_or_off(text: &str) -> Result<Address, &'static str> {
-    match text {
-        "off" => Ok(Address(None)),
-        text => address(text).map(|address| Address(Some(address))),
-    }
 }
