@@ -198,7 +198,9 @@ async fn export(
     out: Option<PathBuf>,
 ) -> anyhow::Result<ExitCode> {
     let mut export = Export::to(out.as_deref(), format)?;
-    let Some(path) = &out else { return pages(console, wanted, &mut export).await.map(|()| ExitCode::SUCCESS) };
+    let Some(path) = &out else {
+        return pages(console, wanted, &mut export).await.map(|()| ExitCode::SUCCESS);
+    };
     unless_interrupted(path, pages(console, wanted, &mut export)).await?;
     if let Some((count, path)) = export.finish()? {
         let text = if console.json {

@@ -168,11 +168,15 @@ fn remedy(error: &anyhow::Error) -> String {
     }
     match error.downcast_ref::<SendError>() {
         Some(SendError::Forbidden(_)) => "run it with sudo, or as the user that keepgate runs as".to_owned(),
-        Some(SendError::NotRunning(_)) => "start it; one that was started with another data folder is reached by \
+        Some(SendError::NotRunning(_)) => {
+            "start it; one that was started with another data folder is reached by \
                                            --data DIR, whatever the file says now"
-            .to_owned(),
+                .to_owned()
+        }
         Some(SendError::Broken { .. }) => "look at `keepgate status` and the daemon's log".to_owned(),
-        _ if is_full(error) => "make room on the disk that it is on, and try again (docs/maintenance.md)".to_owned(),
+        _ if is_full(error) => {
+            "make room on the disk that it is on, and try again (docs/maintenance.md)".to_owned()
+        }
         _ => String::new(),
     }
 }

@@ -237,8 +237,9 @@ struct Address(Option<SocketAddr>);
 fn address_or_off(text: &str) -> Result<Address, &'static str> {
     match text {
         "off" => Ok(Address(None)),
-        text => text.parse().map(|address| Address(Some(address))).map_err(|_| {
-            "write an IP address and a port, such as 127.0.0.1:8443 or [::1]:8443, or off"
-        }),
+        text => text
+            .parse()
+            .map(|address| Address(Some(address)))
+            .map_err(|_| "write an IP address and a port, such as 127.0.0.1:8443 or [::1]:8443, or off"),
     }
 }

@@ -80,7 +80,13 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn of(config: Config) -> Self {
-        Self { data_dir: config.data_dir.clone(), config: Ok(config), assumed: false, warned: false, app: None }
+        Self {
+            data_dir: config.data_dir.clone(),
+            config: Ok(config),
+            assumed: false,
+            warned: false,
+            app: None,
+        }
     }
 
     /// The node that the arguments name.

@@ -71,7 +71,9 @@ fn first_line(from: impl Read) -> anyhow::Result<Password> {
     let read = BufReader::new(from.take(LONGEST)).read_line(&mut line);
     if read.as_ref().is_err_and(|error| error.kind() == ErrorKind::InvalidData) {
         let message = "the password on standard input is not UTF-8".to_owned();
-        return Err(Usage { message, remedy: "write it in UTF-8 (`iconv -t UTF-8`), as browsers send it" }.into());
+        return Err(
+            Usage { message, remedy: "write it in UTF-8 (`iconv -t UTF-8`), as browsers send it" }.into()
+        );
     }
     read.context("standard input")?;
     let text = line.strip_suffix('\n').unwrap_or(&line);

@@ -95,8 +95,7 @@ impl Serve {
             Some(Address(None)) => Door::Off,
             Some(Address(Some(address))) => Door::At(address),
         };
-        let listeners =
-            Listeners { https: self.https, http: door(self.http), internal: door(self.internal) };
+        let listeners = Listeners { https: self.https, http: door(self.http), internal: door(self.internal) };
         if self.dev {
             let (data, name) = (place.development(&listeners)?.data_dir, place.name());
             // It opens registration to everybody and trusts a CA of its own.

@@ -23,7 +23,8 @@ pub fn survey(path: &Path, arguments: impl FnOnce(&mut Config), probe: Probe) ->
     }
     let probe = |config: &Config| {
         let found = probe(config);
-        let roots = if found.iter().any(|problem| problem.key == ROOT) { read::roots(&text) } else { Vec::new() };
+        let roots =
+            if found.iter().any(|problem| problem.key == ROOT) { read::roots(&text) } else { Vec::new() };
         found.into_iter().flat_map(|problem| each_root(problem, &roots)).collect()
     };
     with_files(config, &file, problems, probe)
@@ -102,8 +103,10 @@ mod tests {
         // What a start and a reload go by refuses it as a check does.
         for probe in [needed, probe] {
             let refused = survey(&path, |_| {}, probe).unwrap_err();
-            let told: Vec<_> = refused.problems.iter().map(|it| (it.key.as_str(), it.place.clone())).collect();
-            let root = |at, line| (["routes[0].root", "routes[2].root", "routes[3].root"][at], Place::Line(line));
+            let told: Vec<_> =
+                refused.problems.iter().map(|it| (it.key.as_str(), it.place.clone())).collect();
+            let root =
+                |at, line| (["routes[0].root", "routes[2].root", "routes[3].root"][at], Place::Line(line));
             assert_eq!(told, [root(0, 5), root(1, 11), root(2, 14)], "{refused}");
             assert!(refused.to_string().contains("is not a folder"), "{refused}");
         }

@@ -9,8 +9,7 @@ use crate::model::change::Namespace;
 use crate::model::unavailable::Unavailable;
 
 /// What else a journal and a store that do not go together may be than damage.
-pub(in crate::store) const COPIED: &str =
-    "a copy of the data folder that was taken while the node ran looks like this: docs/maintenance.md has how to copy";
+pub(in crate::store) const COPIED: &str = "a copy of the data folder that was taken while the node ran looks like this: docs/maintenance.md has how to copy";
 
 /// A store could not be opened or read.
 #[derive(Debug, thiserror::Error, Clone)]

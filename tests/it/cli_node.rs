@@ -68,51 +68,6 @@ fn a_life_is_neither_nothing_nor_for_ever() {
 }
 
 #[test]
-fn a_stopped_node_has_no_process_and_needs_no_registration_for_invitations_to_be_refused() {
-    let gate = Gate::prepare_with_file("[[routes]]\npath = \"/auth\"\napi = true\nauth = \"optional\"\n");
-    gate.make_data();
-    let status = gate.cli(&["--json", "status"]).expect(1).json();
-    assert_eq!((&status["pid"], &status["running"]), (&json!(null), &json!(false)), "{status}");
-    // Closed is the default: nobody could use the code.
-    let said = gate.cli(&["user", "invite"]).expect(4);
-    assert!(said.stderr.contains("accounts.registration"), "{said:?}");
-    assert_eq!(gate.cli_json(&["user", "invites"]), json!([]));
-}
-
-#[test]
-fn a_daemon_is_reached_whatever_was_done_to_its_file_since() {
-    let good = "[[routes]]\npath = \"/auth\"\napi = true\nauth = \"optional\"\n";
-    let mut gate = Gate::start_from_file(good);
-    gate.rewrite(&format!("{good}[limts]\n"));
-    let said = gate.cli(&["status", "--json"]).expect(0);
-    assert_eq!(said.json()["pid"], json!(gate.pid()));
-    assert!(said.stderr.contains("config.toml is wrong (run `keepgate check`)"), "{said:?}");
-    let said = gate.cli(&["user", "show", "nobody@example.com"]).expect(4);
-    assert_eq!(said.stderr.matches("is wrong").count(), 1, "{said:?}");
-    gate.stop();
-    let said = gate.cli(&["status"]).expect(3);
-    assert!(said.stderr.contains("limts"), "without a daemon the file is needed: {said:?}");
-    // Nor is it where another data folder is named by now.
-    gate.rewrite(good);
-    let said = gate.cli(&["reload"]).expect(1);
-    assert!(said.stderr.contains("--data DIR"), "{said:?}");
-}
-
-#[test]
-fn a_second_restart_beside_the_first_is_told_so_at_once() {
-    let gate = Gate::start_from_file("[[routes]]\npath = \"/auth\"\napi = true\nauth = \"optional\"\n");
-    let restart = || {
-        let mut command = gate.subcommand(&["restart"]);
-        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-        command.spawn().expect("the binary starts")
-    };
-    let both = [restart(), restart()].map(|child| child.wait_with_output().expect("it ends"));
-    let said: Vec<_> = both.iter().map(|out| String::from_utf8_lossy(&out.stderr).into_owned()).collect();
-    assert!(both.iter().any(|out| out.status.success()), "{said:?}");
-    assert!(!said.concat().contains("a command is still under way"), "{said:?}");
-}
-
-#[test]
 fn what_the_configuration_bans_is_listed_with_its_source_and_a_trusted_proxy_is_spared() {
     let folder = tempfile::tempdir().expect("a temp dir");
     let banned = folder.path().join("banned.txt");

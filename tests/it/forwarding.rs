@@ -151,14 +151,17 @@ async fn the_access_log_names_the_client_behind_a_proxy_also_where_the_gate_refu
         ("GET /a HTTP/1.1", "Expect: miracles\r\n", "203.0.113.3", "417"),
     ];
     for (line, more, client, status) in asked {
-        let text = format!("{line}\r\nHost: h:8443\r\n{more}X-Forwarded-For: {client}\r\nConnection: close\r\n\r\n");
-        let answer = runner::say(&gate.client().from(PROXY), text.as_bytes(), Way::Whole).await.expect("answered");
+        let text =
+            format!("{line}\r\nHost: h:8443\r\n{more}X-Forwarded-For: {client}\r\nConnection: close\r\n\r\n");
+        let answer =
+            runner::say(&gate.client().from(PROXY), text.as_bytes(), Way::Whole).await.expect("answered");
         let answer = String::from_utf8_lossy(&answer).into_owned();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {answer}");
     }
     gate.stop();
     for (line, _, client, status) in asked {
-        let logged = |it: &str| it.contains(&format!("client={client} ")) && it.contains(&format!("status={status} "));
+        let logged =
+            |it: &str| it.contains(&format!("client={client} ")) && it.contains(&format!("status={status} "));
         assert!(gate.log().lines().any(logged), "{line}: {}", gate.log());
     }
 }

@@ -108,14 +108,19 @@ impl Core {
         let holds = |other: &IpNet| *other != network && other.contains(&network);
         let commanded = self.auth.bans.list().unwrap_or_default();
         if let Some(ban) = commanded.iter().find(|ban| holds(&ban.network)) {
-            return format!("{network} has no ban of its own; the one of {} holds it: remove that", ban.network);
+            return format!(
+                "{network} has no ban of its own; the one of {} holds it: remove that",
+                ban.network
+            );
         }
         let configured = match self.reloader.get() {
             Some(reloader) => reloader.in_force().banned.to_vec(),
             None => self.config.blacklist.gather().unwrap_or_default(),
         };
         if let Some(other) = configured.iter().find(|other| **other == network || holds(other)) {
-            return format!("{network} is banned by [blacklist] in the configuration ({other}): remove it there");
+            return format!(
+                "{network} is banned by [blacklist] in the configuration ({other}): remove it there"
+            );
         }
         format!(
             "{network} is not among the bans that commands made; those of [blacklist] in the configuration are \

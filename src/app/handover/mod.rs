@@ -88,7 +88,13 @@ fn another() -> Failure {
 impl Restarts {
     /// Asked for by `ask`; `told` is what came of the last, `before` how far the process before is.
     pub fn new(ask: mpsc::Sender<Asked>, told: Restart, before: Option<watch::Receiver<Stage>>) -> Self {
-        Self { ask, told: Arc::new(Mutex::new(told)), turn: Arc::default(), under_way: Arc::default(), before }
+        Self {
+            ask,
+            told: Arc::new(Mutex::new(told)),
+            turn: Arc::default(),
+            under_way: Arc::default(),
+            before,
+        }
     }
 
     /// How it stands, for `status`.
@@ -122,7 +128,8 @@ mod tests {
     async fn a_restart_beside_another_is_refused_at_once() {
         let (ask, mut asked) = mpsc::channel(4);
         let restarts = Restarts::new(ask, Restart::default(), None);
-        let origin = || Origin { request: RequestId(uuid::Uuid::nil()), address: None, user_agent: String::new() };
+        let origin =
+            || Origin { request: RequestId(uuid::Uuid::nil()), address: None, user_agent: String::new() };
         let restart = || restarts.restart(false, Actor::System, origin());
         // The first has asked and waits for its answer.
         let mut first = std::pin::pin!(restart());

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::exit::Usage;
 use super::open::Node;
-use super::place::Place;
+use super::place;
 use super::{Address, address, address_or_off, ask, output, password};
 use crate::app::control::command::{Command, Password};
 use crate::app::control::reply::{Code, Failure, Reply};
@@ -21,7 +21,7 @@ use crate::app::control::view::User;
 use crate::app::setup;
 use crate::config::first::First;
 use crate::config::probe::probe;
-use crate::config::problem::Problems;
+use crate::config::problem::{Place, Problems};
 use crate::config::tls::CertificateFiles;
 use crate::config::{Config, Environment, read};
 use crate::model::email::Email;
@@ -84,7 +84,7 @@ struct Plan {
 }
 
 impl Init {
-    pub(super) fn run(mut self, place: &Place, json: bool) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(mut self, place: &place::Place, json: bool) -> anyhow::Result<ExitCode> {
         let (file, data) = place.new_node()?;
         // Before a single question.
         refuse_obstacles(&file, &data)?;
@@ -165,13 +165,9 @@ impl Init {
         };
         let text = first.text();
         // With the environment's overrides, which `check` and `serve` will see too.
-        let config = match read::parse(&text, NEW, read::environment()?) {
-            // Lines of a file that nobody has would help nobody.
-            Err(wrong) if self.certificate.is_none() && wrong.problems.iter().any(|it| it.key.starts_with("tls")) => {
-                return Err(uncertified().into());
-            }
-            parsed => parsed?,
-        };
+        let config = read::parse(&text, NEW, read::environment()?);
+        let config =
+            config.map_err(|wrong| if self.certificate.is_none() { uncertified(wrong) } else { wrong })?;
         let problems: Vec<_> =
             probe(&config).into_iter().filter(|problem| problem.key != "data_dir").collect();
         if !problems.is_empty() {
@@ -181,12 +177,16 @@ impl Init {
     }
 }
 
-fn uncertified() -> Usage {
-    Usage {
-        message: "production takes certificates that clients trust, and none is given".to_owned(),
-        remedy: "give --certificate and --key; or try it with --environment stage, which makes a local CA (later, \
-                 `source = \"acme\"` in [tls] has certificates ordered: docs/certificates.md)",
+/// In terms of the arguments: the line of a file that nobody has would help nobody.
+fn uncertified(mut wrong: Problems) -> Problems {
+    for problem in wrong.problems.iter_mut().filter(|problem| problem.key == "tls.source") {
+        problem.place = Place::Unset;
+        problem.remedy =
+            "give --certificate FILE and --key FILE; or begin with --environment stage, which makes a local \
+                          CA, and set source = \"acme\" in [tls] later (docs/certificates.md)"
+                .to_owned();
     }
+    wrong
 }
 
 impl Plan {

@@ -83,7 +83,8 @@ mod tests {
     #[test]
     fn why_a_restart_failed_is_told_line_by_line_and_commands_no_terminal() {
         let why = "the next process cannot serve: c.toml: 2 problems\n\na (c.toml:1): is wrong\n    mend it\u{1b}[2J\n";
-        let failed = Restart { failed_at: Some("now".into()), failed_because: Some(why.into()), before: None };
+        let failed =
+            Restart { failed_at: Some("now".into()), failed_because: Some(why.into()), before: None };
         let told = fields(&restart(&failed));
         let lines: Vec<_> = told.lines().map(str::trim).collect();
         assert_eq!(lines[0], "not restarted  at now: the next process cannot serve: c.toml: 2 problems");

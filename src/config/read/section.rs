@@ -230,7 +230,9 @@ impl<'t> Section<'t> {
                 key: path,
                 value: None,
                 message: "is a table, which a variable cannot hold".to_owned(),
-                remedy: format!("unset it, and set {name}__ENV, {name}__FILE or {name}__CREDENTIAL to the source"),
+                remedy: format!(
+                    "unset it, and set {name}__ENV, {name}__FILE or {name}__CREDENTIAL to the source"
+                ),
             });
             return None;
         }

@@ -108,7 +108,8 @@ impl Journal {
     /// The refusal to serve a view that needs what the journal no longer holds.
     pub fn lacks(&self, namespace: Namespace, applied: Seq) -> StoreError {
         let (name, oldest) = (namespace.name(), self.catalog.oldest());
-        let detail = format!("it begins at position {oldest}, but the {name} store ends at {applied} ({COPIED})");
+        let detail =
+            format!("it begins at position {oldest}, but the {name} store ends at {applied} ({COPIED})");
         StoreError::Damaged { path: self.disk.path(""), offset: 0, detail }
     }
 

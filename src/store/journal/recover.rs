@@ -52,7 +52,8 @@ pub(super) fn recover(disk: &SharedDisk, floor: Seq) -> Result<Option<Found>, St
     let tail = tail::judge(&content.bytes, &walked.place, walked.fault)
         .map_err(|detail| damaged(disk, newest.first, walked.place.offset, detail))?;
     if walked.last < floor {
-        let detail = format!("it ends at position {}, but a store has applied {floor} ({COPIED})", walked.last);
+        let detail =
+            format!("it ends at position {}, but a store has applied {floor} ({COPIED})", walked.last);
         return Err(damaged(disk, newest.first, walked.place.offset, detail));
     }
     mend(disk, &file, &content, &walked, tail).map_err(failed(
@@ -81,7 +82,8 @@ pub(super) fn damaged(disk: &SharedDisk, first: Seq, offset: u64, detail: String
 }
 
 fn missing(disk: &SharedDisk, floor: Seq) -> StoreError {
-    let detail = format!("the journal's segments are gone, but a store has applied position {floor} ({COPIED})");
+    let detail =
+        format!("the journal's segments are gone, but a store has applied position {floor} ({COPIED})");
     StoreError::Damaged { path: disk.path(""), offset: 0, detail }
 }
 
