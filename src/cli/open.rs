@@ -128,7 +128,7 @@ impl Node {
                     }
                 }
                 other => {
-                    if let (Ok(_), Err(wrong)) = (&other, &self.config)
+                    if let (Ok(_) | Err(SendError::Failed(_)), Err(wrong)) = (&other, &self.config)
                         && !std::mem::replace(&mut self.warned, true)
                     {
                         output::complain(&format!(

@@ -49,3 +49,14 @@ fn a_second_restart_beside_the_first_is_told_so_at_once() {
     assert!(both.iter().any(|out| out.status.success()), "{said:?}");
     assert!(!said.concat().contains("a command is still under way"), "{said:?}");
 }
+
+#[test]
+fn an_invitation_ends_and_a_ban_that_a_network_holds_is_named() {
+    let gate = Gate::start_cheap();
+    // As accounts.invite_ttl.
+    let said = gate.cli(&["user", "invite", "--ttl", "367d"]).expect(4);
+    assert!(said.stderr.contains("366 days"), "{said:?}");
+    gate.cli(&["blacklist", "add", "198.51.100.0/24"]).expect(0);
+    let said = gate.cli(&["blacklist", "remove", "198.51.100.7"]).expect(4);
+    assert!(said.stderr.contains("198.51.100.0/24 holds it"), "{said:?}");
+}

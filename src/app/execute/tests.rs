@@ -64,7 +64,7 @@ async fn a_witness_is_begun_anew_on_record() {
     let Reply::WitnessRenewed { old: Some(old) } = renewed else { panic!("not renewed: {renewed:?}") };
     assert!(old.exists());
     // Where it was removed there is none to name.
-    std::fs::remove_file(folder.path().join("audit/heads.jsonl")).unwrap();
+    std::fs::remove_file(folder.path().join("data/audit/heads.jsonl")).unwrap();
     let renewed = ask(&core, Command::AuditRenewWitness).await;
     assert_eq!(renewed, Reply::WitnessRenewed { old: None });
     let Reply::Events(events) = ask(&core, Command::AuditTail { after: None, limit: 1 }).await else {
