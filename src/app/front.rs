@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keepgate_guard::verifier::Verifier;
-use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -105,7 +104,7 @@ impl Front {
         let (ask, asked) = mpsc::channel(1);
         let told = Restart { before: ending.as_ref().map(Ending::pid), ..Restart::default() };
         let before = ending.as_ref().map(Ending::stage);
-        let restarts = Restarts { ask, told: Arc::new(Mutex::new(told)), before };
+        let restarts = Restarts::new(ask, told, before);
         let views = core.views.clone();
         let front = Self {
             edge,

@@ -37,8 +37,10 @@ mod watch;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use self::control::command::Command;
 use self::control::{Executor as _, Outcome};
@@ -53,6 +55,11 @@ use self::views::Views;
 use crate::config::Config;
 use crate::model::caller::Actor;
 use crate::model::time::SystemClock;
+
+/// For whoever has the stores to let them go: a command, which has them for moments, or a daemon that is stopping.
+const BETWEEN: Duration = Duration::from_secs(5);
+/// Between two tries. Shorter than what commands wait for: a daemon that starts comes before them.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// What tells a serving house from outside what to do.
 #[derive(Debug)]
@@ -92,7 +99,7 @@ impl App {
         Ok(Self(core, Inherited::default()))
     }
 
-    /// As [`Self::open`], with what was found open.
+    /// As [`Self::open`], with what was found open. Stores that another process has are waited for, for some seconds.
     ///
     /// # Errors
     /// As there.
@@ -103,7 +110,22 @@ impl App {
             beneath.follower =
                 before.feed.take().map(|stream| feed::follower(stream, Arc::clone(&before.process)));
         }
-        let core = Core::open_with(config, Views::new(Arc::new(SystemClock)), beneath).await?;
+        let mut told = false;
+        let began = Instant::now();
+        let core = loop {
+            // A lock that was handed over is nobody else's.
+            let beneath = std::mem::take(&mut beneath);
+            match Core::open_with(config.clone(), Views::new(Arc::new(SystemClock)), beneath).await {
+                Err(error) if error.is_in_use() && began.elapsed() < BETWEEN => {
+                    if !told {
+                        tracing::warn!(seconds = BETWEEN.as_secs(), "waiting for the stores: {error}");
+                        told = true;
+                    }
+                    sleep(AGAIN).await;
+                }
+                opened => break opened?,
+            }
+        };
         Ok(Self(core, found))
     }
 
@@ -125,5 +147,28 @@ impl App {
     /// Signs the audit chain's head, checkpoints the stores and lets the folder go.
     pub async fn close(self) -> Result<(), AppError> {
         self.0.close().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::development::Listeners;
+
+    #[tokio::test]
+    async fn a_start_waits_for_a_command_that_has_the_stores_and_not_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = || Config::development(folder.path(), &Listeners::default(), vec![]).unwrap();
+        let command = App::open(config()).await.unwrap();
+        // Looked at in this order: the start finds the stores taken before the command lets them go.
+        let start = App::open_with(config(), Inherited::default());
+        let (started, closed) = tokio::join!(biased; start, command.close());
+        closed.unwrap();
+        started.unwrap().close().await.unwrap();
+
+        let daemon = App::open(config()).await.unwrap();
+        let refused = App::open_with(config(), Inherited::default()).await.err().unwrap();
+        assert!(refused.is_in_use(), "{refused}");
+        daemon.close().await.unwrap();
     }
 }

@@ -4,6 +4,7 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -50,10 +51,12 @@ pub(in crate::app) async fn replace(
 ) -> Replaced {
     let Asked { force, actor, origin, answer } = asked;
     let record = Draft::new(Intent::Restart, Outcome::Granted).by(actor).at(&origin);
+    front.restarts.under_way.store(true, Ordering::Release);
     let successor = match start(front, force, program, (source, given_up)).await {
         Ok(successor) => successor,
         Err(failure) => {
             failed(front, &house.core, &failure.message, fell(record, "not_started")).await;
+            front.restarts.under_way.store(false, Ordering::Release);
             // Who asked may have gone.
             let _ = answer.send(Err(failure));
             return Replaced::Not(Box::new(house));
@@ -66,6 +69,7 @@ pub(in crate::app) async fn replace(
     let _ = answer.send(Ok(successor.pid()));
     let record = record.target(successor.pid());
     let replaced = move_out(front, house, source, (successor, record), given_up).await;
+    front.restarts.under_way.store(false, Ordering::Release);
     if matches!(replaced, Replaced::Not(_)) {
         source.log.set_shared(false);
     }

@@ -180,8 +180,8 @@ impl HeadSigner {
     }
 
     /// Begins the witness anew with the heads of the log that its records bear out. What the old file
-    /// could prove stays beside it: its path is given.
-    pub async fn renew(&self) -> Result<PathBuf, SignError> {
+    /// could prove stays beside it: its path is given, if there was one.
+    pub async fn renew(&self) -> Result<Option<PathBuf>, SignError> {
         let inner = Arc::clone(&self.0);
         let renewal = tokio::spawn(async move { inner.renew().await });
         renewal.await.map_err(|_| SignError::Interrupted).flatten()
@@ -214,7 +214,7 @@ impl Inner {
         Ok(Some(signed))
     }
 
-    async fn renew(&self) -> Result<PathBuf, SignError> {
+    async fn renew(&self) -> Result<Option<PathBuf>, SignError> {
         let mut state = self.state.lock().await;
         // A head that is committed and not in the log yet would be in neither witness.
         self.logs.reached(self.committer.durable()).await?;
@@ -225,13 +225,13 @@ impl Inner {
         aside.push(format!(".until-{}", self.clock.now().as_millis()));
         let aside = PathBuf::from(aside);
         let (witness, path, to) = (Arc::clone(&state.witness), self.path.clone(), aside.clone());
-        tokio::task::spawn_blocking(move || witness.lock().renew(&path, &to, heads))
+        let was = tokio::task::spawn_blocking(move || witness.lock().renew(&path, &to, heads))
             .await
             .map_err(std::io::Error::other)
             .flatten()
             .map_err(|source| SignError::Witness { path: self.path.clone(), source })?;
         state.owed = None;
-        Ok(aside)
+        Ok(was.then_some(aside))
     }
 
     /// Appends the head that the witness is owed, on a thread where waiting for the disk is fine.

@@ -97,19 +97,20 @@ impl Witness {
         self.replace(path, kept, synced)
     }
 
-    /// Begins the file anew with `heads`. The old one stays as `aside`, where nothing may be yet.
+    /// Begins the file anew with `heads`. The old one, if there was one, stays as `aside`, where nothing may be yet.
     pub fn renew(
         &mut self,
         path: &Path,
         aside: &Path,
         heads: impl Iterator<Item = io::Result<SignedHead>>,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         // A link first: there is a witness at every moment.
-        match std::fs::hard_link(path, aside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        self.replace(path, heads, synced)
+        let was = match std::fs::hard_link(path, aside) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            linked => linked.map(|()| true)?,
+        };
+        self.replace(path, heads, synced)?;
+        Ok(was)
     }
 
     fn replace(

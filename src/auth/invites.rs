@@ -28,7 +28,6 @@ use crate::model::invite::Invite;
 use crate::model::random;
 use crate::model::role::Role;
 use crate::model::session::TokenHash;
-use crate::model::time::LONGEST_LIFE;
 
 const PREFIX: &str = "kgi_";
 const LENGTH: usize = 16 + 32 + 4;
@@ -51,6 +50,9 @@ pub struct Invites {
     ttl: Duration,
 }
 
+/// Longest life, as of `accounts.invite_ttl`.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
 impl Invites {
     pub(in crate::auth) const fn new(commands: Arc<Commands>, ttl: Duration) -> Self {
         Self { commands, ttl }
@@ -72,11 +74,11 @@ impl Invites {
             Err(error) => return Err(AuthError::field("email", "invalid", error.to_string())),
         };
         let ttl = new.ttl.unwrap_or(self.ttl);
-        if ttl < Duration::from_secs(1) || ttl > LONGEST_LIFE {
+        if ttl < Duration::from_secs(1) || ttl > LONGEST {
             return Err(AuthError::field(
                 "ttl",
                 "invalid",
-                "use a time from 1 second to 3650 days".to_owned(),
+                "use a time from 1 second to 366 days".to_owned(),
             ));
         }
         let now = commands.now();

@@ -8,9 +8,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::value::{Error as NotAWord, StrDeserializer};
+use serde_json::json;
 
 use super::exit::{FAILED, Usage, bad_file};
 use super::export::{self, Export, Format};
+use super::new_file::unless_interrupted;
 use super::output::Reader;
 use super::progress::Progress;
 use super::{Console, output};
@@ -195,7 +197,23 @@ async fn export(
     format: Format,
     out: Option<PathBuf>,
 ) -> anyhow::Result<ExitCode> {
-    let mut export = Export::to(out, format)?;
+    let mut export = Export::to(out.as_deref(), format)?;
+    let Some(path) = &out else {
+        return pages(console, wanted, &mut export).await.map(|()| ExitCode::SUCCESS);
+    };
+    unless_interrupted(path, pages(console, wanted, &mut export)).await?;
+    if let Some((count, path)) = export.finish()? {
+        let text = if console.json {
+            output::pretty(&json!({ "exported": count, "file": path }))?
+        } else {
+            format!("{} exported to {}\n", output::count(count, "event"), path.display())
+        };
+        output::print(&text)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn pages(console: &mut Console, wanted: Wanted, export: &mut Export) -> anyhow::Result<()> {
     let progress = Progress::counting("events exported");
     let mut beyond = None;
     loop {
@@ -204,13 +222,10 @@ async fn export(
         let found = events(console, command).await?;
         beyond = Some(found.last);
         if export.write(&found)? == Reader::Gone || !found.more {
-            break;
+            return Ok(());
         }
         progress.advance(found.events.len());
     }
-    drop(progress);
-    export.finish()?;
-    Ok(ExitCode::SUCCESS)
 }
 
 async fn verify(console: &mut Console, witness: Option<PathBuf>) -> anyhow::Result<ExitCode> {

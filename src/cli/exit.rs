@@ -44,7 +44,7 @@ pub(super) struct BadFile {
 pub(super) const CANNOT_READ: &str = "cannot read";
 
 /// For `map_err`: what was tried, such as "cannot read", and on what.
-pub(super) fn bad_file(what: &'static str, path: &Path) -> impl Fn(io::Error) -> BadFile {
+pub(super) fn bad_file(what: &'static str, path: &Path) -> impl Fn(io::Error) -> BadFile + use<> {
     let path = path.to_owned();
     move |cause| BadFile { what, path: path.clone(), cause }
 }
@@ -168,7 +168,42 @@ fn remedy(error: &anyhow::Error) -> String {
     }
     match error.downcast_ref::<SendError>() {
         Some(SendError::Forbidden(_)) => "run it with sudo, or as the user that keepgate runs as".to_owned(),
+        Some(SendError::NotRunning(_)) => {
+            "start it; one that was started with another data folder is reached by \
+                                           --data DIR, whatever the file says now"
+                .to_owned()
+        }
         Some(SendError::Broken { .. }) => "look at `keepgate status` and the daemon's log".to_owned(),
+        _ if is_full(error) => {
+            "make room on the disk that it is on, and try again (docs/maintenance.md)".to_owned()
+        }
         _ => String::new(),
+    }
+}
+
+/// Whether something met a full disk: the system says so in its way, SQLite in its own.
+fn is_full(error: &anyhow::Error) -> bool {
+    let full = |kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| full(error.kind()))
+            || ["database or disk is full", "No space left on device", "Disk quota exceeded"]
+                .iter()
+                .any(|words| cause.to_string().contains(words))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_meets_a_full_disk_is_told_to_make_room() {
+        let full = io::Error::from(ErrorKind::StorageFull);
+        let wrapped = anyhow::Error::new(full).context("cannot write store/journal");
+        let sqlite = anyhow::anyhow!("the auth store failed: database or disk is full");
+        for error in [wrapped, sqlite] {
+            assert!(as_text(&error).contains("make room on the disk"), "{}", as_text(&error));
+        }
+        assert!(!as_text(&anyhow::anyhow!("something else")).contains("make room"));
     }
 }

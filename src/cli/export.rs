@@ -3,12 +3,9 @@
 //! its line, whatever it holds.
 
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::exit::bad_file;
+use super::new_file::NewFile;
 use super::output::{self, Reader};
 use crate::app::control::view::{Event, Events};
 use crate::model::event::Fields;
@@ -26,19 +23,15 @@ pub(super) enum Format {
 /// An export under way.
 pub(super) struct Export {
     format: Format,
-    file: Option<(PathBuf, BufWriter<File>)>,
+    file: Option<NewFile>,
+    count: usize,
 }
 
 impl Export {
     /// To a new file, or to standard output. A file that is there is not replaced: it may be the
     /// only copy of records that were pruned since.
-    pub fn to(out: Option<PathBuf>, format: Format) -> anyhow::Result<Self> {
-        let create = |path: PathBuf| {
-            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-            let file = file.map_err(bad_file(CANNOT, &path))?;
-            Ok::<_, anyhow::Error>((path, BufWriter::new(file)))
-        };
-        Ok(Self { format, file: out.map(create).transpose()? })
+    pub fn to(out: Option<&Path>, format: Format) -> anyhow::Result<Self> {
+        Ok(Self { format, file: out.map(NewFile::create).transpose()?, count: 0 })
     }
 
     /// Writes a page.
@@ -47,25 +40,24 @@ impl Export {
             Format::Jsonl => json_lines(page)?,
             Format::Cef => cef_lines(page),
         };
+        self.count += page.events.len() + page.unreadable.len();
         match &mut self.file {
             None => Ok(output::print(&text)?),
-            Some((path, file)) => {
-                file.write_all(text.as_bytes()).map_err(bad_file(CANNOT, path))?;
+            Some(file) => {
+                file.write(&text)?;
                 Ok(Reader::There)
             }
         }
     }
 
-    /// Makes a file durable.
-    pub fn finish(self) -> anyhow::Result<()> {
-        let Some((path, file)) = self.file else { return Ok(()) };
-        let file = file.into_inner().map_err(std::io::IntoInnerError::into_error);
-        Ok(file.and_then(|file| file.sync_all()).map_err(bad_file(CANNOT, &path))?)
+    /// Makes a file durable; gives how many events are in it. Nothing of standard output, where the events stand.
+    pub fn finish(self) -> anyhow::Result<Option<(usize, PathBuf)>> {
+        let Some(file) = self.file else { return Ok(None) };
+        let path = file.path().to_owned();
+        file.finish()?;
+        Ok(Some((self.count, path)))
     }
 }
-
-/// What an error of the file is called.
-const CANNOT: &str = "cannot write";
 
 /// The lines of readable and unreadable records in the order of the chain.
 fn in_order<L>(
@@ -243,11 +235,11 @@ mod tests {
     fn a_file_that_is_there_is_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.jsonl");
-        let mut export = Export::to(Some(path.clone()), Format::Jsonl).unwrap();
+        let mut export = Export::to(Some(&path), Format::Jsonl).unwrap();
         export.write(&Events { events: vec![event()], ..Events::default() }).unwrap();
-        export.finish().unwrap();
+        assert_eq!(export.finish().unwrap(), Some((1, path.clone())));
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
-        let error = Export::to(Some(path), Format::Jsonl).err().unwrap();
+        let error = Export::to(Some(&path), Format::Jsonl).err().unwrap();
         assert!(format!("{error:#}").contains("exists"), "{error:#}");
     }
 }

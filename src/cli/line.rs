@@ -176,6 +176,11 @@ struct Raw {
 }
 
 fn user(number: usize, line: &[u8]) -> Result<NewUser, Vec<BadLine>> {
+    if line.starts_with(b"\xef\xbb\xbf") {
+        let detail =
+            "begins with a byte order mark (BOM), which JSON has not: save the file as UTF-8 without one";
+        return Err(vec![bad(number, "", detail)]);
+    }
     // A list would be read as the fields in order.
     if line.trim_ascii_start().first() != Some(&b'{') {
         return Err(vec![bad(number, "", "is not a JSON object like {\"email\":\"ada@example.com\"}")]);

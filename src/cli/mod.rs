@@ -17,6 +17,7 @@ mod generate;
 mod init;
 mod key;
 mod line;
+mod new_file;
 mod open;
 mod output;
 mod password;
@@ -227,4 +228,18 @@ fn life(text: &str) -> Result<Duration, &'static str> {
 /// An address as arguments name it.
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:8443 or [::1]:8443")
+}
+
+/// An address, or none on purpose.
+#[derive(Clone, Copy, Debug)]
+struct Address(Option<SocketAddr>);
+
+fn address_or_off(text: &str) -> Result<Address, &'static str> {
+    match text {
+        "off" => Ok(Address(None)),
+        text => text
+            .parse()
+            .map(|address| Address(Some(address)))
+            .map_err(|_| "write an IP address and a port, such as 127.0.0.1:8443 or [::1]:8443, or off"),
+    }
 }

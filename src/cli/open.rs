@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -21,6 +21,7 @@ use crate::app::handover::inherited::Inherited;
 use crate::app::ready::Ready;
 use crate::app::{App, Orders};
 use crate::config::Config;
+use crate::config::problem::Problems;
 use crate::model::caller::Actor;
 
 /// Serves until the orders' `shutdown` resolves and everything is drained and closed.
@@ -67,36 +68,54 @@ async fn reach(data_dir: &Path, command: &Command) -> Result<Reply, SendError> {
 
 /// One node, reached when the first command is executed.
 pub(super) struct Node {
-    config: Config,
+    config: Result<Config, Problems>,
+    data_dir: PathBuf,
     /// Only for want of another: it opens no folder that has one.
     assumed: bool,
+    /// That a daemon answers whose file is wrong by now has been said.
+    warned: bool,
     /// The stores opened in this process, once no daemon was found.
     app: Option<App>,
 }
 
 impl Node {
-    pub(super) const fn of(config: Config) -> Self {
-        Self { config, assumed: false, app: None }
+    pub(super) fn of(config: Config) -> Self {
+        Self {
+            data_dir: config.data_dir.clone(),
+            config: Ok(config),
+            assumed: false,
+            warned: false,
+            app: None,
+        }
     }
 
     /// The node that the arguments name.
     pub(super) fn at(place: &Place) -> anyhow::Result<Self> {
-        Ok(Self { config: place.config()?, assumed: place.is_assumed(), app: None })
+        let (data_dir, config) = match place.config() {
+            Ok(config) => (config.data_dir.clone(), Ok(config)),
+            // What runs goes by what it was started with: a mistake made since is none of a command's business.
+            Err(error) => match (place.data_dir()?, error.downcast::<Problems>()) {
+                (Some(data_dir), Ok(problems)) => (data_dir, Err(problems)),
+                (_, error) => return Err(error.map_or_else(|error| error, Into::into)),
+            },
+        };
+        Ok(Self { config, data_dir, assumed: place.is_assumed(), warned: false, app: None })
     }
 
     /// Has a command executed.
     pub(super) async fn execute(&mut self, command: Command) -> anyhow::Result<Reply> {
         let began = Instant::now();
         while self.app.is_none() {
-            match reach(&self.config.data_dir, &command).await {
+            match reach(&self.data_dir, &command).await {
                 Err(SendError::NotRunning(_)) => {
+                    let config = self.config.clone()?;
                     if self.assumed {
-                        refuse_configured(&self.config.data_dir)?;
+                        refuse_configured(&self.data_dir)?;
                     }
                     // Only now: the socket's peer should be who really asks.
-                    become_owner(&self.config.data_dir)?;
+                    become_owner(&self.data_dir)?;
                     // An open folder stays open: its lock keeps a daemon from starting in between.
-                    match App::open(self.config.clone()).await {
+                    match App::open(config).await {
                         Ok(app) => self.app = Some(app),
                         // A daemon that is starting, or stopping.
                         Err(error) if error.is_in_use() => {
@@ -108,7 +127,19 @@ impl Node {
                         Err(error) => return Err(error.into()),
                     }
                 }
-                other => return Ok(other?),
+                other => {
+                    if let (Ok(_) | Err(SendError::Failed(_)), Err(wrong)) = (&other, &self.config)
+                        && !std::mem::replace(&mut self.warned, true)
+                    {
+                        output::complain(&format!(
+                            "keepgate: {} is wrong (run `keepgate check`); the daemon in {} goes by what it was \
+                             started with\n",
+                            wrong.file,
+                            self.data_dir.display()
+                        ));
+                    }
+                    return Ok(other?);
+                }
             }
         }
         let app = self.app.as_ref().context("the stores were just opened")?;

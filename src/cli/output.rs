@@ -121,9 +121,10 @@ fn as_text(reply: &Reply) -> String {
         }
         Reply::Events(found) => event_lines(found),
         Reply::Verified(verification) => verified(verification),
-        Reply::WitnessRenewed { old } => {
+        Reply::WitnessRenewed { old: Some(old) } => {
             format!("the witness is begun anew; the old one is {}\n", old.display())
         }
+        Reply::WitnessRenewed { old: None } => "the witness is begun anew; there was no old one\n".to_owned(),
         Reply::Status(status) => node::status(status),
         Reply::Reloaded(done) => node::reloaded(done),
         Reply::Restarting { pid } => format!("Process {pid} takes over.\n"),

@@ -1,7 +1,7 @@
 //! Where a password comes from: a terminal, standard input or the generator. Never the arguments,
 //! which every user of the machine can read.
 
-use std::io::{BufRead, BufReader, IsTerminal as _, Read};
+use std::io::{BufRead, BufReader, ErrorKind, IsTerminal as _, Read};
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -68,7 +68,14 @@ fn generate(rng: &dyn Rng) -> Password {
 
 fn first_line(from: impl Read) -> anyhow::Result<Password> {
     let mut line = Zeroizing::new(String::with_capacity(LONGEST as usize + 1));
-    BufReader::new(from.take(LONGEST)).read_line(&mut line).context("standard input")?;
+    let read = BufReader::new(from.take(LONGEST)).read_line(&mut line);
+    if read.as_ref().is_err_and(|error| error.kind() == ErrorKind::InvalidData) {
+        let message = "the password on standard input is not UTF-8".to_owned();
+        return Err(
+            Usage { message, remedy: "write it in UTF-8 (`iconv -t UTF-8`), as browsers send it" }.into()
+        );
+    }
+    read.context("standard input")?;
     let text = line.strip_suffix('\n').unwrap_or(&line);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() {
@@ -99,7 +106,8 @@ mod tests {
             assert_eq!(first_line(input.as_bytes()).unwrap().0.expose_secret(), "a b ");
         }
         assert!(first_line("\nmore".as_bytes()).is_err());
-        assert!(first_line(&b"\xff\xfe\n"[..]).is_err());
+        let other = first_line(&b"p\xe4ssword\n"[..]).err().unwrap();
+        assert!(other.downcast_ref::<Usage>().is_some_and(|usage| usage.remedy.contains("UTF-8")), "{other}");
     }
 
     #[test]

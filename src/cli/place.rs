@@ -133,6 +133,12 @@ impl Place {
         }
     }
 
+    /// Where the node's data is as far as that can be read, whatever else is wrong with the file.
+    pub(super) fn data_dir(&self) -> anyhow::Result<Option<PathBuf>> {
+        let named = self.absolute_data()?;
+        Ok(named.or_else(|| read::data_dir(&self.file_name())))
+    }
+
     /// The file, and the data folder in place of the one it names.
     pub(super) fn file_and_data(&self) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
         Ok((self.file_name(), self.absolute_data()?))

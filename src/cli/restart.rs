@@ -66,7 +66,7 @@ impl Restart {
 /// What came of it, once something has.
 fn ended(status: &Status, pid: u32) -> Option<Result<Told, Failure>> {
     let told = status.restart.clone()?;
-    if status.pid == pid {
+    if status.pid == Some(pid) {
         return Some(Ok(told));
     }
     let why = told.failed_because?;

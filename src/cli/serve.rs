@@ -13,13 +13,13 @@ use tokio::sync::mpsc;
 
 use super::exit::FAILED;
 use super::place::{Place, refuse_configured};
-use super::{address, open, output};
+use super::{Address, address, address_or_off, open, output};
 use crate::app::handover::inherited::{Inherited, Predecessor};
 use crate::app::handover::program::Program;
 use crate::app::ready::{FirstAdministrator, Ready};
 use crate::app::reload::{Read, Source};
 use crate::app::{Orders, make_data_folder};
-use crate::config::development::Listeners;
+use crate::config::development::{Door, Listeners};
 use crate::config::probe::needed;
 use crate::config::survey::{survey, with_files};
 use crate::config::{Config, read};
@@ -35,12 +35,12 @@ pub(super) struct Serve {
     /// Listen here for HTTPS, in place of `listen.https`; port 0 lets the system choose
     #[arg(long, value_name = "ADDR", value_parser = address)]
     https: Option<SocketAddr>,
-    /// Listen here for plain HTTP, in place of `listen.http`
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    http: Option<SocketAddr>,
-    /// Answer metrics and health here, in place of `listen.internal`
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    internal: Option<SocketAddr>,
+    /// Listen here for plain HTTP, in place of `listen.http`; or off
+    #[arg(long, value_name = "ADDR", value_parser = address_or_off)]
+    http: Option<Address>,
+    /// Answer metrics and health here, in place of `listen.internal`; or off
+    #[arg(long, value_name = "ADDR", value_parser = address_or_off)]
+    internal: Option<Address>,
 }
 
 impl Serve {
@@ -90,7 +90,12 @@ impl Serve {
     /// The file, if there is one, and how to read and check the configuration, now and again: from the same
     /// file, with the same arguments, and with the process's own environment, which nobody else can change.
     fn source(&self, place: &Place) -> anyhow::Result<(Option<String>, Read)> {
-        let listeners = Listeners { https: self.https, http: self.http, internal: self.internal };
+        let door = |given: Option<Address>| match given {
+            None => Door::AsConfigured,
+            Some(Address(None)) => Door::Off,
+            Some(Address(Some(address))) => Door::At(address),
+        };
+        let listeners = Listeners { https: self.https, http: door(self.http), internal: door(self.internal) };
         if self.dev {
             let (data, name) = (place.development(&listeners)?.data_dir, place.name());
             // It opens registration to everybody and trusts a CA of its own.

@@ -14,6 +14,8 @@ pub(super) async fn run(console: &mut Console) -> anyhow::Result<ExitCode> {
     };
     // Whoever executes cannot know whether it is a daemon; whoever asked does.
     status.running = console.node.is_running();
+    // This command's is nobody's to signal.
+    status.pid = status.pid.filter(|_| status.running);
     let good = status.running && status.health.is_ready();
     console.show(&Reply::Status(status))?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })

@@ -184,7 +184,7 @@ fn status() -> Reply {
     Reply::Status(Box::new(view::Status {
         version: "0.1.0".into(),
         running: true,
-        pid: 4711,
+        pid: Some(4711),
         started_at: AT.into(),
         environment: "production".into(),
         data_dir: "/var/lib/keepgate".into(),

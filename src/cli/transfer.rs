@@ -4,8 +4,7 @@
 //! fault does it begin. What it has begun and could not end can be run again with --skip-existing.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,6 +13,7 @@ use serde_json::json;
 
 use super::exit::{CANNOT_READ, bad_file};
 use super::line::{self, BadLine, BadLines};
+use super::new_file::{NewFile, unless_interrupted};
 use super::output::Reader;
 use super::progress::Progress;
 use super::{Console, output};
@@ -67,22 +67,14 @@ impl Export {
         console: &mut Console,
         progress: &Progress,
     ) -> anyhow::Result<usize> {
-        let bad = bad_file("cannot write", path);
-        let made = File::options().write(true).create_new(true).mode(0o600).open(path);
-        let mut file = made.map_err(&bad)?;
+        let mut file = NewFile::create(path)?;
         let pages = self.pages(console, Some(progress), |text| {
-            file.write_all(text.as_bytes()).map_err(&bad)?;
+            file.write(text)?;
             Ok(Reader::There)
         });
-        let done = pages.await.and_then(|count| {
-            file.sync_all().map_err(&bad)?;
-            Ok(count)
-        });
-        if done.is_err() {
-            // Half an export looks like a whole one. If it cannot be removed, the error says that it failed.
-            let _ = std::fs::remove_file(path);
-        }
-        done
+        let count = unless_interrupted(path, pages).await?;
+        file.finish()?;
+        Ok(count)
     }
 
     /// Hands on every page as lines; gives how many accounts there were.
@@ -146,7 +138,10 @@ impl Import {
         let progress = Progress::steps("importing accounts", total);
         for batch in users.chunks(BATCH) {
             let done = self.batch(console, batch, self.dry_run).await;
-            let done = done.with_context(|| format!("stopped after {} were created", sum.created))?;
+            let done = done.with_context(|| {
+                let created = output::count(sum.created, "account");
+                format!("stopped after {created} (run it again with --skip-existing for the rest)")
+            })?;
             if !done.bad.is_empty() {
                 return Err(BadLines { file: name, bad: done.bad, created: sum.created }.into());
             }

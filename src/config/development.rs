@@ -23,9 +23,21 @@ pub struct Listeners {
     /// `--https`
     pub https: Option<SocketAddr>,
     /// `--http`
-    pub http: Option<SocketAddr>,
+    pub http: Door,
     /// `--internal`
-    pub internal: Option<SocketAddr>,
+    pub internal: Door,
+}
+
+/// A listener that need not be.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Door {
+    /// The command line says nothing of it.
+    #[default]
+    AsConfigured,
+    /// There is none.
+    Off,
+    /// It is here.
+    At(SocketAddr),
 }
 
 impl Listeners {
@@ -34,11 +46,15 @@ impl Listeners {
         if let Some(https) = self.https {
             config.listen.https = vec![https];
         }
-        if let Some(http) = self.http {
-            config.listen.http = vec![http];
+        match self.http {
+            Door::AsConfigured => {}
+            Door::Off => config.listen.http.clear(),
+            Door::At(http) => config.listen.http = vec![http],
         }
-        if let Some(internal) = self.internal {
-            config.listen.internal = Some(internal);
+        match self.internal {
+            Door::AsConfigured => {}
+            Door::Off => config.listen.internal = None,
+            Door::At(internal) => config.listen.internal = Some(internal),
         }
     }
 }
@@ -117,6 +133,13 @@ mod tests {
     fn the_issuer_follows_the_port_unless_the_system_chooses_it() {
         assert_eq!(development(8443, &[]).tokens.issuer, "https://localhost:8443");
         assert_eq!(development(0, &[]).tokens.issuer, "https://localhost");
+    }
+
+    #[test]
+    fn a_door_can_be_left_shut() {
+        let listeners = Listeners { https: None, http: Door::Off, internal: Door::Off };
+        let config = Config::development(Path::new("/tmp/x"), &listeners, Vec::new()).unwrap();
+        assert!(config.listen.http.is_empty() && config.listen.internal.is_none());
     }
 
     #[test]

@@ -102,7 +102,7 @@ fn untouchable_in_requests(name: &str, writes: bool) -> Option<&'static str> {
     let forwarding = name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip" | "via");
     match name {
         _ if forwarding => Some("is what the gate says of where a request came from ([forwarding])"),
-        "host" => Some("is the host that was routed by"),
+        "host" => Some("is the host that the request was routed by, and goes on as it came"),
         "expect" => Some("is answered by the gate"),
         "x-original-url" | "x-original-uri" | "x-rewrite-url" => {
             Some("names another path than the one that was routed, to some applications")

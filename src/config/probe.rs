@@ -5,6 +5,7 @@
 //! A node starts, and is reloaded, without what it catches up with later: the outside witness is looked at
 //! apart, and in bounded time, for it may lie on a mount that hangs.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -24,6 +25,9 @@ use super::{Config, pairs};
 /// How long a look at the outside witness may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// What the root of a route is called while it is not known of which.
+pub(in crate::config) const ROOT: &str = "routes[].root";
+
 /// What [`probe`] or [`needed`] looks at.
 pub type Probe = fn(&Config) -> Vec<Problem>;
 
@@ -31,14 +35,22 @@ pub type Probe = fn(&Config) -> Vec<Problem>;
 pub fn probe(config: &Config) -> Vec<Problem> {
     let mut problems = needed(config);
     problems.extend(config.audit.witness_file.as_deref().and_then(witness));
-    problems.extend(config.routes.iter().filter_map(|route| match &route.target {
-        RouteTarget::Folder(folder) => root(&folder.root),
-        RouteTarget::Api | RouteTarget::Upstream(_) | RouteTarget::Redirect(_) => None,
-    }));
     problems
 }
 
-/// What is wrong with the root of a route. A node starts without it: a site that is put there later is served then.
+/// What is wrong with the roots of routes, each looked at once; which routes, [`super::survey`] finds in the file.
+fn roots(config: &Config) -> Vec<Problem> {
+    let roots: BTreeSet<_> = config
+        .routes
+        .iter()
+        .filter_map(|route| match &route.target {
+            RouteTarget::Folder(folder) => Some(&folder.root),
+            RouteTarget::Api | RouteTarget::Upstream(_) | RouteTarget::Redirect(_) => None,
+        })
+        .collect();
+    roots.into_iter().filter_map(|path| root(path)).collect()
+}
+
 fn root(path: &Path) -> Option<Problem> {
     let looked = path.to_owned();
     let found = in_time(PATIENCE, move || fs::metadata(&looked));
@@ -49,7 +61,7 @@ fn root(path: &Path) -> Option<Problem> {
         None => format!("does not answer within {} seconds", PATIENCE.as_secs()),
     };
     let remedy = "put the site there, readable by the user that runs keepgate, or name another folder";
-    Some(problem("routes[].root", Some(path), message, remedy))
+    Some(problem(ROOT, Some(path), message, remedy))
 }
 
 /// Every file without which no node can be served, and why it cannot be used.
@@ -81,6 +93,7 @@ pub fn needed(config: &Config) -> Vec<Problem> {
     }
     problems.extend(config.blacklist.gather().err().unwrap_or_default());
     problems.extend(super::error_pages::read(&config.error_pages).err().unwrap_or_default());
+    problems.extend(roots(config));
     problems.extend(data_dir(&config.data_dir));
     problems
 }

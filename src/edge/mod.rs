@@ -191,7 +191,7 @@ impl Pipeline {
         // deletes the identity headers, so that no later stage can mistake them for its own.
         let (limits, trusted, forwarding) = (&*plan.limits, &plan.trusted, &plan.forwarding);
         let rules = guard::Rules { limits, trusted, forwarding, blacklist: &site.blacklist };
-        let admitted = match guard::admit(rules, arrival, *request, entry.request) {
+        let admitted = match guard::admit(rules, arrival, *request, (entry.request, &mut entry.client)) {
             Ok(admitted) => admitted,
             Err(guard::Stopped::Refused(refused)) => return Err(refused),
             Err(guard::Stopped::Banned(banned)) => {
@@ -200,7 +200,6 @@ impl Pipeline {
                 return Err(guard::banned(left));
             }
         };
-        entry.client = admitted.client().address;
         // Which page may read the answer comes before anything that may refuse: a page must be able to
         // read a refusal too.
         let preflight = plan.cors.as_ref().and_then(|cors| cors.look(&admitted, &plan.routes, beside));

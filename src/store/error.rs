@@ -8,6 +8,9 @@ use std::time::Duration;
 use crate::model::change::Namespace;
 use crate::model::unavailable::Unavailable;
 
+/// What else a journal and a store that do not go together may be than damage.
+pub(in crate::store) const COPIED: &str = "a copy of the data folder that was taken while the node ran looks like this: docs/maintenance.md has how to copy";
+
 /// A store could not be opened or read.
 #[derive(Debug, thiserror::Error, Clone)]
 #[expect(missing_docs, reason = "the message above each variant shows what its fields are")]

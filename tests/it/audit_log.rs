@@ -72,12 +72,13 @@ async fn an_export_holds_every_event_once_in_both_formats() {
     let folder = tempfile::tempdir().expect("a temp dir");
     let out = folder.path().join("log.cef");
     let path = out.to_str().expect("UTF-8");
-    gate.cli(&["audit", "export", "--format", "cef", "--out", path]).expect(0);
+    let said = gate.cli(&["audit", "export", "--format", "cef", "--out", path]).expect(0);
     let json = gate.cli(&["audit", "export", "--kind", "blacklist_add"]).expect(0);
     assert_eq!(json.stdout.lines().count(), 30);
     assert_eq!(json.stderr, "", "nothing but the export where no terminal is");
     let all = found(&gate, &["--limit", "100000"]);
     let cef = std::fs::read_to_string(&out).expect("it was written");
+    assert_eq!(said.stdout, format!("{} events exported to {path}\n", cef.lines().count()));
     assert!(cef.lines().count() <= all.len() && cef.lines().all(|line| line.starts_with("CEF:0|Keepgate|")));
     assert_eq!(cef.lines().filter(|line| line.contains("|blacklist_add|")).count(), 30);
     let again = gate.cli(&["audit", "export", "--out", path]).expect(4);

@@ -88,3 +88,13 @@ fn keys_completions_and_manual_pages_need_no_node() {
     assert!(page.contains("skip"), "{page}");
     assert!(bare(&["man"]).expect(0).stdout.contains("Exit codes"));
 }
+
+#[test]
+fn a_table_in_a_variable_is_answered_with_the_variables_that_can_say_it() {
+    let gate = Gate::prepare_with_file("[[routes]]\npath = \"/auth\"\napi = true\nauth = \"optional\"\n");
+    let mut check = gate.subcommand(&["check"]);
+    check.env("KEEPGATE_KEYS__MASTER_KEY", "{ env = \"FOO\" }");
+    let said = run(check, "").expect(3);
+    assert!(said.stderr.contains("KEEPGATE_KEYS__MASTER_KEY__ENV"), "{said:?}");
+    assert!(!said.stderr.contains("FOO"), "{said:?}");
+}

@@ -103,6 +103,7 @@ fn production_wants_certificates_and_gets_what_it_was_given() {
     };
     let refused = init(&[]).expect(3);
     assert!(refused.stderr.contains("tls.source") && refused.stderr.contains("local CA"), "{refused:?}");
+    assert!(refused.stderr.contains("--certificate FILE") && !refused.stderr.contains(":19"), "{refused:?}");
     let missing = init(&["--certificate", &certificate, "--key", "/nowhere/key.pem"]).expect(3);
     assert!(missing.stderr.contains("/nowhere/key.pem"), "{missing:?}");
     assert_eq!(left_in(folder.path()), ["leaf.key", "leaf.pem"]);

@@ -49,7 +49,7 @@ fn a_life_is_neither_nothing_nor_for_ever() {
     let gate = Gate::start_cheap();
     let ban = ["blacklist", "add", "192.0.2.7", "--ttl"];
     let invite = ["user", "invite", "--ttl"];
-    for command in [&ban[..], &invite[..]] {
+    for (command, longest) in [(&ban[..], "3650d"), (&invite[..], "366d")] {
         let with = |ttl| [command, &[ttl][..]].concat();
         for ttl in ["0s", "999ms", "3651d", "500000000000y", "18446744073709551615s", "99999999999999999999s"]
         {
@@ -57,7 +57,7 @@ fn a_life_is_neither_nothing_nor_for_ever() {
             assert!(said.stderr.contains("from 1s to 3650d"), "{ttl}: {said:?}");
         }
         gate.cli(&with("1s")).expect(0);
-        gate.cli(&with("3650d")).expect(0);
+        gate.cli(&with(longest)).expect(0);
     }
 }
 

@@ -101,3 +101,39 @@ fn a_file_with_any_fault_changes_nothing_whether_a_daemon_runs_or_not() {
     assert!(missing.stderr.contains("/nowhere/people.jsonl"), "{missing:?}");
     gate.cli_with_input(&["user", "import", "-"], "").expect(0);
 }
+
+#[test]
+fn a_byte_order_mark_is_named() {
+    let mut gate = Gate::start_cheap();
+    gate.stop();
+    let said =
+        gate.cli_with_input(&["user", "import", "-"], "\u{feff}{\"email\":\"bob@example.com\"}\n").expect(4);
+    assert!(said.stderr.contains("byte order mark"), "{said:?}");
+}
+
+#[test]
+fn an_export_that_is_interrupted_leaves_no_file() {
+    let mut gate = Gate::start_cheap();
+    let lines: String = (0..2000).map(|n| format!("{{\"email\":\"n{n}@example.com\"}}\n")).collect();
+    gate.cli_with_input(&["user", "import", "-"], &lines).expect(0);
+    gate.stop();
+    for command in [["user", "export", "--out"], ["audit", "export", "--out"]] {
+        let folder = tempfile::tempdir().expect("a temp dir");
+        let path = folder.path().join("out.jsonl");
+        let mut export = gate.subcommand(&[&command[..], &[path.to_str().expect("UTF-8")]].concat());
+        let mut export = export.stderr(std::process::Stdio::null()).spawn().expect("the binary starts");
+        let there = || std::fs::read_dir(folder.path()).expect("readable").count() > 0;
+        while !there() && export.try_wait().expect("ours").is_none() {
+            std::thread::yield_now();
+        }
+        let pid = i32::try_from(export.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("ours");
+        let ended = export.wait().expect("ours");
+        // Whole, if it was quicker than the signal; never a part.
+        let left: Vec<_> = std::fs::read_dir(folder.path()).expect("readable").collect();
+        match ended.success() {
+            true => assert!(std::fs::read_to_string(&path).expect("whole").lines().count() >= 1500),
+            false => assert!(left.is_empty(), "{ended}: {left:?}"),
+        }
+    }
+}

@@ -137,3 +137,31 @@ async fn a_request_that_an_upstream_sends_back_goes_round_a_few_times_and_no_mor
     let told = std::fs::read_to_string(folder.path().join("told")).unwrap_or_default();
     assert_eq!(told.lines().filter(|line| line.contains("/round")).count(), 5, "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_access_log_names_the_client_behind_a_proxy_also_where_the_gate_refuses() {
+    let mut gate = Gate::start_from_file(&format!(
+        "[listen]\ntrusted_proxies = [\"{PROXY}\"]\n[blacklist]\nnetworks = [\"203.0.113.66\"]\n\
+         [[routes]]\npath = \"/auth\"\napi = true\nauth = \"optional\"\n"
+    ));
+    let asked = [
+        ("GET /auth/v1/x HTTP/1.1", "", "203.0.113.66", "403"),
+        ("GET /a/../../b HTTP/1.1", "", "203.0.113.1", "400"),
+        ("TRACE /a HTTP/1.1", "", "203.0.113.2", "405"),
+        ("GET /a HTTP/1.1", "Expect: miracles\r\n", "203.0.113.3", "417"),
+    ];
+    for (line, more, client, status) in asked {
+        let text =
+            format!("{line}\r\nHost: h:8443\r\n{more}X-Forwarded-For: {client}\r\nConnection: close\r\n\r\n");
+        let answer =
+            runner::say(&gate.client().from(PROXY), text.as_bytes(), Way::Whole).await.expect("answered");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {answer}");
+    }
+    gate.stop();
+    for (line, _, client, status) in asked {
+        let logged =
+            |it: &str| it.contains(&format!("client={client} ")) && it.contains(&format!("status={status} "));
+        assert!(gate.log().lines().any(logged), "{line}: {}", gate.log());
+    }
+}

@@ -29,6 +29,7 @@ mod http2;
 mod kill;
 mod lifecycle;
 mod metrics;
+mod operator;
 mod proxy;
 mod proxy_protocol;
 mod rates;

@@ -96,9 +96,10 @@ async fn a_wrong_file_changes_nothing_and_is_reported_as_check_does() {
     let mut gate = gate("[limits]\nbody_bytes = 1000", &upstream);
     let client = gate.client();
     let good = file("[limits]\nbody_bytes = 2000", &upstream);
-    let broken: [(String, &str); 3] = [
+    let broken: [(String, &str); 4] = [
         (good.replace("\"app\"", "\"nowhere\"") + "[limts]\n", "(CONFIG:"),
         (good.clone() + "[[routes\n", "not valid TOML"),
+        (good.clone() + "[[routes]]\npath = \"/s\"\nroot = \"/nowhere/site\"\n", "].root (CONFIG:"),
         (format!("[blacklist]\nfile = \"/nowhere/b.txt\"\n{good}"), "/nowhere/b.txt"),
     ];
     for (text, says) in broken {
@@ -116,7 +117,7 @@ async fn a_wrong_file_changes_nothing_and_is_reported_as_check_does() {
     assert!(status["refused_at"].is_string() && status["loaded_at"].is_string(), "{status}");
     assert_eq!(status["refused_because"], "1 problem in it");
     let denied = audited(&gate);
-    assert_eq!(denied.len(), 6);
+    assert_eq!(denied.len(), 8);
     assert!(
         denied
             .iter()

@@ -60,8 +60,8 @@ pub enum Reply {
     Verified(Verification),
     /// The witness file was begun anew.
     WitnessRenewed {
-        /// Where the old file is now.
-        old: PathBuf,
+        /// Where the old file is now, if there was one.
+        old: Option<PathBuf>,
     },
     /// How the node stands.
     Status(Box<Status>),

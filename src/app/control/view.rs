@@ -331,7 +331,7 @@ pub struct Status {
     /// Whether a daemon answers; `false` when the command line opened the stores itself.
     pub running: bool,
     /// Process id of whoever answers.
-    pub pid: u32,
+    pub pid: Option<u32>,
     /// RFC 3339.
     pub started_at: String,
     /// `development`, `stage` or `production`.

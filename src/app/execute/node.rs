@@ -99,8 +99,33 @@ impl Core {
             };
         }
         let done = self.auth.bans.remove(&network.to_string(), who.actor, &who.origin).await;
-        done.map_err(|error| missing(error, || format!("{network} is not among the bans that commands made; those of [blacklist] in the configuration are removed there")))?;
+        done.map_err(|error| missing(error, || self.not_removed(network)))?;
         Ok(Reply::Done)
+    }
+
+    /// Why a ban cannot be lifted that is not there as it was named: it may be a network's.
+    fn not_removed(&self, network: IpNet) -> String {
+        let holds = |other: &IpNet| *other != network && other.contains(&network);
+        let commanded = self.auth.bans.list().unwrap_or_default();
+        if let Some(ban) = commanded.iter().find(|ban| holds(&ban.network)) {
+            return format!(
+                "{network} has no ban of its own; the one of {} holds it: remove that",
+                ban.network
+            );
+        }
+        let configured = match self.reloader.get() {
+            Some(reloader) => reloader.in_force().banned.to_vec(),
+            None => self.config.blacklist.gather().unwrap_or_default(),
+        };
+        if let Some(other) = configured.iter().find(|other| **other == network || holds(other)) {
+            return format!(
+                "{network} is banned by [blacklist] in the configuration ({other}): remove it there"
+            );
+        }
+        format!(
+            "{network} is not among the bans that commands made; those of [blacklist] in the configuration are \
+             removed there"
+        )
     }
 
     pub(super) fn key_list(&self) -> Reply {
@@ -149,7 +174,7 @@ impl Core {
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             running: !self.listeners.get().is_none_or(Vec::is_empty),
-            pid: std::process::id(),
+            pid: Some(std::process::id()),
             started_at: self.started_at.rfc3339(),
             environment: self.config.environment.name().to_owned(),
             data_dir: self.config.data_dir.display().to_string(),

@@ -17,6 +17,7 @@ use crate::auth::accounts::NewAccount;
 use crate::auth::accounts::transfer::{Incoming, Manner};
 use crate::auth::error::AuthError;
 use crate::auth::invites::NewInvite;
+use crate::config::accounts::Registration;
 use crate::model::account::Account;
 use crate::model::email::Email;
 use crate::model::id::{AccountId, InviteId, SessionId};
@@ -117,6 +118,12 @@ impl Core {
         ttl_seconds: Option<u64>,
         who: Who,
     ) -> Outcome {
+        if self.config.accounts.registration == Registration::Closed {
+            let message = "registration is closed (accounts.registration): nobody could use an invitation";
+            let remedy = "make the account with `keepgate user add`; or set accounts.registration to \"invite\" and \
+                          restart";
+            return Err(Failure::new(Code::Refused, message).remedy(remedy));
+        }
         let ttl = ttl_seconds.map(Duration::from_secs);
         let new = NewInvite { email: email.map(Into::into), roles, ttl };
         let (invite, code) = self.auth.invites.create(new, who.actor, &who.origin).await.map_err(refused)?;

@@ -60,10 +60,13 @@ async fn a_witness_is_begun_anew_on_record() {
     let folder = tempfile::tempdir().unwrap();
     let core = Core::open(config(&folder)).await.unwrap();
     ban(&core, 1).await;
-    let Reply::WitnessRenewed { old } = ask(&core, Command::AuditRenewWitness).await else {
-        panic!("not renewed");
-    };
+    let renewed = ask(&core, Command::AuditRenewWitness).await;
+    let Reply::WitnessRenewed { old: Some(old) } = renewed else { panic!("not renewed: {renewed:?}") };
     assert!(old.exists());
+    // Where it was removed there is none to name.
+    std::fs::remove_file(folder.path().join("data/audit/heads.jsonl")).unwrap();
+    let renewed = ask(&core, Command::AuditRenewWitness).await;
+    assert_eq!(renewed, Reply::WitnessRenewed { old: None });
     let Reply::Events(events) = ask(&core, Command::AuditTail { after: None, limit: 1 }).await else {
         panic!("not events");
     };

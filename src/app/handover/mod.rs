@@ -30,6 +30,7 @@ pub(in crate::app) mod relay;
 pub(in crate::app) mod successor;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -71,11 +72,31 @@ impl Asked {
 pub(in crate::app) struct Restarts {
     pub ask: mpsc::Sender<Asked>,
     pub told: Arc<Mutex<Restart>>,
+    /// Whoever is asking.
+    pub turn: Arc<tokio::sync::Mutex<()>>,
+    /// Whether another process was started, and it is not decided yet who serves.
+    pub under_way: Arc<AtomicBool>,
     /// Of the process before, if there was one.
     pub before: Option<watch::Receiver<Stage>>,
 }
 
+fn another() -> Failure {
+    let failure = Failure::new(Code::Unavailable, "another restart is under way");
+    failure.remedy("`keepgate status` says what comes of it; restart again after it, if need be")
+}
+
 impl Restarts {
+    /// Asked for by `ask`; `told` is what came of the last, `before` how far the process before is.
+    pub fn new(ask: mpsc::Sender<Asked>, told: Restart, before: Option<watch::Receiver<Stage>>) -> Self {
+        Self {
+            ask,
+            told: Arc::new(Mutex::new(told)),
+            turn: Arc::default(),
+            under_way: Arc::default(),
+            before,
+        }
+    }
+
     /// How it stands, for `status`.
     pub fn status(&self) -> Restart {
         let told = self.told.lock().clone();
@@ -87,8 +108,42 @@ impl Restarts {
     /// The process that starts the next one, or why it does not.
     pub async fn restart(&self, force: bool, actor: Actor, origin: Origin) -> Result<u32, Failure> {
         let closing = || Failure::new(Code::Unavailable, "this node is stopping, or being replaced already");
+        // One that waited for another would keep it from going on: a house is left once no command is under way.
+        let Ok(_turn) = self.turn.try_lock() else { return Err(another()) };
+        if self.under_way.load(Ordering::Acquire) {
+            return Err(another());
+        }
         let (answer, answered) = oneshot::channel();
         self.ask.send(Asked { force, actor, origin, answer }).await.map_err(|_| closing())?;
         answered.await.map_err(|_| closing())?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::RequestId;
+
+    #[tokio::test]
+    async fn a_restart_beside_another_is_refused_at_once() {
+        let (ask, mut asked) = mpsc::channel(4);
+        let restarts = Restarts::new(ask, Restart::default(), None);
+        let origin =
+            || Origin { request: RequestId(uuid::Uuid::nil()), address: None, user_agent: String::new() };
+        let restart = || restarts.restart(false, Actor::System, origin());
+        // The first has asked and waits for its answer.
+        let mut first = std::pin::pin!(restart());
+        let second = tokio::select! {
+            biased;
+            _ = &mut first => panic!("nobody has answered"),
+            second = restart() => second,
+        };
+        assert_eq!(second.unwrap_err().message, "another restart is under way");
+        // It has its answer, and the other process does not serve yet.
+        restarts.under_way.store(true, Ordering::Release);
+        let _ = asked.recv().await.unwrap().answer.send(Ok(7));
+        assert_eq!(first.await.unwrap(), 7);
+        restart().await.unwrap_err();
+        assert!(asked.try_recv().is_err(), "nobody was asked");
     }
 }

@@ -9,7 +9,9 @@ use crate::model::email::Email;
 use super::common::COMMON;
 
 /// Words that say nothing, because everybody here knows them.
-const CONTEXT: [&str; 3] = ["keepgate", "password", "passwort"];
+const CONTEXT: [&str; 3] = ["keepgate", WORDS[0], WORDS[1]];
+/// Those of them that are everybody's.
+const WORDS: [&str; 2] = ["password", "passwort"];
 
 /// What the context must leave over, in letters, for the rest to count as a password.
 const LEAST_REST: usize = 4;
@@ -49,8 +51,7 @@ impl Policy {
         } else if is_common(&lower) {
             faults.push(FieldError::new(field, "common", "this is one of the most used passwords"));
         }
-        if is_context(&lower, email) {
-            let detail = "use more than the e-mail address or the service's name";
+        if let Some(detail) = context(&lower, email) {
             faults.push(FieldError::new(field, "context", detail));
         }
         faults
@@ -75,22 +76,28 @@ fn is_trivial(lower: &str) -> bool {
     chars.len() < 2 || repeated || steps(1) || steps(-1)
 }
 
-/// The account's address, a part of it, or the service's name, with next to nothing around it.
-fn is_context(lower: &str, email: Option<&Email>) -> bool {
+/// The account's address, a part of it, the service's name or the word itself, with next to nothing around it: what
+/// is wrong with that.
+fn context(lower: &str, email: Option<&Email>) -> Option<&'static str> {
+    const OWN: &str = "use more than the e-mail address or the service's name";
     let mut words: Vec<&str> = CONTEXT.to_vec();
     if let Some((local, domain)) = email.and_then(|email| email.as_str().split_once('@')) {
         words.extend([local, domain]);
         words.extend(domain.split('.').filter(|label| label.len() > 3));
         words.extend(local.split(['.', '-', '_', '+']).filter(|part| part.len() > 3));
         if lower == local {
-            return true;
+            return Some(OWN);
         }
     }
     words.retain(|word| word.chars().count() > 2);
     // Longest first, so that taking out a part does not hide the whole.
     words.sort_unstable_by_key(|word| std::cmp::Reverse(word.len()));
     let rest = words.iter().fold(lower.to_owned(), |rest, word| rest.replace(word, ""));
-    rest.len() < lower.len() && rest.chars().filter(|c| c.is_alphabetic()).count() < LEAST_REST
+    if rest.len() == lower.len() || rest.chars().filter(|c| c.is_alphabetic()).count() >= LEAST_REST {
+        return None;
+    }
+    let own = words.iter().any(|word| !WORDS.contains(word) && lower.contains(word));
+    Some(if own { OWN } else { "use more than the word \"password\" and a few characters" })
 }
 
 #[cfg(test)]
@@ -144,6 +151,17 @@ mod tests {
             assert!(codes(password).contains(&"context"), "{password}: {:?}", codes(password));
         }
         assert!(codes("lovelace wrote the first programme").is_empty());
+    }
+
+    #[test]
+    fn what_is_refused_is_what_it_holds() {
+        let policy = Policy::new(&Accounts::default());
+        let email: Email = "ada@analytical.example".parse().unwrap();
+        let detail = |password| policy.faults("password", password, Some(&email)).pop().unwrap().detail;
+        assert_eq!(detail("password1234"), "use more than the word \"password\" and a few characters");
+        for own in ["keepgate-2026", "password-keepgate", "analytical1815"] {
+            assert_eq!(detail(own), "use more than the e-mail address or the service's name", "{own}");
+        }
     }
 
     #[test]

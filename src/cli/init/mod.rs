@@ -13,15 +13,15 @@ use serde_json::json;
 
 use super::exit::Usage;
 use super::open::Node;
-use super::place::Place;
-use super::{address, ask, output, password};
+use super::place;
+use super::{Address, address, address_or_off, ask, output, password};
 use crate::app::control::command::{Command, Password};
 use crate::app::control::reply::{Code, Failure, Reply};
 use crate::app::control::view::User;
 use crate::app::setup;
 use crate::config::first::First;
 use crate::config::probe::probe;
-use crate::config::problem::Problems;
+use crate::config::problem::{Place, Problems};
 use crate::config::tls::CertificateFiles;
 use crate::config::{Config, Environment, read};
 use crate::model::email::Email;
@@ -75,10 +75,6 @@ pub(super) struct Init {
     dry_run: bool,
 }
 
-/// An address, or none on purpose.
-#[derive(Clone, Copy, Debug)]
-struct Address(Option<SocketAddr>);
-
 /// Everything decided, nothing done.
 struct Plan {
     file: PathBuf,
@@ -88,7 +84,7 @@ struct Plan {
 }
 
 impl Init {
-    pub(super) fn run(mut self, place: &Place, json: bool) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(mut self, place: &place::Place, json: bool) -> anyhow::Result<ExitCode> {
         let (file, data) = place.new_node()?;
         // Before a single question.
         refuse_obstacles(&file, &data)?;
@@ -169,7 +165,9 @@ impl Init {
         };
         let text = first.text();
         // With the environment's overrides, which `check` and `serve` will see too.
-        let config = read::parse(&text, NEW, read::environment()?)?;
+        let config = read::parse(&text, NEW, read::environment()?);
+        let config =
+            config.map_err(|wrong| if self.certificate.is_none() { uncertified(wrong) } else { wrong })?;
         let problems: Vec<_> =
             probe(&config).into_iter().filter(|problem| problem.key != "data_dir").collect();
         if !problems.is_empty() {
@@ -177,6 +175,18 @@ impl Init {
         }
         Ok(Plan { file, text, config, admin })
     }
+}
+
+/// In terms of the arguments: the line of a file that nobody has would help nobody.
+fn uncertified(mut wrong: Problems) -> Problems {
+    for problem in wrong.problems.iter_mut().filter(|problem| problem.key == "tls.source") {
+        problem.place = Place::Unset;
+        problem.remedy =
+            "give --certificate FILE and --key FILE; or begin with --environment stage, which makes a local \
+                          CA, and set source = \"acme\" in [tls] later (docs/certificates.md)"
+                .to_owned();
+    }
+    wrong
 }
 
 impl Plan {
@@ -284,11 +294,4 @@ fn environment(text: &str) -> Result<Environment, &'static str> {
         .into_iter()
         .find(|environment| environment.name() == text)
         .ok_or("write development, stage or production")
-}
-
-fn address_or_off(text: &str) -> Result<Address, &'static str> {
-    match text {
-        "off" => Ok(Address(None)),
-        text => address(text).map(|address| Address(Some(address))),
-    }
 }

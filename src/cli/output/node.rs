@@ -42,7 +42,10 @@ fn restart(found: &Restart) -> Vec<(&'static str, String)> {
     }
     if let Some(at) = failed_at {
         let because = failed_because.as_deref().unwrap_or_default();
-        rows.push(("not restarted", format!("at {at}: {}", plain(because))));
+        let mut lines = because.lines().map(str::trim).filter(|line| !line.is_empty());
+        rows.push(("not restarted", format!("at {at}: {}", lines.next().unwrap_or_default())));
+        // A report of several problems has several lines.
+        rows.extend(lines.map(|line| ("", line.to_owned())));
     }
     rows
 }
@@ -55,8 +58,8 @@ pub(super) fn status(status: &Status) -> String {
         ("environment", status.environment.clone()),
         ("data folder", status.data_dir.clone()),
     ];
-    if status.running {
-        rows.push(("process", format!("{} since {}", status.pid, status.started_at)));
+    if let Some(pid) = status.pid {
+        rows.push(("process", format!("{pid} since {}", status.started_at)));
     }
     rows.extend(status.configuration.iter().flat_map(configuration));
     rows.extend(status.restart.iter().flat_map(restart));
@@ -71,4 +74,20 @@ pub(super) fn status(status: &Status) -> String {
     let row = |check: &Check| [check.name.clone(), word(&check.status), check.detail.clone()];
     let checks = table(["CHECK", "STATUS", "DETAIL"], &status.health.checks, row);
     format!("{}\n{checks}", fields(&rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_restart_failed_is_told_line_by_line_and_commands_no_terminal() {
+        let why = "the next process cannot serve: c.toml: 2 problems\n\na (c.toml:1): is wrong\n    mend it\u{1b}[2J\n";
+        let failed =
+            Restart { failed_at: Some("now".into()), failed_because: Some(why.into()), before: None };
+        let told = fields(&restart(&failed));
+        let lines: Vec<_> = told.lines().map(str::trim).collect();
+        assert_eq!(lines[0], "not restarted  at now: the next process cannot serve: c.toml: 2 problems");
+        assert_eq!(lines[1..], ["a (c.toml:1): is wrong", "mend it\\u{1b}[2J"]);
+    }
 }

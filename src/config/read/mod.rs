@@ -159,6 +159,18 @@ pub(in crate::config) fn standing(config: &Config) -> Vec<Problem> {
     report.finish()
 }
 
+/// The roots of routes as a file has them: the route's number, the line, and the value.
+pub(in crate::config) fn roots(text: &str) -> Vec<(usize, Place, PathBuf)> {
+    let routes = tree::parse(text).ok().and_then(|root| root.into_child("routes"));
+    let Some(Value::List(routes)) = routes.map(|node| node.value) else { return Vec::new() };
+    let root = |(at, route): (usize, Node)| {
+        let root = route.into_child("root")?;
+        let Value::Text(path) = root.value else { return None };
+        Some((at, root.place, PathBuf::from(path)))
+    };
+    routes.into_iter().enumerate().filter_map(root).collect()
+}
+
 /// As many as anyone reads at once. A file of another kind has one on every line.
 pub(in crate::config) fn shown(mut problems: Vec<Problem>) -> Vec<Problem> {
     let more = problems.len().saturating_sub(MOST_SHOWN);

@@ -224,6 +224,18 @@ impl<'t> Section<'t> {
             words.borrow_mut().insert(join(&self.pattern, key), SECRET.to_owned());
         }
         let node = self.take(key, Node::source)?;
+        if let (Value::Loose(_), Place::Environment(name)) = (&node.value, &node.place) {
+            self.report.push(Problem {
+                place: node.place.clone(),
+                key: path,
+                value: None,
+                message: "is a table, which a variable cannot hold".to_owned(),
+                remedy: format!(
+                    "unset it, and set {name}__ENV, {name}__FILE or {name}__CREDENTIAL to the source"
+                ),
+            });
+            return None;
+        }
         let quiet = Report::default();
         let mut inner = Section::new(node, path, String::new(), &quiet);
         let sources = [

@@ -80,6 +80,12 @@ impl Node {
         (place.clone(), table.iter().map(shown).collect())
     }
 
+    /// A value of a table.
+    pub(super) fn into_child(self, key: &str) -> Option<Self> {
+        let Value::Table(mut table) = self.value else { return None };
+        table.remove(key)
+    }
+
     /// Where the value at a path such as `routes[1].path` was set; its nearest ancestor's place if
     /// the key itself is missing, `Unset` if that is the root.
     pub(super) fn place_of(&self, path: &str) -> Place {

@@ -153,24 +153,26 @@ fn head_too_large(limits: &Limits) -> Refused {
         .detail(format!("a request head has at most {header_count} header lines and {head_bytes} bytes"))
 }
 
-/// Admits a request, or says why not.
+/// Admits a request, or says why not. `from` is whose request it is as far as that is known, for the access log: also
+/// of one that is refused.
 pub fn admit(
     rules: Rules<'_>,
     Arrival { peer, framing, may_switch, now }: Arrival<'_>,
     request: Request<Incoming>,
-    id: RequestId,
+    (id, from): (RequestId, &mut IpAddr),
 ) -> Result<Box<Admitted>, Stopped> {
     // Framing first: when it is contradictory nothing else in the request means anything.
     if let Some(breach) = framing {
         return Err(misframed(breach, rules.limits).into());
     }
     let (mut parts, body) = request.into_parts();
+    // The address is read before the headers it stands in are deleted.
+    let client = client(rules, peer, &parts);
+    *from = client.address;
     check_method(&parts.method)?;
     check_length(&parts)?;
     let host = host::check_scheme(&parts.uri, peer.is_trusted()).and_then(|()| Host::of(&parts));
     let host = host.map_err(|error| Refused::bad_request(error.to_string()).closing())?;
-    // The address is read before the headers it stands in are deleted.
-    let client = client(rules, peer, &parts);
     let seen = headers::clean(&mut parts.headers, peer.is_trusted());
     check_size(rules.limits, &parts, &seen)?;
     if seen.expects {

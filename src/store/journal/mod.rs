@@ -30,7 +30,7 @@ use crate::model::change::Namespace;
 use crate::model::id::Seq;
 use crate::model::random::{self, Rng};
 use crate::model::time::Timestamp;
-use crate::store::error::StoreError;
+use crate::store::error::{COPIED, StoreError};
 use format::{BUNDLE_V1, Chain, JournalId, Place, Record, SEGMENT_HEADER, SegmentHeader};
 use io::SharedDisk;
 use recover::{Found, failed};
@@ -108,7 +108,8 @@ impl Journal {
     /// The refusal to serve a view that needs what the journal no longer holds.
     pub fn lacks(&self, namespace: Namespace, applied: Seq) -> StoreError {
         let (name, oldest) = (namespace.name(), self.catalog.oldest());
-        let detail = format!("it begins at position {oldest}, but the {name} store ends at {applied}");
+        let detail =
+            format!("it begins at position {oldest}, but the {name} store ends at {applied} ({COPIED})");
         StoreError::Damaged { path: self.disk.path(""), offset: 0, detail }
     }
 

@@ -16,7 +16,7 @@ use super::segment::{self, SPARE, Segment};
 use super::tail::{self, Tail};
 use crate::model::id::Seq;
 use crate::model::time::Timestamp;
-use crate::store::error::StoreError;
+use crate::store::error::{COPIED, StoreError};
 use crate::store::files;
 
 /// Read at once, bytes.
@@ -52,7 +52,8 @@ pub(super) fn recover(disk: &SharedDisk, floor: Seq) -> Result<Option<Found>, St
     let tail = tail::judge(&content.bytes, &walked.place, walked.fault)
         .map_err(|detail| damaged(disk, newest.first, walked.place.offset, detail))?;
     if walked.last < floor {
-        let detail = format!("it ends at position {}, but a store has applied {floor}", walked.last);
+        let detail =
+            format!("it ends at position {}, but a store has applied {floor} ({COPIED})", walked.last);
         return Err(damaged(disk, newest.first, walked.place.offset, detail));
     }
     mend(disk, &file, &content, &walked, tail).map_err(failed(
@@ -81,7 +82,8 @@ pub(super) fn damaged(disk: &SharedDisk, first: Seq, offset: u64, detail: String
 }
 
 fn missing(disk: &SharedDisk, floor: Seq) -> StoreError {
-    let detail = format!("the journal's segments are gone, but a store has applied position {floor}");
+    let detail =
+        format!("the journal's segments are gone, but a store has applied position {floor} ({COPIED})");
     StoreError::Damaged { path: disk.path(""), offset: 0, detail }
 }
 

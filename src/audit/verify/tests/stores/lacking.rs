@@ -52,7 +52,7 @@ async fn a_witness_that_was_lost_is_begun_anew_when_asked_for_and_the_old_one_st
     let signer = node.signer(&stores);
     assert!(names(&node.report(&stores).findings, &Finding::NotWitnessed { count: 4 }));
     let old = signer.renew().await.unwrap();
-    assert_eq!(std::fs::read_to_string(old).unwrap(), "what is left of it\n");
+    assert_eq!(std::fs::read_to_string(old.unwrap()).unwrap(), "what is left of it\n");
     assert_eq!(node.lines(), whole, "and no forged head");
     node.record(&stores, 14).await;
     signer.sign_now().await.unwrap().expect("one more");

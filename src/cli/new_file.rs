@@ -1,0 +1,167 @@
+//! A file that an export writes: under its name only once it is whole. Half an export looks like a whole one.
+//!
+//! It is written beside its name, for its owner alone, and dropped before its end it is removed; so who writes
+//! one has signals end the writing and not the process. Nothing that stands there already is replaced.
+
+use std::fs::{File, OpenOptions};
+use std::future::Future;
+use std::io::{self, BufWriter, ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::exit::bad_file;
+use crate::app::control::reply::{Code, Failure};
+
+/// What an error of the file is called.
+const CANNOT: &str = "cannot write";
+
+/// A file under way.
+pub(super) struct NewFile {
+    path: PathBuf,
+    draft: PathBuf,
+    file: BufWriter<File>,
+    kept: bool,
+}
+
+impl NewFile {
+    /// Begins one; refused if something has its name already.
+    pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
+        let bad = bad_file(CANNOT, path);
+        let begun = Self::begin(path).map_err(&bad)?;
+        Ok(begun)
+    }
+
+    fn begin(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or(ErrorKind::IsADirectory)?;
+        match path.symlink_metadata() {
+            Ok(_) => return Err(Errno::EXIST.into()),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Err(_) => {}
+        }
+        let mut draft = name.to_owned();
+        draft.push(format!(".{}.part", std::process::id()));
+        let draft = path.with_file_name(draft);
+        // `create_new` follows no link that somebody may have put there.
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        Ok(Self { path: path.to_owned(), draft, file: BufWriter::new(file), kept: false })
+    }
+
+    /// Its name, once it is whole.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes on.
+    pub(super) fn write(&mut self, text: &str) -> anyhow::Result<()> {
+        let bad = bad_file(CANNOT, &self.path);
+        Ok(self.file.write_all(text.as_bytes()).map_err(bad)?)
+    }
+
+    /// Makes it durable and gives it its name.
+    pub(super) fn finish(mut self) -> anyhow::Result<()> {
+        let bad = bad_file(CANNOT, &self.path);
+        let kept = self.keep().map_err(bad);
+        self.kept = kept.is_ok();
+        Ok(kept?)
+    }
+
+    fn keep(&mut self) -> io::Result<()> {
+        self.file.flush()?;
+        self.file.get_ref().sync_all()?;
+        match renameat_with(CWD, &self.draft, CWD, &self.path, RenameFlags::NOREPLACE) {
+            // A file system that cannot say no; that nothing was there has been looked at.
+            Err(Errno::INVAL | Errno::NOSYS) => std::fs::rename(&self.draft, &self.path)?,
+            renamed => renamed?,
+        }
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.kept {
+            // If it cannot be removed its name says what it is.
+            let _ = std::fs::remove_file(&self.draft);
+        }
+    }
+}
+
+/// What `work` comes to, unless a signal that ends processes comes first: then whatever `work` holds is dropped.
+pub(super) async fn unless_interrupted<T>(
+    path: &Path,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
+    let mut int = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
+    let name = tokio::select! {
+        ended = work => return ended,
+        _ = term.recv() => "SIGTERM",
+        _ = int.recv() => "SIGINT",
+    };
+    let failure = Failure::new(Code::Unavailable, format!("{name}: {} was not written", path.display()));
+    Err(failure.remedy("run it again for the whole").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        names.map(|name| name.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_file_has_its_name_once_it_is_whole_and_leaves_nothing_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.jsonl");
+        let mut file = NewFile::create(&path).unwrap();
+        file.write("half").unwrap();
+        assert!(!path.exists());
+        drop(file);
+        assert!(names(folder.path()).is_empty());
+        let mut file = NewFile::create(&path).unwrap();
+        file.write("whole").unwrap();
+        file.finish().unwrap();
+        assert_eq!(names(folder.path()), ["users.jsonl"]);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "whole");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let error = format!("{:#}", NewFile::create(&path).err().unwrap());
+        assert!(error.contains("exists"), "{error}");
+        // One that comes while it is written.
+        let other = folder.path().join("other");
+        let file = NewFile::create(&other).unwrap();
+        std::fs::write(&other, "theirs").unwrap();
+        file.finish().unwrap_err();
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "theirs");
+        assert_eq!(names(folder.path()).len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_signal_ends_the_writing_and_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        for signal in [Signal::INT, Signal::TERM] {
+            let path = folder.path().join("log.jsonl");
+            let mut file = NewFile::create(&path).unwrap();
+            let work = async {
+                file.write("half")?;
+                kill_process(getpid(), signal)?;
+                std::future::pending::<anyhow::Result<()>>().await
+            };
+            let error = unless_interrupted(&path, work).await.unwrap_err();
+            drop(file);
+            assert!(error.to_string().contains("was not written"), "{error}");
+            assert!(names(folder.path()).is_empty());
+        }
+    }
+}
