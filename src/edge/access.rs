@@ -18,7 +18,7 @@ use super::shape::headers::Rules;
 use crate::model::id::RequestId;
 use crate::observe::metrics::EdgeCounters;
 
-/// Bytes of a path that a line has at most.
+/// Bytes of a path that a line has at most, up to the end of a letter.
 const PATH_BYTES: usize = 1024;
 
 /// What the log says of one request, gathered on the way.
@@ -75,10 +75,10 @@ impl Drop for UnderWay<'_> {
 }
 
 /// A path as the log has it: with a mark where it is cut, so that long ones do not fill memory while the disk
-/// hangs. It is ASCII.
+/// hangs. It need not be ASCII: over HTTP/2 it may be any UTF-8.
 fn shown(path: &str) -> Cow<'_, str> {
-    match path.get(..PATH_BYTES) {
-        Some(start) if path.len() > PATH_BYTES => Cow::Owned(format!("{start}...")),
+    match path.split_at_checked(path.floor_char_boundary(PATH_BYTES)) {
+        Some((start, rest)) if !rest.is_empty() => Cow::Owned(format!("{start}...")),
         _ => Cow::Borrowed(path),
     }
 }
@@ -148,5 +148,11 @@ mod tests {
         let path = format!("/{}", "a".repeat(PATH_BYTES - 1));
         assert_eq!(shown(&path), path);
         assert_eq!(shown(&format!("{path}bc")), format!("{path}..."));
+        let start = &path[..PATH_BYTES - 1];
+        assert_eq!(
+            shown(&format!("{start}é and on")),
+            format!("{start}..."),
+            "no half of a letter, and no whole path"
+        );
     }
 }
