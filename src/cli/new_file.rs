@@ -99,10 +99,13 @@ pub(super) async fn unless_interrupted<T>(
 ) -> anyhow::Result<T> {
     let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
     let mut int = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
     let name = tokio::select! {
         ended = work => return ended,
         _ = term.recv() => "SIGTERM",
         _ = int.recv() => "SIGINT",
+        // The line to the terminal was lost.
+        _ = hangup.recv() => "SIGHUP",
     };
     let failure = Failure::new(Code::Unavailable, format!("{name}: {} was not written", path.display()));
     Err(failure.remedy("run it again for the whole").into())
@@ -150,7 +153,7 @@ mod tests {
     #[tokio::test]
     async fn a_signal_ends_the_writing_and_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
-        for signal in [Signal::INT, Signal::TERM] {
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
             let path = folder.path().join("log.jsonl");
             let mut file = NewFile::create(&path).unwrap();
             let work = async {
