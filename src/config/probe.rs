@@ -6,12 +6,13 @@
 //! apart, and in bounded time, for it may lie on a mount that hangs.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::mpsc::sync_channel;
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, access};
 use rustix::process::geteuid;
@@ -22,7 +23,7 @@ use super::route::RouteTarget;
 use super::tls::{CertificateFiles, CertificateSource, is_exposed};
 use super::{Config, pairs};
 
-/// How long a look at the outside witness may take.
+/// How long looks at what may lie on a mount that hangs may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the root of a route is called while it is not known of which.
@@ -38,22 +39,34 @@ pub fn probe(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// What is wrong with the roots of routes, each looked at once; which routes, [`super::survey`] finds in the file.
+/// What is wrong with the roots of routes, each looked at once and all at the same time: what hangs costs no more than
+/// one of them. Which routes, [`super::survey`] finds in the file.
 fn roots(config: &Config) -> Vec<Problem> {
-    let roots: BTreeSet<_> = config
+    let roots: BTreeSet<&OsStr> = config
         .routes
         .iter()
         .filter_map(|route| match &route.target {
-            RouteTarget::Folder(folder) => Some(&folder.root),
+            RouteTarget::Folder(folder) => Some(folder.root.as_os_str()),
             RouteTarget::Api | RouteTarget::Upstream(_) | RouteTarget::Redirect(_) => None,
         })
         .collect();
-    roots.into_iter().filter_map(|path| root(path)).collect()
+    let looks: Vec<_> = roots
+        .into_iter()
+        .map(Path::new)
+        .map(|path| {
+            let looked = path.to_owned();
+            (path, begin(move || fs::metadata(looked)))
+        })
+        .collect();
+    let began = Instant::now();
+    let left = || PATIENCE.saturating_sub(began.elapsed());
+    looks
+        .into_iter()
+        .filter_map(|(path, told)| root(path, told.and_then(|told| told.recv_timeout(left()).ok())))
+        .collect()
 }
 
-fn root(path: &Path) -> Option<Problem> {
-    let looked = path.to_owned();
-    let found = in_time(PATIENCE, move || fs::metadata(&looked));
+fn root(path: &Path, found: Option<io::Result<Metadata>>) -> Option<Problem> {
     let message = match found {
         Some(Ok(meta)) if meta.is_dir() => return None,
         Some(Ok(_)) => "is not a folder".to_owned(),
@@ -172,12 +185,17 @@ pub fn witness(path: &Path) -> Option<Problem> {
 
 /// What `look` finds, unless it takes too long or there is no thread for it.
 fn in_time<T: Send + 'static>(patience: Duration, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    begin(look)?.recv_timeout(patience).ok()
+}
+
+/// What `look` finds, once it has; unless there is no thread for it.
+fn begin<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Option<Receiver<T>> {
     let (tell, told) = sync_channel(1);
     let run = move || {
         let _ = tell.send(look());
     };
     std::thread::Builder::new().name("probe".into()).spawn(run).ok()?;
-    told.recv_timeout(patience).ok()
+    Some(told)
 }
 
 /// Its folder is made by nobody: one that is missing may be a disk that is not mounted, and a witness beside

@@ -47,7 +47,7 @@ pub(super) fn find(files: &Files, wanted: &Wanted, headers: &HeaderMap, (get, no
     let root = match Root::open(&files.root) {
         Ok(root) => root,
         Err(error) => {
-            files.trouble.root_is_gone(&files.root, &error);
+            files.trouble.root_is_gone(&files.root, &error, now);
             return Outcome::Broken;
         }
     };
@@ -172,20 +172,20 @@ mod tests {
             cache_control: None,
         };
         let files = Files::new(&folder, "/", RouteAuth::None);
-        let asked = |path: &str| {
-            let wanted = Wanted::read(path, "/").unwrap();
-            find(&files, &wanted, &HeaderMap::new(), (true, 0))
+        let asked = |now: u64| {
+            let wanted = Wanted::read("/a", "/").unwrap();
+            find(&files, &wanted, &HeaderMap::new(), (true, now))
         };
         let lines = testing::lines(|| {
             for _ in 0..3 {
-                assert!(matches!(asked("/a"), Outcome::Broken));
+                assert!(matches!(asked(0), Outcome::Broken));
             }
             std::fs::create_dir(&root).unwrap();
             for _ in 0..3 {
-                assert!(matches!(asked("/a"), Outcome::Absent));
+                assert!(matches!(asked(1), Outcome::Absent));
             }
             std::fs::remove_dir(&root).unwrap();
-            assert!(matches!(asked("/a"), Outcome::Broken));
+            assert!(matches!(asked(60), Outcome::Broken));
         });
         let found: Vec<_> = lines.iter().map(|line| line.contains("WARN")).collect();
         assert_eq!(found, [true, false, true], "{lines:?}");

@@ -12,17 +12,22 @@ const QUIET: u64 = 60;
 /// What was told of one folder.
 #[derive(Debug, Default)]
 pub struct Trouble {
+    /// It was told that the root cannot be opened, and not yet that it can.
     gone: AtomicBool,
+    root: Seldom,
     file: Seldom,
     disk: Seldom,
 }
 
 impl Trouble {
-    /// The root cannot be opened.
-    pub fn root_is_gone(&self, root: &Path, error: &io::Error) {
-        if !self.gone.swap(true, Ordering::Relaxed) {
+    /// The root cannot be opened. It may come and go with whatever fails (descriptors, say).
+    pub fn root_is_gone(&self, root: &Path, error: &io::Error, now: u64) {
+        if !self.gone.load(Ordering::Relaxed)
+            && let Some(untold) = self.root.due(now)
+        {
+            self.gone.store(true, Ordering::Relaxed);
             let root = root.display();
-            tracing::warn!(%root, %error, "a route's root cannot be opened: its requests are answered 500; said once until it is over");
+            tracing::warn!(%root, %error, untold, "a route's root cannot be opened: its requests are answered 500; said once until it is over, and once a minute");
         }
     }
 
@@ -84,6 +89,19 @@ impl Seldom {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_root_that_comes_and_goes_is_told_of_once_in_a_while() {
+        let (trouble, root) = (Trouble::default(), Path::new("/srv/site"));
+        let said = crate::observe::logging::testing::lines(|| {
+            for now in [100, 110, 159, 161, 162] {
+                trouble.root_is_gone(root, &io::ErrorKind::NotFound.into(), now);
+                trouble.root_is_there(root);
+            }
+        });
+        assert_eq!(said.len(), 4, "gone and back at 100 and at 161: {said:?}");
+        assert!(said[2].contains("untold=2"), "{said:?}");
+    }
 
     #[test]
     fn a_line_is_due_once_in_a_while_and_says_how_many_it_stands_for() {
