@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, fallocate, fchmod,
-    flock, fsync, ftruncate, mkdirat, openat, renameat_with, statat, unlinkat,
+    flock, fsync, ftruncate, mkdirat, openat, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -183,14 +183,20 @@ fn place(folder: &OwnedFd, draft: &Draft, over: bool) -> Result<bool, Errno> {
             placed => return placed.map(|()| true),
         }
     }
-    renameat_with(folder, &draft.name, folder, name, RenameFlags::NOREPLACE).map(|()| false)
+    match renameat_with(folder, &draft.name, folder, name, RenameFlags::NOREPLACE) {
+        // A filesystem that cannot say no; that nothing was there has been looked at, and the folder is locked.
+        Err(Errno::INVAL | Errno::NOSYS) => renameat(folder, &draft.name, folder, name),
+        placed => placed,
+    }
+    .map(|()| false)
 }
 
 fn take_back(folder: &OwnedFd, draft: &Draft, stood: bool) {
     let name = draft.sheet.name;
     let taken = match stood {
         true => exchange(folder, name, &draft.name),
-        false => renameat_with(folder, name, folder, &draft.name, RenameFlags::NOREPLACE),
+        // Its draft's name is nobody else's.
+        false => renameat(folder, name, folder, &draft.name),
     };
     if let Err(error) = taken {
         tracing::error!(name, %error, "what was put there just now cannot be taken back");
