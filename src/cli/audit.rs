@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::exit::{FAILED, Usage, bad_file};
 use super::export::{self, Export, Format};
-use super::new_file::unless_interrupted;
+use super::new_file::Signals;
 use super::output::Reader;
 use super::progress::Progress;
 use super::{Console, output};
@@ -197,11 +197,13 @@ async fn export(
     format: Format,
     out: Option<PathBuf>,
 ) -> anyhow::Result<ExitCode> {
-    let mut export = Export::to(out.as_deref(), format)?;
     let Some(path) = &out else {
+        let mut export = Export::to(None, format)?;
         return pages(console, wanted, &mut export).await.map(|()| ExitCode::SUCCESS);
     };
-    unless_interrupted(path, pages(console, wanted, &mut export)).await?;
+    let mut signals = Signals::caught()?;
+    let mut export = Export::to(Some((path, &signals)), format)?;
+    signals.unless(path, pages(console, wanted, &mut export)).await?;
     if let Some((count, path)) = export.finish()? {
         let text = if console.json {
             output::pretty(&json!({ "exported": count, "file": path }))?

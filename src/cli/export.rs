@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::new_file::NewFile;
+use super::new_file::{NewFile, Signals};
 use super::output::{self, Reader};
 use crate::app::control::view::{Event, Events};
 use crate::model::event::Fields;
@@ -30,8 +30,9 @@ pub(super) struct Export {
 impl Export {
     /// To a new file, or to standard output. A file that is there is not replaced: it may be the
     /// only copy of records that were pruned since.
-    pub fn to(out: Option<&Path>, format: Format) -> anyhow::Result<Self> {
-        Ok(Self { format, file: out.map(NewFile::create).transpose()?, count: 0 })
+    pub fn to(out: Option<(&Path, &Signals)>, format: Format) -> anyhow::Result<Self> {
+        let file = out.map(|(path, signals)| NewFile::create(path, signals)).transpose()?;
+        Ok(Self { format, file, count: 0 })
     }
 
     /// Writes a page.
@@ -231,15 +232,16 @@ mod tests {
         assert!(line.contains(r"|a\|b\\c\\u{a}d|a\|b\\c\\u{a}d granted|3|"), "{line}");
     }
 
-    #[test]
-    fn a_file_that_is_there_is_not_replaced() {
+    #[tokio::test]
+    async fn a_file_that_is_there_is_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.jsonl");
-        let mut export = Export::to(Some(&path), Format::Jsonl).unwrap();
+        let caught = Signals::caught().unwrap();
+        let mut export = Export::to(Some((&path, &caught)), Format::Jsonl).unwrap();
         export.write(&Events { events: vec![event()], ..Events::default() }).unwrap();
         assert_eq!(export.finish().unwrap(), Some((1, path.clone())));
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
-        let error = Export::to(Some(&path), Format::Jsonl).err().unwrap();
+        let error = Export::to(Some((&path, &caught)), Format::Jsonl).err().unwrap();
         assert!(format!("{error:#}").contains("exists"), "{error:#}");
     }
 }

@@ -1,7 +1,7 @@
 //! A file that an export writes: under its name only once it is whole. Half an export looks like a whole one.
 //!
-//! It is written beside its name, for its owner alone, and dropped before its end it is removed; so who writes
-//! one has signals end the writing and not the process. Nothing that stands there already is replaced.
+//! It is written beside its name, for its owner alone, and dropped before its end it is removed; so signals end the
+//! writing and not the process from before it is begun ([`Signals`]). Nothing that stands there already is replaced.
 
 use std::fs::{File, OpenOptions};
 use std::future::Future;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::bad_file;
 use crate::app::control::reply::{Code, Failure};
@@ -29,8 +29,8 @@ pub(super) struct NewFile {
 }
 
 impl NewFile {
-    /// Begins one; refused if something has its name already.
-    pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
+    /// Begins one, once signals are caught; refused if something has its name already.
+    pub(super) fn create(path: &Path, _: &Signals) -> anyhow::Result<Self> {
         let bad = bad_file(CANNOT, path);
         let begun = Self::begin(path).map_err(&bad)?;
         Ok(begun)
@@ -92,30 +92,46 @@ impl Drop for NewFile {
     }
 }
 
-/// What `work` comes to, unless a signal that ends processes comes first: then whatever `work` holds is dropped.
-pub(super) async fn unless_interrupted<T>(
-    path: &Path,
-    work: impl Future<Output = anyhow::Result<T>>,
-) -> anyhow::Result<T> {
-    let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
-    let mut int = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
-    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
-    let name = tokio::select! {
-        ended = work => return ended,
-        _ = term.recv() => "SIGTERM",
-        _ = int.recv() => "SIGINT",
-        // The line to the terminal was lost.
-        _ = hangup.recv() => "SIGHUP",
-    };
-    let failure = Failure::new(Code::Unavailable, format!("{name}: {} was not written", path.display()));
-    Err(failure.remedy("run it again for the whole").into())
+/// The signals that end processes, caught.
+pub(super) struct Signals {
+    term: Signal,
+    int: Signal,
+    /// The line to the terminal was lost.
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From now on they end what [`Self::unless`] waits for.
+    pub(super) fn caught() -> anyhow::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?,
+            int: signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?,
+            hangup: signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?,
+        })
+    }
+
+    /// What `work` comes to, unless one comes first: then whatever `work` holds is dropped.
+    pub(super) async fn unless<T>(
+        &mut self,
+        path: &Path,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        let name = tokio::select! {
+            ended = work => return ended,
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.int.recv() => "SIGINT",
+            _ = self.hangup.recv() => "SIGHUP",
+        };
+        let failure = Failure::new(Code::Unavailable, format!("{name}: {} was not written", path.display()));
+        Err(failure.remedy("run it again for the whole").into())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use rustix::process::{Signal, getpid, kill_process};
+    use rustix::process::{self, getpid, kill_process};
 
     use super::*;
 
@@ -124,26 +140,27 @@ mod tests {
         names.map(|name| name.into_string().unwrap()).collect()
     }
 
-    #[test]
-    fn a_file_has_its_name_once_it_is_whole_and_leaves_nothing_before() {
+    #[tokio::test]
+    async fn a_file_has_its_name_once_it_is_whole_and_leaves_nothing_before() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.jsonl");
-        let mut file = NewFile::create(&path).unwrap();
+        let caught = Signals::caught().unwrap();
+        let mut file = NewFile::create(&path, &caught).unwrap();
         file.write("half").unwrap();
         assert!(!path.exists());
         drop(file);
         assert!(names(folder.path()).is_empty());
-        let mut file = NewFile::create(&path).unwrap();
+        let mut file = NewFile::create(&path, &caught).unwrap();
         file.write("whole").unwrap();
         file.finish().unwrap();
         assert_eq!(names(folder.path()), ["users.jsonl"]);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "whole");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        let error = format!("{:#}", NewFile::create(&path).err().unwrap());
+        let error = format!("{:#}", NewFile::create(&path, &caught).err().unwrap());
         assert!(error.contains("exists"), "{error}");
         // One that comes while it is written.
         let other = folder.path().join("other");
-        let file = NewFile::create(&other).unwrap();
+        let file = NewFile::create(&other, &caught).unwrap();
         std::fs::write(&other, "theirs").unwrap();
         file.finish().unwrap_err();
         assert_eq!(std::fs::read_to_string(&other).unwrap(), "theirs");
@@ -153,15 +170,16 @@ mod tests {
     #[tokio::test]
     async fn a_signal_ends_the_writing_and_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
-        for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        for signal in [process::Signal::INT, process::Signal::TERM, process::Signal::HUP] {
             let path = folder.path().join("log.jsonl");
-            let mut file = NewFile::create(&path).unwrap();
+            let mut caught = Signals::caught().unwrap();
+            let mut file = NewFile::create(&path, &caught).unwrap();
             let work = async {
                 file.write("half")?;
                 kill_process(getpid(), signal)?;
                 std::future::pending::<anyhow::Result<()>>().await
             };
-            let error = unless_interrupted(&path, work).await.unwrap_err();
+            let error = caught.unless(&path, work).await.unwrap_err();
             drop(file);
             assert!(error.to_string().contains("was not written"), "{error}");
             assert!(names(folder.path()).is_empty());

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::exit::{CANNOT_READ, bad_file};
 use super::line::{self, BadLine, BadLines};
-use super::new_file::{NewFile, unless_interrupted};
+use super::new_file::{NewFile, Signals};
 use super::output::Reader;
 use super::progress::Progress;
 use super::{Console, output};
@@ -67,12 +67,13 @@ impl Export {
         console: &mut Console,
         progress: &Progress,
     ) -> anyhow::Result<usize> {
-        let mut file = NewFile::create(path)?;
+        let mut signals = Signals::caught()?;
+        let mut file = NewFile::create(path, &signals)?;
         let pages = self.pages(console, Some(progress), |text| {
             file.write(text)?;
             Ok(Reader::There)
         });
-        let count = unless_interrupted(path, pages).await?;
+        let count = signals.unless(path, pages).await?;
         file.finish()?;
         Ok(count)
     }
